@@ -1,0 +1,81 @@
+"""minibert: BERT that you can read, step through, teach from and really use.
+
+Everything here is loaded when it is first used, so that `import minibert` and every `--help` answer at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .config import BertConfig
+    from .errors import InputError
+    from .heads import (
+        BertForExtractiveSummarization,
+        BertForMaskedLM,
+        BertForMultipleChoice,
+        BertForNextSentencePrediction,
+        BertForPreTraining,
+        BertForQuestionAnswering,
+        BertForSequenceClassification,
+        BertForTokenClassification,
+    )
+    from .model import BertModel
+    from .packing import PackedBatch
+    from .tokenization import BertTokenizer
+    from .training.arguments import TrainingArguments
+    from .training.trainer import EvalPrediction, Trainer
+
+__version__ = "0.1.0"
+
+_PLACES = {
+    "BertConfig": "config",
+    "InputError": "errors",
+    "BertForExtractiveSummarization": "heads",
+    "BertForMaskedLM": "heads",
+    "BertForMultipleChoice": "heads",
+    "BertForNextSentencePrediction": "heads",
+    "BertForPreTraining": "heads",
+    "BertForQuestionAnswering": "heads",
+    "BertForSequenceClassification": "heads",
+    "BertForTokenClassification": "heads",
+    "BertModel": "model",
+    "PackedBatch": "packing",
+    "BertTokenizer": "tokenization",
+    "TrainingArguments": "training.arguments",
+    "EvalPrediction": "training.trainer",
+    "Trainer": "training.trainer",
+}
+
+__all__ = [
+    "BertConfig",
+    "BertForExtractiveSummarization",
+    "BertForMaskedLM",
+    "BertForMultipleChoice",
+    "BertForNextSentencePrediction",
+    "BertForPreTraining",
+    "BertForQuestionAnswering",
+    "BertForSequenceClassification",
+    "BertForTokenClassification",
+    "BertModel",
+    "BertTokenizer",
+    "EvalPrediction",
+    "InputError",
+    "PackedBatch",
+    "Trainer",
+    "TrainingArguments",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'minibert' has no attribute '{name}'")
+    value = getattr(importlib.import_module(f".{_PLACES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,230 @@
+"""The numbers that define one BERT.
+
+The field names are those of Google's `bert_config.json` (class `BertConfig` in google-research/bert `modeling.py`) and
+of Hugging Face's `config.json`, so that either file can be read, and what is written here opens in `transformers`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from .errors import InputError
+
+# (num_hidden_layers, hidden_size). Heads are 64 wide and the feed-forward is four times as wide as the hidden state in
+# all of them. base and large: Devlin et al. 2018, section 3; the small ones: Turc et al. 2019, table 1.
+PRESETS = {
+    "tiny": (2, 128),
+    "mini": (4, 256),
+    "small": (4, 512),
+    "medium": (8, 512),
+    "base": (12, 768),
+    "large": (24, 1024),
+}
+
+HIDDEN_ACTS = ("gelu", "gelu_new", "relu", "tanh")
+PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
+
+# What else stands in the config files that people have: book-keeping of the library that wrote the file, settings of
+# text generation, and a pooler description that Google's multilingual files carry. None of it changes what an encoder
+# computes, so all of it is read over.
+BOOKKEEPING = frozenset(
+    """
+    _attn_implementation _attn_implementation_autoset _commit_hash _name_or_path add_cross_attention architectures
+    auto_map bad_words_ids begin_suppress_tokens bos_token_id chunk_size_feed_forward cross_attention_hidden_size
+    decoder_start_token_id directionality diversity_penalty do_sample dtype early_stopping
+    encoder_no_repeat_ngram_size eos_token_id exponential_decay_length_penalty finetuning_task forced_bos_token_id
+    forced_eos_token_id gradient_checkpointing is_encoder_decoder length_penalty max_length min_length model_type
+    no_repeat_ngram_size num_beam_groups num_beams num_return_sequences output_attentions output_hidden_states
+    output_past output_scores pooler_fc_size pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head
+    pooler_type prefix remove_invalid_values repetition_penalty return_dict return_dict_in_generate sep_token_id
+    suppress_tokens task_specific_params temperature tf_legacy_loss tie_encoder_decoder tokenizer_class top_k top_p
+    torch_dtype torchscript transformers_version typical_p use_bfloat16 use_cache
+    """.split()
+)
+
+# Settings that do change the computation. minibert computes only the value beside them: BERT's own.
+BERTS_OWN: dict[str, Any] = {
+    "is_decoder": False,
+    "position_embedding_type": "absolute",
+    "pruned_heads": {},
+    "tie_word_embeddings": True,
+}
+
+
+def _whole(value: Any, least: int = 1) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _share(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1
+
+
+def _positive(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf
+
+
+RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
+    ("vocab_size", "a whole number, at least 1", _whole),
+    ("hidden_size", "a whole number, at least 1", _whole),
+    ("num_hidden_layers", "a whole number, at least 1", _whole),
+    ("num_attention_heads", "a whole number, at least 1", _whole),
+    ("intermediate_size", "a whole number, at least 1", _whole),
+    ("max_position_embeddings", "a whole number, at least 1", _whole),
+    ("type_vocab_size", "a whole number, at least 1", _whole),
+    ("num_labels", "a whole number, at least 1", _whole),
+    ("pad_token_id", "a whole number, at least 0", partial(_whole, least=0)),
+    ("hidden_dropout_prob", "in [0, 1)", _share),
+    ("attention_probs_dropout_prob", "in [0, 1)", _share),
+    ("classifier_dropout", "in [0, 1), or null", lambda value: value is None or _share(value)),
+    ("initializer_range", "a positive number", _positive),
+    ("layer_norm_eps", "a positive number", _positive),
+    ("hidden_act", f"one of {', '.join(HIDDEN_ACTS)}", lambda value: value in HIDDEN_ACTS),
+    (
+        "problem_type",
+        f"null or one of {', '.join(PROBLEM_TYPES)}",
+        lambda value: value in (None, *PROBLEM_TYPES),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class BertConfig:
+    """One BERT, by its numbers. Immutable; `dataclasses.replace(config, ...)` makes a changed copy.
+
+    Raises `InputError` when the numbers do not fit together.
+    """
+
+    vocab_size: int = 30522
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    hidden_act: str = "gelu"  # "gelu" is x * Phi(x) by erf; "gelu_new" the tanh approximation of Google's own code
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    initializer_range: float = 0.02
+    layer_norm_eps: float = 1e-12
+    pad_token_id: int = 0
+    classifier_dropout: float | None = None  # None: as hidden_dropout_prob
+    num_labels: int = 2
+    id2label: Mapping[int, str] | None = None
+    problem_type: str | None = None  # None: "regression" for one label, else by the dtype of the labels
+
+    def __post_init__(self) -> None:
+        for name, rule, holds in RULES:
+            if not holds(getattr(self, name)):
+                raise InputError(f"{name} must be {rule}: found {getattr(self, name)!r}.")
+        if self.hidden_size % self.num_attention_heads:
+            raise InputError(
+                f"hidden_size must be a multiple of num_attention_heads, so that every head gets an equal share: "
+                f"found hidden_size {self.hidden_size} and num_attention_heads {self.num_attention_heads}."
+            )
+        if self.pad_token_id >= self.vocab_size:
+            raise InputError(f"pad_token_id must be below vocab_size, {self.vocab_size}: found {self.pad_token_id}.")
+        if self.id2label is not None and sorted(self.id2label) != list(range(self.num_labels)):
+            raise InputError(
+                f"id2label must name the labels 0 to {self.num_labels - 1} (num_labels is {self.num_labels}): "
+                f"found {sorted(self.id2label)}."
+            )
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one attention head."""
+        return self.hidden_size // self.num_attention_heads
+
+    @property
+    def label2id(self) -> dict[str, int] | None:
+        """The inverse of `id2label`."""
+        return None if self.id2label is None else {label: i for i, label in self.id2label.items()}
+
+    @property
+    def head_dropout_prob(self) -> float:
+        """Dropout before a classifier: `classifier_dropout` if it is set."""
+        return self.hidden_dropout_prob if self.classifier_dropout is None else self.classifier_dropout
+
+    def replace(self, **changes: Any) -> BertConfig:
+        """A changed copy. A new number of labels makes it forget their names. Raises `InputError` as `from_dict`."""
+        values = self.to_dict()
+        if changes.get("num_labels", self.num_labels) != self.num_labels or changes.keys() & {
+            "id2label",
+            "label2id",
+        }:
+            for key in ("num_labels", "id2label", "label2id"):
+                values.pop(key, None)
+        return self.from_dict(values | changes)
+
+    @classmethod
+    def preset(cls, size: str, **overrides: Any) -> BertConfig:
+        """The published size `tiny`, `mini`, `small`, `medium`, `base` or `large`."""
+        if size not in PRESETS:
+            raise InputError(f"There is no preset '{size}'. The presets are {', '.join(PRESETS)}.")
+        layers, hidden = PRESETS[size]
+        sizes = {
+            "num_hidden_layers": layers,
+            "hidden_size": hidden,
+            "num_attention_heads": hidden // 64,
+            "intermediate_size": 4 * hidden,
+        }
+        return cls.from_dict(sizes | overrides)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> BertConfig:
+        """A config from the contents of a JSON file, Google's or Hugging Face's.
+
+        Keys that only keep books are read over. Raises `InputError` for an unknown key, naming the nearest known one,
+        and for a setting that would change the computation in a way minibert does not have.
+        """
+        if values.get("model_type", "bert") != "bert":
+            raise InputError(f"model_type is '{values['model_type']}', but minibert reads only 'bert'.")
+        fields = [field.name for field in dataclasses.fields(cls)]
+        own: dict[str, Any] = {}
+        for key, value in values.items():
+            if key in fields:
+                own[key] = value
+            elif key in BERTS_OWN:
+                if value is not None and value != BERTS_OWN[key]:
+                    raise InputError(
+                        f"Config: '{key}' is {value!r}, but minibert computes only BERT's own {BERTS_OWN[key]!r}."
+                    )
+            elif key not in BOOKKEEPING and key != "label2id":
+                nearest = difflib.get_close_matches(key, fields, n=1, cutoff=0.0)[0]
+                raise InputError(f"Config: '{key}' is no known key. The nearest known one is '{nearest}'.")
+        if own.get("id2label") is None and values.get("label2id") is not None:
+            own["id2label"] = {i: label for label, i in values["label2id"].items()}
+        if own.get("id2label") is not None:
+            own["id2label"] = {int(i): str(label) for i, label in own["id2label"].items()}
+            own.setdefault("num_labels", len(own["id2label"]))
+        return cls(**own)
+
+    @classmethod
+    def from_json_file(cls, path: str | Path) -> BertConfig:
+        """A config from `config.json` or `bert_config.json`. Raises `InputError` naming the file."""
+        try:
+            values = json.loads(Path(path).read_text(encoding="utf-8"))
+            if not isinstance(values, dict):
+                raise InputError(f"a JSON object is needed, found {type(values).__name__}.")
+            return cls.from_dict(values)
+        except (ValueError, TypeError) as error:  # broken JSON and broken UTF-8 are ValueErrors too
+            raise InputError(f"{path}: {error}") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON can hold them, in the form that Hugging Face writes (labels both ways)."""
+        values = dataclasses.asdict(self)
+        labels = values.pop("id2label")
+        if labels is None and self.num_labels == 2:
+            del values["num_labels"]
+        elif labels is not None:
+            del values["num_labels"]
+            values["id2label"] = {str(i): label for i, label in labels.items()}
+            values["label2id"] = self.label2id
+        return values

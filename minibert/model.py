@@ -1,0 +1,259 @@
+"""BERT, from top to bottom: embeddings, multi-head self-attention, feed-forward, encoder block, pooler, model.
+
+After Devlin et al. 2018, "BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding", and
+Google's `modeling.py`. Read this file first; `packing.py` and `attention/eager.py` are the two others that a forward
+pass goes through.
+
+Shapes are told where they change. In them, tokens is the number of real tokens in the batch: there is no padding in
+here (see `packing.py`). hidden is the width of the model, heads * head_dim = hidden. queries is tokens, except in the
+last block of a model that only needs the [CLS] tokens: there it is their number, rows.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .attention import Attention, get_attention
+from .config import BertConfig
+from .outputs import BertModelOutput
+from .packing import Layout, PackedBatch, pack_inputs
+
+Model = TypeVar("Model", bound="BertPreTrainedModel")
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,  # x * Phi(x), Phi the normal distribution (Hendrycks & Gimpel 2016)
+    "gelu_new": partial(F.gelu, approximate="tanh"),  # what Google's code computes under the name "gelu"
+    "relu": F.relu,
+    "tanh": torch.tanh,
+}
+
+
+class BertEmbeddings(nn.Module):
+    """What a token is, plus where it stands, plus which segment it is in (paper, section 3 and figure 2)."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        # The row of [PAD] gets no gradient from here, as in transformers.
+        self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id)
+        self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size)
+        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
+        self.layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, batch: PackedBatch) -> Tensor:
+        words = self.word_embeddings(batch.input_ids)  # (tokens) -> (tokens, hidden)
+        positions = self.position_embeddings(batch.position_ids)  # (tokens) -> (tokens, hidden)
+        segments = self.token_type_embeddings(batch.token_type_ids)  # (tokens) -> (tokens, hidden)
+        return self.dropout(self.layer_norm(words + positions + segments))
+
+
+class BertSelfAttention(nn.Module):
+    """Multi-head self-attention: every token gathers what it needs from all tokens of its sentence.
+
+    Vaswani et al. 2017, section 3.2.2; `attention_layer` in Google's code, with the dense layer that follows it there.
+    """
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.heads, self.head_dim = config.num_attention_heads, config.head_dim
+        # Three linear layers side by side in one matrix: one large product is faster than three small ones.
+        self.query_key_value = nn.Linear(config.hidden_size, 3 * config.hidden_size)
+        self.output = nn.Linear(config.hidden_size, config.hidden_size)
+        self.probabilities_dropout = config.attention_probs_dropout_prob
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, hidden: Tensor, queries: Layout, keys: Layout, attend: Attention) -> tuple[Tensor, Tensor | None]:
+        projected = self.query_key_value(hidden)  # (tokens, hidden) -> (tokens, 3 * hidden)
+        split = projected.unflatten(1, (3, self.heads, self.head_dim))  # -> (tokens, 3, heads, head_dim)
+        query, key, value = split.unbind(1)  # (tokens, 3, heads, head_dim) -> 3 of (tokens, heads, head_dim)
+        query = queries.select(query)  # (tokens, heads, head_dim) -> (queries, heads, head_dim)
+        dropout = self.probabilities_dropout if self.training else 0.0
+        context, probabilities = attend(query, key, value, queries, keys, dropout)
+        joined = context.flatten(1)  # (queries, heads, head_dim) -> (queries, hidden)
+        return self.dropout(self.output(joined)), probabilities
+
+
+class BertFeedForward(nn.Module):
+    """Two linear layers with a non-linearity between, for each token by itself (Vaswani et al. 2017, section 3.3)."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.intermediate = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.activation = ACTIVATIONS[config.hidden_act]
+        self.output = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        wide = self.activation(self.intermediate(hidden))  # (queries, hidden) -> (queries, intermediate)
+        return self.dropout(self.output(wide))  # (queries, intermediate) -> (queries, hidden)
+
+
+class BertBlock(nn.Module):
+    """One layer of the encoder: attention, then feed-forward; after each, add the input back and normalise.
+
+    The norm comes after the addition ("post-norm"), as in the first Transformer. `transformer_model` in Google's code.
+    """
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.attention = BertSelfAttention(config)
+        self.attention_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.feed_forward = BertFeedForward(config)
+        self.feed_forward_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(self, hidden: Tensor, queries: Layout, keys: Layout, attend: Attention) -> tuple[Tensor, Tensor | None]:
+        attended, probabilities = self.attention(hidden, queries, keys, attend)
+        hidden = queries.select(hidden)  # (tokens, hidden) -> (queries, hidden)
+        hidden = self.attention_norm(hidden + attended)
+        hidden = self.feed_forward_norm(hidden + self.feed_forward(hidden))
+        return hidden, probabilities
+
+
+class BertPooler(nn.Module):
+    """The sentence in one vector: a dense layer with tanh on top of [CLS] (`BertModel` in Google's code)."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(self, cls_hidden: Tensor) -> Tensor:
+        return torch.tanh(self.dense(cls_hidden))
+
+
+class BertPreTrainedModel(nn.Module):
+    """What all models share: a config, fresh weights, and weights in and out of files."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def initialize_weights(self) -> None:
+        """Fresh weights as in Google's `create_initializer`: normal, cut off at two deviations; biases 0, scales 1."""
+        for module in self.modules():
+            if isinstance(module, (nn.Linear, nn.Embedding)):
+                deviation = self.config.initializer_range
+                nn.init.trunc_normal_(module.weight, std=deviation, a=-2 * deviation, b=2 * deviation)
+            if isinstance(module, nn.LayerNorm):
+                nn.init.ones_(module.weight)
+            bias = getattr(module, "bias", None)
+            if isinstance(bias, nn.Parameter):
+                nn.init.zeros_(bias)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    @classmethod
+    def from_pretrained(
+        cls: type[Model],
+        name_or_path: str | os.PathLike[str],
+        attn_implementation: str = "auto",
+        dtype: torch.dtype | None = None,
+        **config_overrides: Any,
+    ) -> Model:
+        """A model with weights from a folder, a Google release or a known name, in evaluation mode.
+
+        dtype None is float32, whatever the file holds. `config_overrides` are fields of `BertConfig`. Raises
+        `InputError` if the file is not a BERT of this shape. See `minibert.checkpoints` for what can be read.
+        """
+        from .checkpoints import load_model  # the rooms further down know this one, not the reverse
+
+        return load_model(cls, name_or_path, attn_implementation, dtype, config_overrides)
+
+    def save_pretrained(self, directory: str | os.PathLike[str]) -> None:
+        """Write `config.json` and `model.safetensors`, with Hugging Face's names: `transformers` opens the folder."""
+        from .checkpoints import save_model
+
+        save_model(self, directory)
+
+
+class BertModel(BertPreTrainedModel):
+    """The encoder: embeddings, then the blocks, one after the other; a pooler on top.
+
+    Not a head: it says nothing about the text, but gives a vector for every token, in its context.
+    """
+
+    def __init__(self, config: BertConfig, attn_implementation: str = "auto", add_pooling_layer: bool = True) -> None:
+        super().__init__(config)
+        self.attend = get_attention(attn_implementation)
+        self.embeddings = BertEmbeddings(config)
+        self.blocks = nn.ModuleList(BertBlock(config) for _ in range(config.num_hidden_layers))
+        self.pooler = BertPooler(config) if add_pooling_layer else None
+        self.initialize_weights()
+
+    def forward(
+        self,
+        input_ids: Tensor | PackedBatch,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+    ) -> BertModelOutput:
+        """Encode a batch. All inputs are (batch, seq) integers; or `input_ids` is a `PackedBatch` that holds them all.
+
+        attention_mask: 1 for tokens, 0 for padding, anywhere; all 1 by default. token_type_ids: the segments, 0 by
+        default. position_ids: (batch, seq) or (1, seq), 0, 1, 2, ... along the row by default. Raises `InputError` for
+        inputs that the model cannot read. `output_attentions` takes the eager path.
+        """
+        batch = self.pack(input_ids, attention_mask, token_type_ids, position_ids)
+        output = self.encode(batch, output_hidden_states, output_attentions)
+        # (tokens, hidden) -> (batch, seq, hidden), or unchanged if the caller speaks packed
+        output.last_hidden_state = batch.restore(output.last_hidden_state)
+        return output
+
+    def pack(
+        self,
+        input_ids: Tensor | PackedBatch,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+    ) -> PackedBatch:
+        """The inputs of `forward`, checked and without their padding."""
+        return pack_inputs(input_ids, attention_mask, token_type_ids, position_ids, self.config, self.device)
+
+    def encode(
+        self,
+        batch: PackedBatch,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        cls_only: bool = False,
+    ) -> BertModelOutput:
+        """As `forward`, but last_hidden_state stays packed: (tokens, hidden).
+
+        With `cls_only` it is (rows, hidden), of the [CLS] tokens alone, which is all that the pooler reads: the last
+        block then computes nothing else, unless the states or attentions of all tokens are asked for.
+        """
+        attend = get_attention("eager") if output_attentions else self.attend
+        cls_only = cls_only and not output_hidden_states and not output_attentions
+        hidden_states, attentions = [], []
+
+        hidden = self.embeddings(batch)  # -> (tokens, hidden)
+        for number, block in enumerate(self.blocks, start=1):
+            if output_hidden_states:
+                hidden_states.append(batch.restore(hidden))
+            queries = batch.cls_layout if cls_only and number == len(self.blocks) else batch.layout
+            hidden, probabilities = block(hidden, queries, batch.layout, attend)
+            if output_attentions:
+                attentions.append(batch.layout.blank_padding(probabilities))
+        if output_hidden_states:
+            hidden_states.append(batch.restore(hidden))
+
+        pooled = None
+        if self.pooler is not None:
+            cls_hidden = hidden if cls_only else batch.cls_layout.select(hidden)  # -> (rows, hidden)
+            pooled = batch.cls_layout.pad(self.pooler(cls_hidden)).squeeze(1)  # (rows, hidden) -> (batch, hidden)
+        return BertModelOutput(
+            last_hidden_state=hidden,
+            pooler_output=pooled,
+            hidden_states=tuple(hidden_states) if output_hidden_states else None,
+            attentions=tuple(attentions) if output_attentions else None,
+        )

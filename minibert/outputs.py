@@ -1,0 +1,117 @@
+"""What the models return: named fields, which also answer to `output["logits"]` and `output[0]` as in transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, overload
+
+from torch import Tensor
+
+
+class ModelOutput:
+    """Base of the outputs. Fields that are None are left out when it is read as a dict or a tuple."""
+
+    names: ClassVar[tuple[str, ...]]
+
+    def keys(self) -> list[str]:
+        """The names of the fields that are there, in order."""
+        return [name for name in self.names if getattr(self, name) is not None]
+
+    def to_tuple(self) -> tuple[Any, ...]:
+        """The fields that are there, in order."""
+        return tuple(getattr(self, name) for name in self.keys())
+
+    @overload
+    def __getitem__(self, key: slice) -> tuple[Any, ...]: ...
+    @overload
+    def __getitem__(self, key: str | int) -> Any: ...
+    def __getitem__(self, key: str | int | slice) -> Any:
+        if not isinstance(key, str):
+            return self.to_tuple()[key]
+        if key not in self.keys():
+            raise KeyError(f"no '{key}' here, but {', '.join(self.keys())}")
+        return getattr(self, key)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.to_tuple())
+
+    def __len__(self) -> int:
+        return len(self.keys())
+
+
+@dataclass
+class BertModelOutput(ModelOutput):
+    """Of `BertModel`. For a packed batch, (tokens, ...) stands where (batch, seq, ...) does here.
+
+    last_hidden_state: (batch, seq, hidden); zeros at padded positions.
+    pooler_output:     (batch, hidden); zeros for a row without any token. None without a pooler.
+    hidden_states:     layers + 1 tensors (batch, seq, hidden), the embeddings first; None unless asked for.
+    attentions:        layers tensors (batch, heads, seq, seq); None unless asked for.
+    """
+
+    names = ("last_hidden_state", "pooler_output", "hidden_states", "attentions")
+
+    last_hidden_state: Tensor
+    pooler_output: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+@dataclass
+class TaskOutput(ModelOutput):
+    """Of the heads with one kind of logits; their docstrings say its shape. loss: (), or None without labels."""
+
+    names = ("loss", "logits", "hidden_states", "attentions")
+
+    loss: Tensor | None
+    logits: Tensor
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+@dataclass
+class QuestionAnsweringOutput(ModelOutput):
+    """start_logits, end_logits: (batch, seq), the lowest number there is at padded positions."""
+
+    names = ("loss", "start_logits", "end_logits", "hidden_states", "attentions")
+
+    loss: Tensor | None
+    start_logits: Tensor
+    end_logits: Tensor
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+@dataclass
+class MaskedLMOutput(ModelOutput):
+    """logits: (batch, seq, vocab), computed when first read: training reads only the loss and never pays for them."""
+
+    names = ("loss", "logits", "hidden_states", "attentions")
+
+    loss: Tensor | None
+    compute_logits: Callable[[], Tensor]
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+    @cached_property
+    def logits(self) -> Tensor:
+        return self.compute_logits()
+
+
+@dataclass
+class PreTrainingOutput(ModelOutput):
+    """prediction_logits: (batch, seq, vocab), computed when first read. seq_relationship_logits: (batch, 2)."""
+
+    names = ("loss", "prediction_logits", "seq_relationship_logits", "hidden_states", "attentions")
+
+    loss: Tensor | None
+    compute_logits: Callable[[], Tensor]
+    seq_relationship_logits: Tensor
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+    @cached_property
+    def prediction_logits(self) -> Tensor:
+        return self.compute_logits()

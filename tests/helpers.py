@@ -1,0 +1,82 @@
+"""Small models and batches with everything in them that can go wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor
+
+import minibert
+from minibert.checkpoints.names import from_minibert
+from minibert.config import BertConfig
+from minibert.model import BertPreTrainedModel
+
+SMALL = BertConfig(
+    vocab_size=61,
+    hidden_size=20,
+    num_hidden_layers=3,
+    num_attention_heads=5,
+    intermediate_size=28,
+    max_position_embeddings=16,
+    type_vocab_size=3,
+    num_labels=7,
+)
+
+# minibert's class -> that of transformers with the same weights
+PEERS = {
+    "BertModel": "BertModel",
+    "BertForPreTraining": "BertForPreTraining",
+    "BertForMaskedLM": "BertForMaskedLM",
+    "BertForNextSentencePrediction": "BertForNextSentencePrediction",
+    "BertForSequenceClassification": "BertForSequenceClassification",
+    "BertForTokenClassification": "BertForTokenClassification",
+    "BertForQuestionAnswering": "BertForQuestionAnswering",
+    "BertForMultipleChoice": "BertForMultipleChoice",
+    "BertForExtractiveSummarization": "BertForTokenClassification",  # one label a token, read only at [CLS]
+}
+
+
+def make_model(name: str, config: BertConfig = SMALL, attn_implementation: str = "eager") -> Any:
+    """A model with large, uneven weights everywhere, so that a forgotten bias or a transposed matrix shows."""
+    model = getattr(minibert, name)(config, attn_implementation).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(std=0.3)
+            else:
+                parameter.normal_(mean=1.0 if "norm.weight" in name else 0.0, std=0.2)
+    return model
+
+
+def make_peer(model: BertPreTrainedModel) -> Any:
+    """transformers' model with the same weights."""
+    config = transformers.BertConfig(**model.config.to_dict(), attn_implementation="eager")
+    peer = getattr(transformers, PEERS[type(model).__name__])(config).eval().to(next(model.parameters()).dtype)
+    peer.load_state_dict(in_their_names(model, model.state_dict()), strict=False)
+    return peer
+
+
+def in_their_names(model: BertPreTrainedModel, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Parameters or gradients of minibert's model under transformers' names."""
+    theirs = from_minibert(tensors, "hugging_face")
+    if type(model).__name__ == "BertModel":
+        theirs = {name.removeprefix("bert."): tensor for name, tensor in theirs.items()}
+    return theirs
+
+
+def make_batch(config: BertConfig = SMALL, empty_row: bool = False) -> dict[str, Tensor]:
+    """Rows: full length; padded; with holes in the mask; a single token; (none at all). Own positions and segments."""
+    seq = config.max_position_embeddings
+    mask = torch.ones(5 if empty_row else 4, seq, dtype=torch.long)
+    mask[1, seq // 2 :] = 0
+    mask[2, 3:6] = mask[2, -2:] = 0
+    mask[3, 1:] = 0
+    mask[4:] = 0
+    return {
+        "input_ids": torch.randint(config.vocab_size, mask.shape),
+        "attention_mask": mask,
+        "token_type_ids": torch.randint(config.type_vocab_size, mask.shape),
+        "position_ids": torch.stack([torch.randperm(seq) for _ in mask]),
+    }

@@ -1,0 +1,322 @@
+"""What the encoder and the heads promise beyond equal numbers."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+import minibert
+from minibert import InputError, PackedBatch, heads, model
+from minibert.config import BertConfig
+
+from .helpers import PEERS, SMALL, make_batch, make_model
+
+HEADS = [name for name in PEERS if name != "BertModel"]
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_padding_does_not_change_real_tokens(attention: str):
+    encoder = make_model("BertModel", attn_implementation=attention).double()
+    ids = torch.randint(SMALL.vocab_size, (1, 5))
+    alone = encoder(ids)
+    for padding in (1, 3, 11):
+        padded = torch.cat([ids, torch.randint(SMALL.vocab_size, (1, padding))], dim=1)
+        mask = torch.tensor([[1] * 5 + [0] * padding])
+        together = encoder(padded, mask)
+        torch.testing.assert_close(together.last_hidden_state[:, :5], alone.last_hidden_state, rtol=0, atol=1e-12)
+        torch.testing.assert_close(together.pooler_output, alone.pooler_output, rtol=0, atol=1e-12)
+        assert not together.last_hidden_state[:, 5:].any()
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_sentences_do_not_see_each_other(attention: str):
+    encoder = make_model("BertModel", attn_implementation=attention).double()
+    batch = make_batch()
+    together = encoder(**batch).last_hidden_state
+    for row in range(len(together)):
+        alone = encoder(**{key: value[row : row + 1] for key, value in batch.items()}).last_hidden_state
+        torch.testing.assert_close(together[row : row + 1], alone, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("name", HEADS)
+def test_a_row_without_any_token_gives_finite_numbers_and_gradients(name: str, attention: str):
+    task = make_model(name, attn_implementation=attention)
+    batch = make_batch(empty_row=True)
+    if name == "BertForMultipleChoice":
+        batch = {key: value.unsqueeze(0) for key, value in batch.items()}
+    for inputs in (batch, batch | {"attention_mask": torch.zeros_like(batch["attention_mask"])}):
+        output = task(**inputs)
+        logits = [output[key] for key in output.names if key.endswith("logits")]
+        assert all(part.isfinite().all() for part in logits)
+        if any(part.numel() for part in logits):
+            sum(part.clamp(min=-1e3).sum() for part in logits).backward()
+            assert all(p.grad is None or p.grad.isfinite().all() for p in task.parameters())
+
+
+def test_a_row_without_any_token_encodes_to_zeros():
+    output = make_model("BertModel")(**make_batch(empty_row=True))
+    assert not output.last_hidden_state[4].any()
+    assert not output.pooler_output[4].any()
+    assert output.last_hidden_state[:4].any()
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_a_packed_batch_gives_what_the_padded_one_gives(name: str):
+    if name == "BertForMultipleChoice":
+        pytest.skip("multiple choice reads padded batches only")
+    task = make_model(name, attn_implementation="sdpa").double()
+    rows = [[1, 5, 9, 2], [1, 7, 2], [1, 8, 8, 8, 8, 2]]
+    types = [[0, 0, 1, 1], [0, 0, 0], [0, 1, 2, 1, 1, 1]]
+    packed = PackedBatch.from_sequences(rows, types)
+    padded_ids = torch.tensor([row + [0] * (6 - len(row)) for row in rows])
+    padded_types = torch.tensor([row + [0] * (6 - len(row)) for row in types])
+    mask = (padded_ids > 0).long()
+    ours, theirs = task(packed), task(padded_ids, mask, padded_types)
+    per_token = {"BertForPreTraining": "prediction_logits", "BertForMaskedLM": "logits"}
+    for key in (key for key in ours.names if key.endswith("logits")):
+        padded_logits = theirs[key]
+        if per_token.get(name) == key or name == "BertForTokenClassification":
+            padded_logits = padded_logits[mask.bool()]
+        elif name == "BertForExtractiveSummarization":
+            padded_logits = padded_logits.flatten()
+        torch.testing.assert_close(ours[key], padded_logits, rtol=0, atol=1e-12)
+
+
+def test_the_last_block_of_a_cls_head_is_exact_though_it_computes_cls_alone():
+    task = make_model("BertForSequenceClassification", attn_implementation="sdpa").double()
+    batch = make_batch(empty_row=True)
+    labels = torch.tensor([0, 3, 6, 1, 2])
+    seen = []
+    task.bert.blocks[-1].feed_forward.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
+    short = task(**batch, labels=labels)
+    short.loss.backward()
+    gradients = {name: parameter.grad.clone() for name, parameter in task.named_parameters()}
+    task.zero_grad()
+    full = task(**batch, labels=labels, output_hidden_states=True)  # which needs all tokens of the last block
+    full.loss.backward()
+    assert seen == [4, int(batch["attention_mask"].sum())]
+    torch.testing.assert_close(short.logits, full.logits, rtol=0, atol=1e-12)
+    for name, parameter in task.named_parameters():
+        torch.testing.assert_close(gradients[name], parameter.grad, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_every_parameter_gets_a_gradient_from_the_pretraining_loss(attention: str):
+    task = make_model("BertForPreTraining", attn_implementation=attention)
+    labels = torch.randint(SMALL.vocab_size, (4, 16))
+    task(**make_batch(), labels=labels, next_sentence_label=torch.tensor([0, 1, 0, 1])).loss.backward()
+    dead = [name for name, p in task.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert not dead
+
+
+def test_mlm_computes_logits_only_at_masked_positions_for_the_loss():
+    task = make_model("BertForMaskedLM")
+    batch = make_batch()
+    labels = torch.full_like(batch["input_ids"], -100)
+    labels[0, 3], labels[1, 2], labels[1, 15] = 7, 8, 9  # the last one is padding: no token, no loss
+    rows = []
+    task.mlm.register_forward_hook(lambda module, inputs, output: rows.append(len(output)))
+    output = task(**batch, labels=labels)
+    assert rows == [2]
+    logits = output.logits
+    assert logits.shape == (4, 16, SMALL.vocab_size)
+    expected = torch.nn.functional.cross_entropy(logits[[0, 1], [3, 2]], torch.tensor([7, 8]))
+    torch.testing.assert_close(output.loss, expected)
+
+
+def test_logits_read_later_remember_that_gradients_were_off():
+    task = make_model("BertForMaskedLM")
+    with torch.no_grad():
+        output = task(**make_batch())
+    assert not output.logits.requires_grad
+    assert task(**make_batch()).logits.requires_grad
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_a_batch_whose_labels_are_all_ignored_has_loss_zero(name: str):
+    task = make_model(name)
+    batch = make_batch()
+    of_tokens = torch.full((4, 16), -100)
+    of_rows = torch.full((4,), -100)
+    labels = {
+        "BertForPreTraining": {"labels": of_tokens, "next_sentence_label": of_rows},
+        "BertForMaskedLM": {"labels": of_tokens},
+        "BertForTokenClassification": {"labels": of_tokens},
+        "BertForQuestionAnswering": {"start_positions": of_rows, "end_positions": of_rows},
+    }.get(name, {"labels": of_rows})
+    if name == "BertForMultipleChoice":
+        batch = {key: value.unsqueeze(1) for key, value in batch.items()}
+    if name == "BertForExtractiveSummarization":
+        labels = {"labels": torch.full(task(**batch).logits.shape, -100)}
+    loss = task(**batch, **labels).loss
+    loss.backward()
+    assert loss.item() == 0
+
+
+def test_output_answers_as_a_tuple_and_as_a_dict():
+    output = make_model("BertForSequenceClassification")(**make_batch(), labels=torch.zeros(4, dtype=torch.long))
+    assert output[0] is output.loss is output["loss"]
+    loss, logits = output[:2]
+    assert loss is output.loss
+    assert logits is output.logits
+    assert list(output.keys()) == ["loss", "logits"]
+    assert len(output) == 2
+    without_labels = make_model("BertForSequenceClassification")(**make_batch())
+    assert without_labels.loss is None
+    assert without_labels[0] is without_labels.logits
+    with pytest.raises(KeyError, match="no 'hidden_states' here, but logits"):
+        without_labels["hidden_states"]
+
+
+@pytest.mark.parametrize(
+    ("size", "parameters"),
+    [("tiny", 4.4e6), ("mini", 11.2e6), ("small", 28.8e6), ("medium", 41.4e6), ("base", 109.5e6), ("large", 335.1e6)],
+)
+def test_presets_have_the_published_number_of_parameters(size: str, parameters: float):
+    with torch.device("meta"):
+        count = sum(p.numel() for p in minibert.BertModel(BertConfig.preset(size)).parameters())
+    assert count == pytest.approx(parameters, rel=0.005)
+
+
+def test_fresh_weights_are_googles():
+    encoder = minibert.BertModel(BertConfig.preset("tiny"))
+    for name, parameter in encoder.named_parameters():
+        if parameter.dim() > 1:
+            assert parameter.abs().max() <= 0.04
+            assert parameter.std().item() == pytest.approx(0.02 * 0.8796, rel=0.05)  # a normal cut off at 2 deviations
+        else:
+            assert (parameter == (1 if "norm.weight" in name else 0)).all()
+
+
+def test_dropout_acts_in_training_alone():
+    encoder = make_model("BertModel")
+    batch = make_batch()
+    assert torch.equal(encoder(**batch).last_hidden_state, encoder(**batch).last_hidden_state)
+    encoder.train()
+    assert not torch.equal(encoder(**batch).last_hidden_state, encoder(**batch).last_hidden_state)
+
+
+WRONG_INPUTS: dict[str, tuple[dict[str, Any], str]] = {
+    "ids too high": (
+        {"input_ids": torch.tensor([[1, 61]])},
+        r"input_ids must be in 0\.\.60 \(vocab_size is 61\): found 61",
+    ),
+    "ids negative": ({"input_ids": torch.tensor([[1, -1]])}, "found -1"),
+    "segments too high": (
+        {"input_ids": torch.tensor([[1, 2]]), "token_type_ids": torch.tensor([[0, 3]])},
+        r"token_type_ids must be in 0\.\.2",
+    ),
+    "positions too high": (
+        {"input_ids": torch.tensor([[1, 2]]), "position_ids": torch.tensor([[0, 16]])},
+        r"position_ids must be in 0\.\.15",
+    ),
+    "row too long": (
+        {"input_ids": torch.ones(1, 17, dtype=torch.long)},
+        "17 tokens, but the model knows only 16 positions",
+    ),
+    "mask of another shape": (
+        {"input_ids": torch.tensor([[1, 2]]), "attention_mask": torch.ones(1, 3)},
+        r"attention_mask must have the shape of input_ids, \(1, 2\): found \(1, 3\)",
+    ),
+    "mask with other numbers": (
+        {"input_ids": torch.tensor([[1, 2]]), "attention_mask": torch.tensor([[1, 2]])},
+        "attention_mask must hold only 1",
+    ),
+    "no whole numbers": (
+        {"input_ids": torch.tensor([[1.0, 2.0]])},
+        "input_ids must hold whole numbers: found torch.float32",
+    ),
+    "no batch": (
+        {"input_ids": torch.tensor([1, 2])},
+        r"input_ids must be \(batch, seq\), neither of them 0: found \(2,\)",
+    ),
+    "an empty batch": ({"input_ids": torch.ones(0, 3, dtype=torch.long)}, r"found \(0, 3\)"),
+    "another device": (
+        {"input_ids": torch.ones(1, 2, dtype=torch.long, device="meta")},
+        "The model is on cpu but input_ids on meta: move one of them",
+    ),
+    "a packed batch and a mask": (
+        {"input_ids": PackedBatch.from_sequences([[1]]), "attention_mask": torch.ones(1, 1)},
+        "carries everything: leave attention_mask out",
+    ),
+    "packed ids too high": ({"input_ids": PackedBatch.from_sequences([[1, 99]])}, "found 99"),
+    "a packed row too long": ({"input_ids": PackedBatch.from_sequences([[1] * 17])}, "only 16 positions"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_INPUTS)
+def test_wrong_input_gets_a_sentence(case: str):
+    inputs, sentence = WRONG_INPUTS[case]
+    with pytest.raises(InputError, match=sentence):
+        make_model("BertModel")(**inputs)
+
+
+WRONG_LABELS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "class too high": ("BertForSequenceClassification", {"labels": torch.tensor([0, 0, 0, 7])}, r"in 0\.\.6, or -100"),
+    "class negative": ("BertForSequenceClassification", {"labels": torch.tensor([0, 0, 0, -1])}, "found -1"),
+    "too few": ("BertForSequenceClassification", {"labels": torch.tensor([0, 0])}, r"of shape \(4,\): found \(2,\)"),
+    "too few numbers": (
+        "BertForSequenceClassification",
+        {"labels": torch.zeros(4, 3)},
+        r"shape of the logits, \(4, 7\): found \(4, 3\)",
+    ),
+    "tokens' shape": (
+        "BertForTokenClassification",
+        {"labels": torch.zeros(4, 15).long()},
+        r"\(4, 16\): found \(4, 15\)",
+    ),
+    "word unknown": ("BertForMaskedLM", {"labels": torch.full((4, 16), 61)}, r"in 0\.\.60"),
+    "next sentence": (
+        "BertForPreTraining",
+        {"labels": torch.full((4, 16), 1), "next_sentence_label": torch.full((4,), 2)},
+        r"next_sentence_label must be in 0\.\.1",
+    ),
+    "answer outside": (
+        "BertForQuestionAnswering",
+        {"start_positions": torch.full((4,), 16), "end_positions": torch.zeros(4).long()},
+        r"start_positions must be in 0\.\.15",
+    ),
+    "answer in the padding": (
+        "BertForQuestionAnswering",
+        {"start_positions": torch.zeros(4).long(), "end_positions": torch.tensor([0, 12, 0, 0])},
+        "end_positions: row 1 has no token at 12",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_LABELS)
+def test_wrong_labels_get_a_sentence(case: str):
+    name, labels, sentence = WRONG_LABELS[case]
+    with pytest.raises(InputError, match=sentence):
+        make_model(name)(**make_batch(), **labels)
+
+
+def test_multiple_choice_says_what_it_reads():
+    with pytest.raises(InputError, match=r"input_ids of shape \(batch, choices, seq\)"):
+        make_model("BertForMultipleChoice")(**make_batch())
+
+
+def test_an_unknown_attention_implementation_names_those_there_are():
+    with pytest.raises(InputError, match=r"no attention implementation 'flash'\. There are auto, eager, sdpa"):
+        minibert.BertModel(SMALL, attn_implementation="flash")
+
+
+@pytest.mark.parametrize("module", [model, heads])
+def test_the_model_is_read_in_one_sitting(module: ModuleType):
+    source = inspect.getsource(module)
+    documentation: set[int] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
+            documentation.update(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
+    code = [
+        number
+        for number, line in enumerate(source.splitlines(), start=1)
+        if line.strip() and not line.strip().startswith("#") and number not in documentation
+    ]
+    assert len(code) <= 250
