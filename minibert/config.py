@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError
+from .files import parse_json_object
 
 # (num_hidden_layers, hidden_size). Heads are 64 wide and the feed-forward is four times as wide as the hidden state in
 # all of them. base and large: Devlin et al. 2018, section 3; the small ones: Turc et al. 2019, table 1.
@@ -178,44 +178,38 @@ class BertConfig:
         return cls.from_dict(sizes | overrides)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> BertConfig:
+    def from_dict(cls, values: Mapping[str, Any], where: str = "config") -> BertConfig:
         """A config from the contents of a JSON file, Google's or Hugging Face's.
 
-        Keys that only keep books are read over. Raises `InputError` for an unknown key, naming the nearest known one,
-        and for a setting that would change the computation in a way minibert does not have.
+        Keys that only keep books are read over. Raises `InputError`, beginning with `where`, for an unknown key, naming
+        the nearest known one, and for a setting that would change the computation in a way that minibert does not have.
         """
         if values.get("model_type", "bert") != "bert":
-            raise InputError(f"model_type is '{values['model_type']}', but minibert reads only 'bert'.")
+            raise InputError(f"{where}: model_type is {values['model_type']!r}, but minibert reads only 'bert'.")
         fields = [field.name for field in dataclasses.fields(cls)]
-        own: dict[str, Any] = {}
         for key, value in values.items():
-            if key in fields:
-                own[key] = value
-            elif key in BERTS_OWN:
-                if value is not None and value != BERTS_OWN[key]:
-                    raise InputError(
-                        f"Config: '{key}' is {value!r}, but minibert computes only BERT's own {BERTS_OWN[key]!r}."
-                    )
-            elif key not in BOOKKEEPING and key != "label2id":
+            if key in BERTS_OWN and value is not None and value != BERTS_OWN[key]:
+                raise InputError(
+                    f"{where}: '{key}' is {value!r}, but BERT has {BERTS_OWN[key]!r}: this is another model."
+                )
+            if key not in (*fields, *BERTS_OWN, *BOOKKEEPING, "label2id"):
                 nearest = difflib.get_close_matches(key, fields, n=1, cutoff=0.0)[0]
-                raise InputError(f"Config: '{key}' is no known key. The nearest known one is '{nearest}'.")
-        if own.get("id2label") is None and values.get("label2id") is not None:
-            own["id2label"] = {i: label for label, i in values["label2id"].items()}
-        if own.get("id2label") is not None:
-            own["id2label"] = {int(i): str(label) for i, label in own["id2label"].items()}
-            own.setdefault("num_labels", len(own["id2label"]))
-        return cls(**own)
+                raise InputError(f"{where}: '{key}' is no known key. The nearest known one is '{nearest}'.")
+        own = {key: value for key, value in values.items() if key in fields}
+        try:
+            if own.get("id2label") is None and values.get("label2id") is not None:
+                own["id2label"] = {i: label for label, i in values["label2id"].items()}
+            if own.get("id2label") is not None:
+                own["id2label"] = {int(i): str(label) for i, label in own["id2label"].items()}
+                own.setdefault("num_labels", len(own["id2label"]))
+            return cls(**own)
+        except (ValueError, TypeError, AttributeError) as error:  # InputError is a ValueError
+            raise InputError(f"{where}: {error}") from error
 
     @classmethod
     def from_json_file(cls, path: str | Path) -> BertConfig:
         """A config from `config.json` or `bert_config.json`. Raises `InputError` naming the file."""
-        try:
-            values = json.loads(Path(path).read_text(encoding="utf-8"))
-            if not isinstance(values, dict):
-                raise InputError(f"a JSON object is needed, found {type(values).__name__}.")
-            return cls.from_dict(values)
-        except (ValueError, TypeError) as error:  # broken JSON and broken UTF-8 are ValueErrors too
-            raise InputError(f"{path}: {error}") from error
+        return cls.from_dict(parse_json_object(Path(path).read_bytes(), str(path)), str(path))
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON can hold them, in the form that Hugging Face writes (labels both ways)."""

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from .errors import InputError
+
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -35,6 +37,17 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """`value` as readable JSON, complete or not at all."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def parse_json_object(content: bytes, where: str) -> dict[str, Any]:
+    """A JSON object out of the bytes of a file. Raises `InputError`, naming `where`, for anything else."""
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError) as error:  # broken JSON and broken UTF-8 are ValueErrors
+        raise InputError(f"{where} is no readable JSON: {error}.") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{where} must be a JSON object: found {type(value).__name__}.")
+    return value
 
 
 def _umask() -> int:

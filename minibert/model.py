@@ -12,7 +12,7 @@ last block of a model that only needs the [CLS] tokens: there it is their number
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, TypeVar
 
@@ -134,17 +134,19 @@ class BertPreTrainedModel(nn.Module):
         super().__init__()
         self.config = config
 
-    def initialize_weights(self) -> None:
-        """Fresh weights as in Google's `create_initializer`: normal, cut off at two deviations; biases 0, scales 1."""
-        for module in self.modules():
-            if isinstance(module, (nn.Linear, nn.Embedding)):
-                deviation = self.config.initializer_range
-                nn.init.trunc_normal_(module.weight, std=deviation, a=-2 * deviation, b=2 * deviation)
-            if isinstance(module, nn.LayerNorm):
-                nn.init.ones_(module.weight)
-            bias = getattr(module, "bias", None)
-            if isinstance(bias, nn.Parameter):
-                nn.init.zeros_(bias)
+    def initialize_weights(self, names: Collection[str] | None = None) -> None:
+        """Fresh weights, for the parameters of these names or for all.
+
+        As in Google's `create_initializer`: normal, cut off at two deviations; biases 0, scales of LayerNorms 1.
+        """
+        deviation = self.config.initializer_range
+        for name, parameter in self.named_parameters():
+            if names is not None and name not in names:
+                continue
+            if parameter.dim() > 1:
+                nn.init.trunc_normal_(parameter, std=deviation, a=-2 * deviation, b=2 * deviation)
+            else:
+                nn.init.constant_(parameter, 1.0 if name.endswith("norm.weight") else 0.0)
 
     @property
     def device(self) -> torch.device:
@@ -164,13 +166,13 @@ class BertPreTrainedModel(nn.Module):
         dtype None is float32, whatever the file holds. `config_overrides` are fields of `BertConfig`. Raises
         `InputError` if the file is not a BERT of this shape. See `minibert.checkpoints` for what can be read.
         """
-        from .checkpoints import load_model  # the rooms further down know this one, not the reverse
+        from .checkpoints.pretrained import load_model  # the rooms further down know this one, not the reverse
 
         return load_model(cls, name_or_path, attn_implementation, dtype, config_overrides)
 
     def save_pretrained(self, directory: str | os.PathLike[str]) -> None:
         """Write `config.json` and `model.safetensors`, with Hugging Face's names: `transformers` opens the folder."""
-        from .checkpoints import save_model
+        from .checkpoints.pretrained import save_model
 
         save_model(self, directory)
 

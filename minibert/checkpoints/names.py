@@ -99,6 +99,12 @@ def names_of(parameter: str) -> list[Name]:
     return [Name(parameter, row.part, *(text.replace("*", block) for text in row[2:])) for row in rows]
 
 
+def block_number(name: str) -> int:
+    """The number of the block that a tensor belongs to, in any dialect; -1 if it belongs to none."""
+    number = re.search(r"(?:bert\.blocks\.|encoder\.layer\.|encoder/layer_)(\d+)", name)
+    return int(number[1]) if number else -1
+
+
 def is_encoder(parameter: str) -> bool:
     """Whether every BERT checkpoint must have this parameter: embeddings and blocks, not pooler and heads."""
     return full_name(parameter).startswith(("bert.embeddings.", "bert.blocks."))

@@ -1,0 +1,166 @@
+"""From a name or a path to a model or a tokenizer's files, and from a model to a folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from ..config import BertConfig
+from ..errors import InputError
+from ..files import parse_json_object, write_json
+from . import tensorflow
+from .catalog import find, suggest
+from .huggingface import HuggingFaceWeights, write_weights
+from .names import Dialect, block_number, from_minibert, is_encoder, to_minibert
+from .shards import WEIGHTS
+
+if TYPE_CHECKING:
+    from ..model import BertPreTrainedModel
+
+Model = TypeVar("Model", bound="BertPreTrainedModel")
+NameOrPath = str | os.PathLike[str]
+
+CONFIG = "config.json"
+GOOGLE_CONFIG = "bert_config.json"
+TOKENIZER_FILES = ("vocab.txt", "tokenizer.json", "tokenizer_config.json")
+
+log = logging.getLogger("minibert")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights with their config, as they are on disk."""
+
+    where: Path
+    dialect: Dialect
+    config: BertConfig
+    tensors: Mapping[str, Tensor]  # under the dialect's names
+    architecture: str | None = None  # the class of the model, where the config names it
+
+
+def locate(name_or_path: NameOrPath) -> Path:
+    """The folder, file or checkpoint prefix on this machine that a name or a path means; a known name is downloaded."""
+    path = Path(name_or_path).expanduser()
+    if path.exists() or tensorflow.is_prefix(path):
+        return path
+    name = str(name_or_path)
+    if find(name) is None and (path.is_absolute() or name.startswith(".") or name.count("/") != 1):
+        nearest = suggest(name)
+        hint = f" Did you mean {' or '.join(nearest)}?" if nearest else " `python -m minibert.weights list` shows all."
+        raise InputError(f"'{name}' is neither a file or folder here nor a known model.{hint}")
+    from .hub import download  # only here is the network needed, and its libraries take a while to load
+
+    return download(name)
+
+
+def open_checkpoint(name_or_path: NameOrPath) -> Checkpoint:
+    """The weights behind a name or path. Raises `InputError` if there is no BERT, or a damaged one.
+
+    In Google's format `hidden_act` "gelu" is read as "gelu_new", for that is what Google's code computes.
+    """
+    path = locate(name_or_path)
+    if path.is_dir() and (path / CONFIG).is_file():
+        where = str(path / CONFIG)
+        values = parse_json_object((path / CONFIG).read_bytes(), where)
+        architecture = next(iter(values.get("architectures") or []), None)
+        return Checkpoint(
+            path, "hugging_face", BertConfig.from_dict(values, where), HuggingFaceWeights(path), architecture
+        )
+    if path.is_dir() and any((path / name).is_file() for name in WEIGHTS):
+        raise InputError(f"{path} has weights, but no {CONFIG} that says of what shape.")
+    with tensorflow.open_checkpoint(path) as google:
+        text = google.read_text(GOOGLE_CONFIG)
+        if text is None:
+            raise InputError(f"There is no {GOOGLE_CONFIG} beside the checkpoint {path}, to say of what shape it is.")
+        where = f"{path}: {GOOGLE_CONFIG}"
+        config = BertConfig.from_dict(parse_json_object(text.encode(), where), where)
+        if config.hidden_act == "gelu":
+            config = config.replace(hidden_act="gelu_new")
+        names = tensorflow.model_variables(google)
+        tensors = {name: torch.from_numpy(values) for name, values in google.stream(names)}
+    return Checkpoint(path, "google", config, tensors)
+
+
+def load_model(
+    model_class: type[Model],
+    name_or_path: NameOrPath,
+    attn_implementation: str,
+    dtype: torch.dtype | None,
+    config_overrides: Mapping[str, Any],
+) -> Model:
+    """See `BertPreTrainedModel.from_pretrained`."""
+    checkpoint = open_checkpoint(name_or_path)
+    with torch.device("meta"):  # shapes only: nothing is drawn at random that is about to be replaced
+        config = checkpoint.config.replace(**config_overrides)
+        model = model_class(config, attn_implementation)  # type: ignore[call-arg]  # as every model has it
+    shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    found = to_minibert(shapes, checkpoint.tensors, checkpoint.dialect)
+    if "num_labels" in config_overrides or "id2label" in config_overrides:  # then another head is meant
+        for name in ("classifier.weight", "classifier.bias"):
+            if name in found and found[name].shape != shapes[name]:
+                del found[name]
+    _check(checkpoint, shapes, found)
+
+    new = [name for name in shapes if name not in found]
+    for name in new:
+        found[name] = torch.empty(shapes[name])
+    model.load_state_dict({name: tensor.to(dtype or torch.float32) for name, tensor in found.items()}, assign=True)
+    model.initialize_weights(new)
+    if new:
+        log.warning(
+            f"{checkpoint.where} has no {', '.join(new)}: new in {model_class.__name__}, and still to be trained."
+        )
+    return model.eval()
+
+
+def save_model(model: BertPreTrainedModel, directory: NameOrPath) -> None:
+    """See `BertPreTrainedModel.save_pretrained`."""
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    tensors = from_minibert(model.state_dict(), "hugging_face")
+    if type(model).__name__ == "BertModel":
+        tensors = {name.removeprefix("bert."): tensor for name, tensor in tensors.items()}
+    dtype = str(next(iter(tensors.values())).dtype).removeprefix("torch.")
+    write_weights(directory / WEIGHTS[0], tensors)
+    write_config(directory, model.config, type(model).__name__, dtype)
+
+
+def write_config(directory: Path, config: BertConfig, architecture: str, dtype: str = "float32") -> None:
+    """`config.json` as `transformers` reads it."""
+    values = {"architectures": [architecture], "model_type": "bert", **config.to_dict(), "dtype": dtype}
+    write_json(directory / CONFIG, values)
+
+
+def read_tokenizer_files(name_or_path: NameOrPath) -> dict[str, bytes]:
+    """The contents of `TOKENIZER_FILES`, those that there are, behind a name or path; or of a `vocab.txt` itself."""
+    path = locate(name_or_path)
+    if path.is_dir():
+        return {name: (path / name).read_bytes() for name in TOKENIZER_FILES if (path / name).is_file()}
+    if path.suffix == ".txt":
+        return {"vocab.txt": path.read_bytes()}
+    with tensorflow.open_checkpoint(path) as google:
+        texts = {name: google.read_text(name) for name in TOKENIZER_FILES}
+    return {name: text.encode() for name, text in texts.items() if text is not None}
+
+
+def _check(checkpoint: Checkpoint, shapes: Mapping[str, torch.Size], found: Mapping[str, Tensor]) -> None:
+    """Raise `InputError`, with a list, if these are the weights of something else."""
+    problems = [f"{name} is missing" for name in shapes if is_encoder(name) and name not in found]
+    problems += [
+        f"{name} is {tuple(tensor.shape)}, not {tuple(shapes[name])}"
+        for name, tensor in found.items()
+        if tensor.shape != shapes[name]
+    ]
+    layers = checkpoint.config.num_hidden_layers
+    deeper = [name for name in checkpoint.tensors if block_number(name) >= layers]
+    problems += [f"{name} is there, but the config has only {layers} layers" for name in deeper]
+    if problems:
+        more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise InputError(f"{checkpoint.where} is not a BERT as its config describes: {'; '.join(problems[:5])}{more}.")

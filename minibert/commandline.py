@@ -1,0 +1,67 @@
+"""What all commands share: a parser whose errors are one line, and errors that are no tracebacks.
+
+Nothing here, and nothing at the top of a command's own file, imports torch: `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from .errors import InputError
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that shows its defaults, and tells a mistake in one line, naming the nearest flag."""
+
+    def __init__(self, command: str, description: str, example: str) -> None:
+        super().__init__(
+            prog=f"python -m minibert.{command}",
+            description=description,
+            epilog=f"example (a minute on a CPU):\n{example}",
+            formatter_class=_Formatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        unknown = re.search(r"unrecognized arguments: (-\S+)", message)
+        flags = [flag for action in self._actions for flag in action.option_strings]
+        nearest = difflib.get_close_matches(unknown[1].split("=")[0], flags, n=1) if unknown else []
+        hint = f" Did you mean {nearest[0]}?" if nearest else ""
+        self.exit(2, f"{self.prog}: error: {message}.{hint} See --help.\n")
+
+
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default is None or action.default is False else super()._get_help_string(action)
+
+
+def run(parser: Parser, command: Callable[[argparse.Namespace], None], argv: Sequence[str] | None = None) -> None:
+    """Parse and run. The process ends with 2 and one line about what the user can mend, and with 130 after Ctrl-C."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.getLogger("minibert").setLevel(logging.INFO)
+    arguments = parser.parse_args(argv)
+    try:
+        command(arguments)
+        sys.stdout.flush()
+    except InputError as error:
+        _end(parser, " ".join(str(error).split()), 2)
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _end(parser, f"{where}{error.strerror or error}.", 2)
+    except KeyboardInterrupt as interrupt:
+        _end(parser, str(interrupt) or "interrupted.", 130)
+
+
+def _end(parser: Parser, text: str, status: int) -> NoReturn:
+    print(f"{parser.prog}: {'error: ' if status == 2 else ''}{text}", file=sys.stderr)
+    sys.exit(status)

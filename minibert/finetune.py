@@ -1,0 +1,50 @@
+"""`python -m minibert.finetune`: fine-tune a BERT on your own files. Without arguments, on the sample that ships."""
+
+from __future__ import annotations
+
+import argparse
+
+from .commandline import Parser, run
+
+
+def build_parser() -> Parser:
+    parser = Parser(
+        "finetune",
+        "Fine-tune a BERT on your own files. Without arguments: on the review sentences that ship with minibert.",
+        "  python -m minibert.finetune --train train.tsv --dev dev.tsv --model bert-base-uncased --out my-model",
+    )
+    data = parser.add_argument_group("data (.tsv or .csv with a header, or .jsonl)")
+    data.add_argument("--task", choices=["classification"], default="classification", help="what to learn")
+    data.add_argument("--train", metavar="FILE", help="examples to learn from")
+    data.add_argument("--dev", metavar="FILE", help="examples to choose the best epoch by")
+    data.add_argument("--test", metavar="FILE", help="examples to judge the result by, labelled or not")
+    data.add_argument("--text-column", metavar="NAME", default="text", help="the column with the text")
+    data.add_argument("--text-b-column", metavar="NAME", default="text_b", help="with the second text of pairs")
+    data.add_argument("--label-column", metavar="NAME", default="label", help="with the label")
+    model = parser.add_argument_group("model")
+    model.add_argument(
+        "--model", metavar="NAME_OR_PATH", help="a known name, a Hugging Face folder or a Google release"
+    )
+    model.add_argument("--out", metavar="DIR", help="where everything is written (default: a new folder in runs/)")
+    model.add_argument("--overwrite", action="store_true", help="replace an earlier run in --out")
+    model.add_argument("--resume", action="store_true", help="go on with an interrupted run in --out")
+    training = parser.add_argument_group("training")
+    training.add_argument("--epochs", type=float, default=3, metavar="N", help="passes over the data")
+    training.add_argument("--batch-size", type=int, default=32, metavar="N", help="examples a step")
+    training.add_argument("--lr", type=float, default=5e-5, metavar="RATE", help="highest learning rate")
+    training.add_argument("--warmup-ratio", type=float, default=0.1, metavar="SHARE", help="of the steps, to get there")
+    training.add_argument("--weight-decay", type=float, default=0.01, metavar="RATE", help="not for biases and norms")
+    training.add_argument("--max-length", type=int, default=128, metavar="TOKENS", help="longer texts are cut")
+    training.add_argument("--seed", type=int, default=0, metavar="N", help="of shuffling, dropout and the new head")
+    training.add_argument("--bf16", action="store_true", help="matrix products in bfloat16")
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> None:
+    from .training.finetuning import finetune  # brings torch along
+
+    finetune(arguments)
+
+
+if __name__ == "__main__":
+    run(build_parser(), main)

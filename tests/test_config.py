@@ -1,0 +1,126 @@
+"""The config: what it refuses, and that it survives a file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+import transformers
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minibert import BertConfig, InputError
+from minibert.config import BOOKKEEPING, PRESETS
+
+configs = st.builds(
+    lambda heads, head_dim, labels, **rest: BertConfig(
+        num_attention_heads=heads,
+        hidden_size=heads * head_dim,
+        num_labels=max(1, len(labels)),
+        id2label=dict(enumerate(labels)) or None,
+        **rest,
+    ),
+    heads=st.integers(1, 16),
+    head_dim=st.integers(1, 128),
+    labels=st.lists(st.text(), unique=True, max_size=5),
+    vocab_size=st.integers(1, 10**6),
+    num_hidden_layers=st.integers(1, 48),
+    intermediate_size=st.integers(1, 10**5),
+    hidden_act=st.sampled_from(["gelu", "gelu_new", "relu", "tanh"]),
+    hidden_dropout_prob=st.floats(0, 0.99),
+    classifier_dropout=st.none() | st.floats(0, 0.99),
+    max_position_embeddings=st.integers(1, 4096),
+    layer_norm_eps=st.sampled_from([1e-12, 1e-5]),
+    problem_type=st.sampled_from([None, "regression", "multi_label_classification"]),
+)
+
+
+@given(configs)
+def test_a_config_survives_json(config: BertConfig):
+    assert BertConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize("size", PRESETS)
+def test_every_key_that_transformers_writes_can_be_read(size: str):
+    config = BertConfig.preset(size, num_labels=3)
+    theirs = transformers.BertConfig(**config.to_dict(), architectures=["BertModel"])
+    assert BertConfig.from_dict(json.loads(theirs.to_json_string(use_diff=False))) == dataclasses.replace(
+        config, id2label={0: "LABEL_0", 1: "LABEL_1", 2: "LABEL_2"}
+    )
+
+
+def test_transformers_reads_what_is_written():
+    config = BertConfig.preset("mini", id2label={0: "no", 1: "yes", 2: "perhaps"}, hidden_act="gelu_new")
+    theirs = transformers.BertConfig(**config.to_dict())
+    assert (theirs.num_labels, theirs.id2label[2], theirs.label2id["yes"]) == (3, "perhaps", 1)
+    for name in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act"):
+        assert getattr(theirs, name) == getattr(config, name)
+
+
+def test_googles_file_is_read(google_dir):
+    config = BertConfig.from_json_file(google_dir / "bert_config.json")
+    assert (config.vocab_size, config.hidden_size, config.num_hidden_layers) == (2000, 128, 2)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"hiden_size": 3}, "'hiden_size' is no known key. The nearest known one is 'hidden_size'"),
+        ({"num_hidden_layer": 3}, "The nearest known one is 'num_hidden_layers'"),
+        ({"hidden_size": 10, "num_attention_heads": 4}, "hidden_size must be a multiple of num_attention_heads"),
+        ({"hidden_size": 0}, "hidden_size must be a whole number, at least 1: found 0"),
+        ({"hidden_size": "768"}, "found '768'"),
+        ({"num_hidden_layers": True}, "found True"),
+        ({"hidden_dropout_prob": 1}, r"hidden_dropout_prob must be in \[0, 1\): found 1"),
+        ({"hidden_act": "gelu_fast"}, "hidden_act must be one of gelu, gelu_new, relu, tanh: found 'gelu_fast'"),
+        ({"hidden_act": ["gelu"]}, "hidden_act must be one of"),
+        ({"layer_norm_eps": float("nan")}, "layer_norm_eps must be a positive number"),
+        ({"pad_token_id": 30522}, "pad_token_id must be below vocab_size, 30522"),
+        ({"id2label": {"0": "a", "2": "b"}}, r"id2label must name the labels 0 to 1 .*found \[0, 2\]"),
+        ({"id2label": {"zero": "a"}}, "invalid literal"),
+        ({"id2label": ["a"]}, "config: "),
+        ({"label2id": {"a": None}}, "config: "),
+        ({"num_labels": 3, "id2label": {"0": "a"}}, "id2label must name the labels 0 to 2"),
+        ({"model_type": "roberta"}, "model_type is 'roberta', but minibert reads only 'bert'"),
+        ({"position_embedding_type": "relative_key"}, "'relative_key', but BERT has 'absolute'"),
+        ({"is_decoder": True}, "'is_decoder' is True, but BERT has False"),
+        ({"tie_word_embeddings": False}, "'tie_word_embeddings' is False"),
+    ],
+)
+def test_what_cannot_be_a_bert_gets_a_sentence(values: dict[str, object], sentence: str):
+    with pytest.raises(InputError, match=sentence):
+        BertConfig.from_dict(values)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"), [(b"{", "no readable JSON"), (b"[]", "a JSON object"), (b"\xff", "JSON")]
+)
+def test_a_broken_file_is_named(tmp_path, content: bytes, sentence: str):
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(InputError, match=sentence) as caught:
+        BertConfig.from_json_file(tmp_path / "config.json")
+    assert str(tmp_path / "config.json") in str(caught.value)
+
+
+def test_an_unknown_preset_names_those_there_are():
+    with pytest.raises(InputError, match=r"no preset 'huge'\. The presets are tiny, mini, small, medium, base, large"):
+        BertConfig.preset("huge")
+
+
+def test_a_new_number_of_labels_forgets_their_names():
+    config = BertConfig(id2label={0: "no", 1: "yes"})
+    assert config.replace(num_labels=3).id2label is None
+    assert config.replace(num_labels=2).id2label == {0: "no", 1: "yes"}
+    assert config.replace(id2label={0: "a", 1: "b", 2: "c"}).num_labels == 3
+    assert config.replace(hidden_act="relu").id2label == {0: "no", 1: "yes"}
+    assert config.label2id == {"no": 0, "yes": 1}
+
+
+def test_a_config_cannot_be_changed_in_place():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        BertConfig().hidden_size = 3  # type: ignore[misc]
+
+
+def test_book_keeping_hides_no_field():
+    assert not BOOKKEEPING & {field.name for field in dataclasses.fields(BertConfig)}
