@@ -1,9 +1,8 @@
-"""From a name or a path to a model or a tokenizer's files, and from a model to a folder."""
+"""From a name or a path to a model, and from a model to a folder."""
 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,8 @@ from ..config import BertConfig
 from ..errors import InputError
 from ..files import parse_json_object, write_json
 from . import tensorflow
-from .catalog import find, suggest
 from .huggingface import HuggingFaceWeights, write_weights
+from .locate import NameOrPath, locate
 from .names import Dialect, block_number, from_minibert, is_encoder, to_minibert
 from .shards import WEIGHTS
 
@@ -25,11 +24,9 @@ if TYPE_CHECKING:
     from ..model import BertPreTrainedModel
 
 Model = TypeVar("Model", bound="BertPreTrainedModel")
-NameOrPath = str | os.PathLike[str]
 
 CONFIG = "config.json"
 GOOGLE_CONFIG = "bert_config.json"
-TOKENIZER_FILES = ("vocab.txt", "tokenizer.json", "tokenizer_config.json")
 
 log = logging.getLogger("minibert")
 
@@ -43,21 +40,6 @@ class Checkpoint:
     config: BertConfig
     tensors: Mapping[str, Tensor]  # under the dialect's names
     architecture: str | None = None  # the class of the model, where the config names it
-
-
-def locate(name_or_path: NameOrPath) -> Path:
-    """The folder, file or checkpoint prefix on this machine that a name or a path means; a known name is downloaded."""
-    path = Path(name_or_path).expanduser()
-    if path.exists() or tensorflow.is_prefix(path):
-        return path
-    name = str(name_or_path)
-    if find(name) is None and (path.is_absolute() or name.startswith(".") or name.count("/") != 1):
-        nearest = suggest(name)
-        hint = f" Did you mean {' or '.join(nearest)}?" if nearest else " `python -m minibert.weights list` shows all."
-        raise InputError(f"'{name}' is neither a file or folder here nor a known model.{hint}")
-    from .hub import download  # only here is the network needed, and its libraries take a while to load
-
-    return download(name)
 
 
 def open_checkpoint(name_or_path: NameOrPath) -> Checkpoint:
@@ -136,18 +118,6 @@ def write_config(directory: Path, config: BertConfig, architecture: str, dtype: 
     """`config.json` as `transformers` reads it."""
     values = {"architectures": [architecture], "model_type": "bert", **config.to_dict(), "dtype": dtype}
     write_json(directory / CONFIG, values)
-
-
-def read_tokenizer_files(name_or_path: NameOrPath) -> dict[str, bytes]:
-    """The contents of `TOKENIZER_FILES`, those that there are, behind a name or path; or of a `vocab.txt` itself."""
-    path = locate(name_or_path)
-    if path.is_dir():
-        return {name: (path / name).read_bytes() for name in TOKENIZER_FILES if (path / name).is_file()}
-    if path.suffix == ".txt":
-        return {"vocab.txt": path.read_bytes()}
-    with tensorflow.open_checkpoint(path) as google:
-        texts = {name: google.read_text(name) for name in TOKENIZER_FILES}
-    return {name: text.encode() for name, text in texts.items() if text is not None}
 
 
 def _check(checkpoint: Checkpoint, shapes: Mapping[str, torch.Size], found: Mapping[str, Tensor]) -> None:

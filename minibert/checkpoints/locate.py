@@ -1,0 +1,47 @@
+"""What a name or a path means on this machine, and the tokenizer's files behind it. No torch is needed here."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..errors import InputError
+from . import tensorflow
+from .catalog import find, suggest
+
+NameOrPath = str | os.PathLike[str]
+
+TOKENIZER_FILES = ("vocab.txt", "tokenizer.json", "tokenizer_config.json")
+
+
+def locate(name_or_path: NameOrPath) -> Path:
+    """The folder, file or checkpoint prefix on this machine that a name or a path means; a known name is downloaded.
+
+    Raises `InputError` for a name that is unknown here and on the hub, or if the download fails.
+    """
+    path = Path(name_or_path).expanduser()
+    if path.exists() or tensorflow.is_prefix(path):
+        return path
+    name = str(name_or_path)
+    if find(name) is None and (path.is_absolute() or name.startswith(".") or name.count("/") != 1):
+        nearest = suggest(name)
+        hint = f" Did you mean {' or '.join(nearest)}?" if nearest else " `python -m minibert.weights list` shows all."
+        raise InputError(f"'{name}' is neither a file or folder here nor a known model.{hint}")
+    from .hub import download  # only here is the network needed, and its libraries take a while to load
+
+    return download(name)
+
+
+def read_tokenizer_files(name_or_path: NameOrPath) -> dict[str, bytes]:
+    """The contents of `TOKENIZER_FILES`, those that there are, behind a name or path; or of a `vocab.txt` itself."""
+    path = locate(name_or_path)
+    try:
+        if path.is_dir():
+            return {name: (path / name).read_bytes() for name in TOKENIZER_FILES if (path / name).is_file()}
+        if path.suffix == ".txt":
+            return {"vocab.txt": path.read_bytes()}
+    except OSError as error:
+        raise InputError(f"The tokenizer in {path} cannot be read: {error.strerror}.") from error
+    with tensorflow.open_checkpoint(path) as google:
+        texts = {name: google.read_text(name) for name in TOKENIZER_FILES}
+    return {name: text.encode() for name, text in texts.items() if text is not None}
