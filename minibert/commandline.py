@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import logging
+import math
 import os
 import re
 import sys
@@ -35,6 +36,33 @@ class Parser(argparse.ArgumentParser):
         nearest = difflib.get_close_matches(unknown[1].split("=")[0], flags, n=1) if unknown else []
         hint = f" Did you mean {nearest[0]}?" if nearest else ""
         self.exit(2, f"{self.prog}: error: {message}.{hint} See --help.\n")
+
+
+def positive_int(text: str) -> int:
+    """The type of a flag: a whole number, at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a whole number, at least 1, is needed: found '{text}'")
+    return int(text)
+
+
+def positive_float(text: str) -> float:
+    """The type of a flag: a number above 0."""
+    return _number(text, "above 0", lambda value: 0 < value < math.inf)
+
+
+def share(text: str) -> float:
+    """The type of a flag: a number from 0 up to, but not including, 1."""
+    return _number(text, "from 0 to below 1", lambda value: 0 <= value < 1)
+
+
+def _number(text: str, rule: str, holds: Callable[[float], bool]) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not holds(value):
+        raise argparse.ArgumentTypeError(f"a number {rule} is needed: found '{text}'")
+    return value
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from .commandline import Parser, run
+from .commandline import Parser, positive_float, positive_int, run, share
 
 
 def build_parser() -> Parser:
     parser = Parser(
         "finetune",
         "Fine-tune a BERT on your own files. Without arguments: on the review sentences that ship with minibert.",
-        "  python -m minibert.finetune --train train.tsv --dev dev.tsv --model bert-base-uncased --out my-model",
+        "  python -m minibert.finetune --out my-first-model",
     )
     data = parser.add_argument_group("data (.tsv or .csv with a header, or .jsonl)")
     data.add_argument("--task", choices=["classification"], default="classification", help="what to learn")
@@ -22,19 +22,19 @@ def build_parser() -> Parser:
     data.add_argument("--text-b-column", metavar="NAME", default="text_b", help="with the second text of pairs")
     data.add_argument("--label-column", metavar="NAME", default="label", help="with the label")
     model = parser.add_argument_group("model")
-    model.add_argument(
-        "--model", metavar="NAME_OR_PATH", help="a known name, a Hugging Face folder or a Google release"
-    )
+    model.add_argument("--model", metavar="NAME_OR_PATH", help="a known name, or a folder or release file")
     model.add_argument("--out", metavar="DIR", help="where everything is written (default: a new folder in runs/)")
     model.add_argument("--overwrite", action="store_true", help="replace an earlier run in --out")
     model.add_argument("--resume", action="store_true", help="go on with an interrupted run in --out")
     training = parser.add_argument_group("training")
-    training.add_argument("--epochs", type=float, default=3, metavar="N", help="passes over the data")
-    training.add_argument("--batch-size", type=int, default=32, metavar="N", help="examples a step")
-    training.add_argument("--lr", type=float, default=5e-5, metavar="RATE", help="highest learning rate")
-    training.add_argument("--warmup-ratio", type=float, default=0.1, metavar="SHARE", help="of the steps, to get there")
-    training.add_argument("--weight-decay", type=float, default=0.01, metavar="RATE", help="not for biases and norms")
-    training.add_argument("--max-length", type=int, default=128, metavar="TOKENS", help="longer texts are cut")
+    training.add_argument("--epochs", type=positive_float, metavar="N", help="passes over the data (default: 3)")
+    training.add_argument("--batch-size", type=positive_int, default=32, metavar="N", help="examples a step")
+    training.add_argument("--lr", type=positive_float, metavar="RATE", help="highest learning rate (default: 5e-5)")
+    training.add_argument("--warmup-ratio", type=share, default=0.1, metavar="SHARE", help="of the steps, to get there")
+    training.add_argument("--weight-decay", type=share, default=0.01, metavar="RATE", help="not for biases and norms")
+    training.add_argument(
+        "--max-length", type=positive_int, default=128, metavar="N", help="tokens a text; more are cut"
+    )
     training.add_argument("--seed", type=int, default=0, metavar="N", help="of shuffling, dropout and the new head")
     training.add_argument("--bf16", action="store_true", help="matrix products in bfloat16")
     return parser

@@ -1,0 +1,128 @@
+"""Tables of examples: `.tsv`, `.csv` (both with a header line) and `.jsonl` (one object a line).
+
+A `.tsv` is split at tabs and nothing else: quotes are ordinary characters, as in GLUE's files. A `.csv` follows the
+usual rules of quoting; if its header has tabs and no comma, it is read as tab-separated, with quoting. Whatever is
+wrong with a file is told as one sentence with the file's name and the line's number.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+
+FORMATS = (".tsv", ".csv", ".jsonl")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One example of a file: its values by column, and the line where it stands (from 1)."""
+
+    values: dict[str, Any]
+    line: int
+
+
+@dataclass(frozen=True)
+class Table:
+    """All rows of a file. Every row has every column that `require` was asked for."""
+
+    path: Path
+    rows: list[Row]
+
+    def require(self, column: str, flag: str) -> None:
+        """Raise `InputError` unless every row has `column`; `flag` is the option that names another one."""
+        for row in self.rows:
+            if column not in row.values:
+                found = ", ".join(map(str, row.values)) or "nothing"
+                raise InputError(
+                    f"{self.path}, line {row.line}: there is no column '{column}', but {found}. "
+                    f"Name the right one with {flag}."
+                )
+
+    def texts(self, column: str, flag: str) -> list[str]:
+        """The values of a column that must be text."""
+        self.require(column, flag)
+        for row in self.rows:
+            if not isinstance(row.values[column], str):
+                raise self.fault(row, f"'{column}' must be text: found {json.dumps(row.values[column])[:60]}")
+        return [row.values[column] for row in self.rows]
+
+    def fault(self, row: Row, problem: str) -> InputError:
+        """An error that says where it is."""
+        return InputError(f"{self.path}, line {row.line}: {problem}.")
+
+
+def read_table(path: str | os.PathLike[str]) -> Table:
+    """Read a whole file. Raises `InputError` if it cannot be read, or has no rows."""
+    path = Path(path)
+    if path.suffix not in FORMATS:
+        raise InputError(f"{path}: the name must end in one of {', '.join(FORMATS)}.")
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise InputError(
+            f"{path}, line {line}: the file is not UTF-8 (byte {error.object[error.start]:#04x}). Save it as UTF-8."
+        ) from error
+    except OSError as error:
+        raise InputError(f"{path}: {(error.strerror or str(error)).lower()}.") from error
+    rows = list(_json_rows(path, text) if path.suffix == ".jsonl" else _separated_rows(path, text))
+    if not rows:
+        raise InputError(f"{path} has no rows{'' if path.suffix == '.jsonl' else ' below its header'}.")
+    return Table(path, rows)
+
+
+def _json_rows(path: Path, text: str) -> Iterator[Row]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            try:
+                values = json.loads(line)
+            except ValueError as error:
+                raise InputError(f"{path}, line {number}: this is no JSON ({error}).") from error
+            if not isinstance(values, dict):
+                raise InputError(f"{path}, line {number}: a JSON object is needed, found {type(values).__name__}.")
+            yield Row(values, number)
+
+
+def _separated_rows(path: Path, text: str) -> Iterator[Row]:
+    records = _tsv_records(text) if path.suffix == ".tsv" else _csv_records(path, text)
+    header_line, header = next(records, (1, []))
+    if len(set(header)) < len(header):
+        raise InputError(f"{path}, line {header_line}: two columns have the same name ({', '.join(header)}).")
+    for line, fields in records:
+        if len(fields) != len(header):
+            raise InputError(
+                f"{path}, line {line}: {len(fields)} fields, where the header has {len(header)} ({', '.join(header)})."
+            )
+        yield Row(dict(zip(header, fields, strict=True)), line)
+
+
+def _tsv_records(text: str) -> Iterator[tuple[int, list[str]]]:
+    """The line number and the fields of each line that is not empty."""
+    for number, line in enumerate(text.split("\n"), start=1):
+        line = line.removesuffix("\r")
+        if line:
+            yield number, line.split("\t")
+
+
+def _csv_records(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
+    """The same for a CSV file, where a quoted field may go over several lines: the number is that of the first."""
+    header = text.partition("\n")[0]
+    delimiter = "\t" if "\t" in header and "," not in header else ","
+    csv.field_size_limit(max(len(text), 1 << 17))  # by default a field over 128 KiB is an error
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    line = 1
+    try:
+        for fields in reader:
+            if fields:
+                yield line, fields
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise InputError(f"{path}, line {line}: {error}. Are the quotes in order?") from error

@@ -1,0 +1,44 @@
+"""How fast, and how much memory."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..data.batches import move, pack_examples
+from ..model import BertPreTrainedModel
+
+
+def latencies_ms(model: BertPreTrainedModel, examples: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Milliseconds from one encoded example to its logits, one at a time: the median and the 95th percentile."""
+    times = []
+    model.eval()
+    with torch.inference_mode():
+        for example in [examples[0], *examples]:  # the first one, which warms up, is not counted
+            start = time.perf_counter()
+            batch = pack_examples([{key: value for key, value in example.items() if key != "labels"}])
+            model(**{key: move(value, model.device) for key, value in batch.items()})
+            if model.device.type == "cuda":
+                torch.cuda.synchronize()
+            times.append(1000 * (time.perf_counter() - start))
+    return {
+        "latency_ms_p50": float(np.percentile(times[1:], 50)),
+        "latency_ms_p95": float(np.percentile(times[1:], 95)),
+    }
+
+
+def peak_memory_mb() -> float | None:
+    """The most memory in use so far, in MiB: of the GPU if there is one, else of the process; None on Windows."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10

@@ -1,0 +1,117 @@
+"""Where a training run is, on disk: a folder `checkpoint-STEP` that holds everything to go on from there.
+
+The model and tokenizer are saved as for use (the folder opens like any model), beside them `trainer_state.json`, what a
+person may want to read, and `training_state.pt`, the optimizer's moments and the random generators.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from ..checkpoints.huggingface import HuggingFaceWeights
+from ..checkpoints.names import to_minibert
+from ..errors import InputError
+from ..files import replacing, write_json
+from ..model import BertPreTrainedModel
+
+
+class Saves(Protocol):
+    """Anything that is saved beside a model, such as its tokenizer."""
+
+    def save_pretrained(self, directory: Path) -> Any: ...
+
+
+@dataclass
+class TrainerState:
+    """Where a run is, as `transformers` names it."""
+
+    global_step: int = 0
+    max_steps: int = 0
+    epoch: float = 0.0
+    total_loss: float = 0.0  # the sum over all steps
+    best_metric: float | None = None
+    best_model_checkpoint: str | None = None
+    log_history: list[dict[str, float]] = field(default_factory=list)
+
+
+def save_checkpoint(
+    output_dir: Path,
+    model: BertPreTrainedModel,
+    optimizer: torch.optim.Optimizer,
+    state: TrainerState,
+    processing_class: Saves | None,
+) -> Path:
+    """Write `output_dir/checkpoint-STEP`, complete or not at all."""
+    folder = output_dir / f"checkpoint-{state.global_step}"
+    partial = output_dir / f".{folder.name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        save_pretrained(partial, model, processing_class)
+        write_json(partial / "trainer_state.json", asdict(state))
+        generators: dict[str, Any] = {
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "python": random.getstate(),
+            "numpy": [np.asarray(part).tolist() for part in np.random.get_state()],
+        }
+        with replacing(partial / "training_state.pt") as path:
+            torch.save({"optimizer": optimizer.state_dict(), "generators": generators}, path)
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def load_checkpoint(folder: Path, model: BertPreTrainedModel, optimizer: torch.optim.Optimizer) -> TrainerState:
+    """Put the model, the optimizer and the random generators where the run was. Raises `InputError` if it cannot."""
+    try:
+        state = TrainerState(**json.loads((folder / "trainer_state.json").read_text(encoding="utf-8")))
+        saved = torch.load(folder / "training_state.pt", map_location=model.device, weights_only=True)
+        load_weights(folder, model)
+        optimizer.load_state_dict(saved["optimizer"])
+        generators = saved["generators"]
+        torch.set_rng_state(generators["torch"].cpu())
+        if torch.cuda.is_available() and len(generators["cuda"]) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all([generator.cpu() for generator in generators["cuda"]])
+        random.setstate(generators["python"])
+        np.random.set_state(tuple(generators["numpy"]))
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise InputError(f"{folder} is no checkpoint that this run can go on from: {error}") from error
+    return state
+
+
+def load_weights(folder: Path, model: BertPreTrainedModel) -> None:
+    """The weights of a saved model of the same kind and shape, into this one."""
+    weights = to_minibert(model.state_dict(), HuggingFaceWeights(folder), "hugging_face")
+    model.load_state_dict(weights)
+
+
+def save_pretrained(folder: Path, model: BertPreTrainedModel, processing_class: Saves | None) -> None:
+    """The model, and its tokenizer if there is one."""
+    model.save_pretrained(folder)
+    if processing_class is not None:
+        processing_class.save_pretrained(folder)
+
+
+def checkpoints(output_dir: Path) -> list[Path]:
+    """The checkpoints in a folder, oldest first."""
+    found = [(re.fullmatch(r"checkpoint-(\d+)", path.name), path) for path in output_dir.glob("checkpoint-*")]
+    return [path for _, path in sorted((int(match[1]), path) for match, path in found if match)]
+
+
+def keep_newest(output_dir: Path, limit: int, best: str | None) -> None:
+    """Delete all but the newest `limit` checkpoints, and the best one."""
+    for path in checkpoints(output_dir)[:-limit]:
+        if str(path) != best:
+            shutil.rmtree(path)

@@ -1,0 +1,393 @@
+"""The training loop, written by hand, in the well-known clothes of `transformers`' `Trainer`.
+
+`Trainer.train` is the loop: take a batch, forward, backward, clip, step; log, evaluate and save now and then.
+Evaluation and prediction follow it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from ..data.batches import batches_by_length, length_grouped_batches, move, pack_examples
+from ..errors import InputError
+from ..files import write_text
+from ..losses import IGNORE, full_precision
+from ..model import BertPreTrainedModel
+from ..packing import PackedBatch
+from .arguments import TrainingArguments
+from .interrupt import InterruptGuard
+from .optimizer import create_optimizer, linear_schedule
+from .state import (
+    Saves,
+    TrainerState,
+    checkpoints,
+    keep_newest,
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+    save_pretrained,
+)  # fmt: skip
+
+LOG = "log.jsonl"
+LABELS = ("labels", "next_sentence_label", "start_positions", "end_positions")
+
+
+class Dataset(Protocol):
+    """Examples by number, each a dict of `input_ids` and so on: a list, or any torch or Hugging Face data set."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> Mapping[str, Any]: ...
+
+
+class EvalPrediction(NamedTuple):
+    """What `compute_metrics` is given: an array, or a tuple of arrays, with a row for each example."""
+
+    predictions: Any
+    label_ids: Any
+
+
+class PredictionOutput(NamedTuple):
+    """What `Trainer.predict` returns. -100 fills up rows of different length."""
+
+    predictions: Any
+    label_ids: Any
+    metrics: dict[str, float]
+
+
+class TrainOutput(NamedTuple):
+    """What `Trainer.train` returns."""
+
+    global_step: int
+    training_loss: float
+    metrics: dict[str, float]
+
+
+class Trainer:
+    """Train, evaluate and use a model on examples.
+
+    model: one of the task models, whose `forward` returns a loss when it is given labels.
+    train_dataset, eval_dataset: examples as the tokenizer makes them plus `labels`; they need no padding.
+    compute_metrics: from an `EvalPrediction` to a dict of numbers.
+    data_collator: makes a batch out of a list of examples; by default they are packed.
+    processing_class: the tokenizer, saved beside the model.
+    """
+
+    def __init__(
+        self,
+        model: BertPreTrainedModel,
+        args: TrainingArguments | None = None,
+        data_collator: Callable[[list[Any]], Mapping[str, Any]] | None = None,
+        train_dataset: Dataset | None = None,
+        eval_dataset: Dataset | None = None,
+        processing_class: Saves | None = None,
+        compute_metrics: Callable[[EvalPrediction], Mapping[str, float]] | None = None,
+    ) -> None:
+        self.args = args or TrainingArguments()
+        self.model = model.to(best_device())
+        self.data_collator = data_collator
+        self.train_dataset = train_dataset
+        self.eval_dataset = eval_dataset
+        self.processing_class = processing_class
+        self.compute_metrics = compute_metrics
+        self.state = TrainerState()
+        self._inputs = {*inspect.signature(model.forward).parameters, "label"}  # what the model can read
+
+    def train(self, resume_from_checkpoint: str | Path | Literal[True] | None = None) -> TrainOutput:
+        """Run the training. `resume_from_checkpoint`: a checkpoint's folder, or True for the newest in output_dir.
+
+        Ctrl-C saves a checkpoint after the step at hand, then raises `KeyboardInterrupt`. Raises `InputError` without
+        data, if the loss is no longer a number, or for a checkpoint of another run.
+        """
+        args, model = self.args, self.model
+        random.seed(args.seed)
+        np.random.seed(args.seed)
+        torch.manual_seed(args.seed)
+        lengths = self._lengths(self.train_dataset, "train_dataset")
+        batches_per_epoch = math.ceil(len(lengths) / args.per_device_train_batch_size)
+        steps_per_epoch = math.ceil(batches_per_epoch / args.gradient_accumulation_steps)
+        total_steps = args.max_steps if args.max_steps > 0 else math.ceil(steps_per_epoch * args.num_train_epochs)
+        warmup_steps = args.warmup_steps or math.ceil(total_steps * args.warmup_ratio)
+        optimizer = create_optimizer(model, args)
+        self.state = TrainerState(max_steps=total_steps)
+        if resume_from_checkpoint:
+            self._resume(resume_from_checkpoint, optimizer)
+        state, first_step, started = self.state, self.state.global_step, time.perf_counter()
+
+        model.train()
+        meter = Meter(model.device)
+        bar = tqdm(total=total_steps, initial=first_step, unit="step", disable=args.disable_tqdm, dynamic_ncols=True)
+        with bar, InterruptGuard() as interrupt:
+            for batches in self._steps(lengths, steps_per_epoch, total_steps):
+                learning_rate = args.learning_rate * linear_schedule(state.global_step, warmup_steps, total_steps)
+                meter.add(*self._training_step(optimizer, batches, learning_rate))
+                state.global_step += 1
+                state.epoch = state.global_step / steps_per_epoch
+                bar.update()
+                if state.global_step == total_steps or state.global_step % args.logging_steps == 0:
+                    self._log_training(meter, learning_rate, bar)
+                epoch_ends = state.global_step == total_steps or state.global_step % steps_per_epoch == 0
+                improved = False
+                if self._is_due(args.eval_strategy, args.eval_steps or args.logging_steps, epoch_ends):
+                    improved = self._evaluate_and_compare()
+                if interrupt.asked or self._is_due(args.save_strategy, args.save_steps, epoch_ends):
+                    self._save_checkpoint(optimizer, improved)
+                if interrupt.asked:
+                    raise KeyboardInterrupt
+
+        if args.load_best_model_at_end and state.best_model_checkpoint is not None:
+            load_weights(Path(state.best_model_checkpoint), model)
+        model.eval()
+        seconds = time.perf_counter() - started
+        steps = state.global_step - first_step
+        batch_size = args.per_device_train_batch_size * args.gradient_accumulation_steps
+        training_loss = state.total_loss / max(1, state.global_step)
+        metrics = {
+            "train_runtime": seconds,
+            "train_samples_per_second": min(steps * batch_size, steps / steps_per_epoch * len(lengths)) / seconds,
+            "train_steps_per_second": steps / seconds,
+            "train_loss": training_loss,
+            "epoch": state.epoch,
+        }
+        return TrainOutput(state.global_step, training_loss, metrics)
+
+    def evaluate(self, eval_dataset: Dataset | None = None, metric_key_prefix: str = "eval") -> dict[str, float]:
+        """Loss, metrics and speed on examples with labels, each name with the prefix."""
+        dataset = self.eval_dataset if eval_dataset is None else eval_dataset
+        metrics = self._predict(dataset, "eval_dataset", metric_key_prefix).metrics
+        self._log(metrics)
+        return metrics
+
+    def predict(self, test_dataset: Dataset, metric_key_prefix: str = "test") -> PredictionOutput:
+        """The logits for every example, in order, as arrays; labels and metrics where the examples have labels."""
+        return self._predict(test_dataset, "test_dataset", metric_key_prefix)
+
+    def save_model(self, output_dir: str | Path | None = None) -> None:
+        """Save the model, and the tokenizer if there is one, for use: see `save_pretrained`."""
+        save_pretrained(Path(output_dir or self.args.output_dir), self.model, self.processing_class)
+
+    # ------------------------------------------------------------------------------------------ the parts of training
+
+    def _steps(self, lengths: list[int], steps_per_epoch: int, total_steps: int) -> Iterator[list[dict[str, Any]]]:
+        """For every step that is left, its batches: one, or several with gradient accumulation."""
+        accumulation = self.args.gradient_accumulation_steps
+        while self.state.global_step < total_steps:
+            epoch, done = divmod(self.state.global_step, steps_per_epoch)
+            batches = length_grouped_batches(lengths, self.args.per_device_train_batch_size, self.args.seed, epoch)
+            for step in range(done, min(steps_per_epoch, total_steps - epoch * steps_per_epoch)):
+                chosen = batches[step * accumulation : (step + 1) * accumulation]
+                yield [self._batch(self.train_dataset, indices) for indices in chosen]
+
+    def _training_step(
+        self, optimizer: torch.optim.Optimizer, batches: list[dict[str, Any]], learning_rate: float
+    ) -> tuple[Tensor, int]:
+        """Forward, backward, clip, step. The loss and the number of tokens."""
+        total = torch.zeros((), device=self.model.device)
+        for batch in batches:
+            with self._precision():
+                loss = self.model(**batch).loss / len(batches)
+            loss.backward()
+            total += loss.detach()
+        if self.args.max_grad_norm:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.args.max_grad_norm)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate
+        optimizer.step()
+        optimizer.zero_grad()
+        return total, sum(_tokens(batch) for batch in batches)
+
+    def _log_training(self, meter: Meter, learning_rate: float, bar: tqdm[Any]) -> None:
+        total, steps, tokens_per_second = meter.read()
+        self.state.total_loss += total
+        loss = total / steps
+        if not math.isfinite(loss):
+            raise InputError(
+                f"The loss became {loss} before step {self.state.global_step}: the run has diverged. A lower learning "
+                f"rate (now {self.args.learning_rate}) or more warm-up may help."
+            )
+        bar.set_postfix_str(f"loss {loss:.3f}, {tokens_per_second:,.0f} tokens/s", refresh=False)
+        self._log({"loss": loss, "lr": learning_rate, "tokens_per_second": round(tokens_per_second, 1)})
+
+    def _log(self, values: Mapping[str, Any]) -> None:
+        entry = {"step": self.state.global_step, "epoch": round(self.state.epoch, 4), **values}
+        self.state.log_history.append(entry)
+        if self.args.logging_dir is not None:
+            folder = Path(self.args.logging_dir)
+            folder.mkdir(parents=True, exist_ok=True)
+            with open(folder / LOG, "a", encoding="utf-8") as file:
+                file.write(json.dumps(entry) + "\n")
+
+    def _is_due(self, strategy: str, every: int, epoch_ends: bool) -> bool:
+        if strategy == "epoch":
+            return epoch_ends
+        return strategy == "steps" and self.state.global_step % every == 0
+
+    def _evaluate_and_compare(self) -> bool:
+        """Evaluate; whether it was the best so far."""
+        metrics = self.evaluate()
+        self.model.train()
+        numbers = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items() if isinstance(value, float))
+        tqdm.write(f"epoch {self.state.epoch:.2f}: {numbers}")
+        if self.args.best_metric not in metrics:
+            name = self.args.metric_for_best_model
+            raise InputError(f"metric_for_best_model is '{name}', but the metrics are {', '.join(metrics)}.")
+        value = metrics[self.args.best_metric]
+        if not self.args.is_better(value, self.state.best_metric):
+            return False
+        self.state.best_metric = value
+        return True
+
+    def _save_checkpoint(self, optimizer: torch.optim.Optimizer, improved: bool) -> None:
+        output_dir, state = Path(self.args.output_dir), self.state
+        if improved:
+            state.best_model_checkpoint = str(output_dir / f"checkpoint-{state.global_step}")
+        save_checkpoint(output_dir, self.model, optimizer, state, self.processing_class)
+        if self.args.save_total_limit is not None:
+            keep_newest(output_dir, self.args.save_total_limit, state.best_model_checkpoint)
+
+    def _resume(self, checkpoint: str | Path | Literal[True], optimizer: torch.optim.Optimizer) -> None:
+        if checkpoint is True:
+            found = checkpoints(Path(self.args.output_dir))
+            if not found:
+                raise InputError(f"There is no checkpoint to go on from in {self.args.output_dir}.")
+            checkpoint = found[-1]
+        planned = self.state.max_steps
+        self.state = load_checkpoint(Path(checkpoint), self.model, optimizer)
+        if self.args.logging_dir is not None:  # steps after the checkpoint will be done, and logged, again
+            lines = "".join(json.dumps(entry) + "\n" for entry in self.state.log_history)
+            write_text(Path(self.args.logging_dir) / LOG, lines)
+        if self.state.max_steps != planned:
+            raise InputError(
+                f"{checkpoint} belongs to a run of {self.state.max_steps} steps, this one has {planned}: go on with "
+                "the same data and settings."
+            )
+
+    # -------------------------------------------------------------------------------------- evaluation and prediction
+
+    @torch.inference_mode()
+    def _predict(self, dataset: Dataset | None, name: str, prefix: str) -> PredictionOutput:
+        lengths = self._lengths(dataset, name)
+        batches = batches_by_length(lengths, self.args.per_device_eval_batch_size)
+        predictions, labels = Rows(len(lengths)), Rows(len(lengths))
+        total_loss, started = 0.0, time.perf_counter()
+        self.model.eval()
+        for indices in tqdm(batches, desc=prefix, unit="batch", disable=self.args.disable_tqdm, leave=False):
+            batch = self._batch(dataset, indices, padded=True)
+            with self._precision():
+                output = self.model(**batch)
+            predictions.put(indices, [output[name] for name in output.names if name.endswith("logits")])
+            given = [batch[key] for key in LABELS if batch.get(key) is not None]
+            if given:
+                labels.put(indices, given)
+            if output.loss is not None:
+                total_loss += output.loss.item() * len(indices)
+        seconds = time.perf_counter() - started
+        metrics: dict[str, float] = {}
+        if labels.filled:
+            metrics[f"{prefix}_loss"] = total_loss / len(lengths)
+            if self.compute_metrics is not None:
+                numbers = self.compute_metrics(EvalPrediction(predictions.arrays(), labels.arrays()))
+                metrics |= {key if key.startswith(f"{prefix}_") else f"{prefix}_{key}": numbers[key] for key in numbers}
+        metrics[f"{prefix}_runtime"] = seconds
+        metrics[f"{prefix}_samples_per_second"] = len(lengths) / seconds
+        return PredictionOutput(predictions.arrays(), labels.arrays() if labels.filled else None, metrics)
+
+    # ------------------------------------------------------------------------------------------------------- batches
+
+    def _lengths(self, dataset: Dataset | None, name: str) -> list[int]:
+        if dataset is None or not len(dataset):
+            raise InputError(f"There is no data: {name} is missing or empty.")
+        return [len(dataset[index]["input_ids"]) for index in range(len(dataset))]
+
+    def _batch(self, dataset: Any, indices: list[int], padded: bool = False) -> dict[str, Any]:
+        examples = [
+            {key: value for key, value in dataset[index].items() if key in self._inputs and value is not None}
+            for index in indices
+        ]
+        batch = self.data_collator(examples) if self.data_collator else pack_examples(examples, padded)
+        return {key: move(value, self.model.device) for key, value in batch.items()}
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.model.device.type, dtype=torch.bfloat16, enabled=self.args.bf16)
+
+
+class Meter:
+    """Loss and speed since they were last read. The loss is only fetched from the device when it is read."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._loss = torch.zeros((), device=device)
+        self._steps = self._tokens = 0
+        self._since = time.perf_counter()
+
+    def add(self, loss: Tensor, tokens: int) -> None:
+        self._loss += loss
+        self._steps += 1
+        self._tokens += tokens
+
+    def read(self) -> tuple[float, int, float]:
+        """The sum of the losses, the number of steps, and tokens per second."""
+        now = time.perf_counter()
+        result = self._loss.item(), self._steps, self._tokens / (now - self._since)
+        self._loss = torch.zeros_like(self._loss)
+        self._steps = self._tokens = 0
+        self._since = now
+        return result
+
+
+class Rows:
+    """Collects the answers of batches in any order, and gives them back as arrays with a row for each example."""
+
+    def __init__(self, count: int) -> None:
+        self._rows: list[list[Any]] = [[] for _ in range(count)]
+
+    @property
+    def filled(self) -> bool:
+        return all(self._rows)
+
+    def put(self, indices: list[int], tensors: list[Tensor]) -> None:
+        """Tensors (batch, ...) that belong to these examples."""
+        arrays = [full_precision(tensor).cpu().numpy() for tensor in tensors]  # NumPy has no bfloat16
+        for row, index in enumerate(indices):
+            self._rows[index] = [array[row] for array in arrays]
+
+    def arrays(self) -> Any:
+        """One array, or a tuple of them if there are several a batch. Shorter rows are filled up with -100."""
+        stacked = tuple(_stack(column) for column in zip(*self._rows, strict=True))
+        return stacked[0] if len(stacked) == 1 else stacked
+
+
+def best_device() -> torch.device:
+    """CUDA, else Apple's GPU, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _stack(rows: tuple[Any, ...]) -> Any:
+    if len({np.shape(row) for row in rows}) == 1:
+        return np.stack(rows)
+    longest = max(len(row) for row in rows)
+    filled = np.full((len(rows), longest, *rows[0].shape[1:]), IGNORE, dtype=rows[0].dtype)
+    for number, row in enumerate(rows):
+        filled[number, : len(row)] = row
+    return filled
+
+
+def _tokens(batch: Mapping[str, Any]) -> int:
+    """The number of real tokens."""
+    ids = batch["input_ids"]
+    if isinstance(ids, PackedBatch):
+        return len(ids.input_ids)
+    return int(batch["attention_mask"].sum()) if "attention_mask" in batch else ids.numel()
