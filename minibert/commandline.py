@@ -18,8 +18,19 @@ from typing import NoReturn
 from .errors import InputError
 
 
-class Parser(argparse.ArgumentParser):
-    """An argument parser that shows its defaults, and tells a mistake in one line, naming the nearest flag."""
+class PlainParser(argparse.ArgumentParser):
+    """An argument parser that tells a mistake in one line, naming the nearest flag."""
+
+    def error(self, message: str) -> NoReturn:
+        unknown = re.search(r"unrecognized arguments: (-\S+)", message)
+        flags = [flag for action in self._actions for flag in action.option_strings]
+        nearest = difflib.get_close_matches(unknown[1].split("=")[0], flags, n=1) if unknown else []
+        hint = f" Did you mean {nearest[0]}?" if nearest else ""
+        self.exit(2, f"{self.prog}: error: {message}.{hint} See --help.\n")
+
+
+class Parser(PlainParser):
+    """The parser of a whole command: it also shows defaults and an example."""
 
     def __init__(self, command: str, description: str, example: str) -> None:
         super().__init__(
@@ -29,13 +40,6 @@ class Parser(argparse.ArgumentParser):
             formatter_class=_Formatter,
             allow_abbrev=False,
         )
-
-    def error(self, message: str) -> NoReturn:
-        unknown = re.search(r"unrecognized arguments: (-\S+)", message)
-        flags = [flag for action in self._actions for flag in action.option_strings]
-        nearest = difflib.get_close_matches(unknown[1].split("=")[0], flags, n=1) if unknown else []
-        hint = f" Did you mean {nearest[0]}?" if nearest else ""
-        self.exit(2, f"{self.prog}: error: {message}.{hint} See --help.\n")
 
 
 def positive_int(text: str) -> int:

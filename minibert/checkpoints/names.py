@@ -93,16 +93,18 @@ def full_name(parameter: str) -> str:
 
 def names_of(parameter: str) -> list[Name]:
     """What minibert's parameter, by its full name, is called elsewhere: one row, or three if it is fused."""
-    number = re.search(r"\.(\d+)\.", parameter)
-    rows = ROWS[parameter.replace(number[0], ".*.", 1) if number else parameter]
-    block = number[1] if number else ""
+    block = str(block_number(parameter))
+    rows = ROWS[BLOCK.sub("*", parameter)]
     return [Name(parameter, row.part, *(text.replace("*", block) for text in row[2:])) for row in rows]
+
+
+BLOCK = re.compile(r"(?<=bert\.blocks\.)\d+|(?<=encoder\.layer\.)\d+|(?<=encoder/layer_)\d+")
 
 
 def block_number(name: str) -> int:
     """The number of the block that a tensor belongs to, in any dialect; -1 if it belongs to none."""
-    number = re.search(r"(?:bert\.blocks\.|encoder\.layer\.|encoder/layer_)(\d+)", name)
-    return int(number[1]) if number else -1
+    number = BLOCK.search(name)
+    return int(number[0]) if number else -1
 
 
 def is_encoder(parameter: str) -> bool:
@@ -129,6 +131,18 @@ def from_minibert(state: Mapping[str, Tensor], dialect: Dialect) -> dict[str, Te
             part = tensor if row.part is None else tensor.chunk(len(PARTS))[row.part]
             tensors[row.in_dialect(dialect)] = _turned(part, row, dialect).contiguous()
     return tensors
+
+
+def translate(tensors: Mapping[str, Tensor], source: Dialect, target: Dialect) -> dict[str, Tensor]:
+    """Tensors of one dialect in another, contiguous. Those that the table does not know are left out."""
+    rows = {row.in_dialect(source): row for group in ROWS.values() for row in group}
+    translated: dict[str, Tensor] = {}
+    for name in tensors:
+        row = rows.get(BLOCK.sub("*", name))
+        if row is not None:
+            tensor = tensors[name] if source == target else _turned(tensors[name], row, "google")
+            translated[row.in_dialect(target).replace("*", str(block_number(name)))] = tensor.contiguous()
+    return translated
 
 
 def _turned(tensor: Tensor, row: Name, dialect: Dialect) -> Tensor:

@@ -88,7 +88,7 @@ def load_model(
         for name in ("classifier.weight", "classifier.bias"):
             if name in found and found[name].shape != shapes[name]:
                 del found[name]
-    _check(checkpoint, shapes, found)
+    check_fit(checkpoint, shapes, found)
 
     new = [name for name in shapes if name not in found]
     for name in new:
@@ -120,7 +120,7 @@ def write_config(directory: Path, config: BertConfig, architecture: str, dtype: 
     write_json(directory / CONFIG, values)
 
 
-def _check(checkpoint: Checkpoint, shapes: Mapping[str, torch.Size], found: Mapping[str, Tensor]) -> None:
+def check_fit(checkpoint: Checkpoint, shapes: Mapping[str, torch.Size], found: Mapping[str, Tensor]) -> None:
     """Raise `InputError`, with a list, if these are the weights of something else."""
     problems = [f"{name} is missing" for name in shapes if is_encoder(name) and name not in found]
     problems += [

@@ -36,8 +36,8 @@ class Table:
     path: Path
     rows: list[Row]
 
-    def require(self, column: str, flag: str) -> None:
-        """Raise `InputError` unless every row has `column`; `flag` is the option that names another one."""
+    def column(self, column: str, flag: str) -> list[Any]:
+        """The values of a column. Raises `InputError` if a row lacks it; `flag` is the option that names another."""
         for row in self.rows:
             if column not in row.values:
                 found = ", ".join(map(str, row.values)) or "nothing"
@@ -45,14 +45,15 @@ class Table:
                     f"{self.path}, line {row.line}: there is no column '{column}', but {found}. "
                     f"Name the right one with {flag}."
                 )
+        return [row.values[column] for row in self.rows]
 
     def texts(self, column: str, flag: str) -> list[str]:
         """The values of a column that must be text."""
-        self.require(column, flag)
-        for row in self.rows:
-            if not isinstance(row.values[column], str):
-                raise self.fault(row, f"'{column}' must be text: found {json.dumps(row.values[column])[:60]}")
-        return [row.values[column] for row in self.rows]
+        values = self.column(column, flag)
+        for row, value in zip(self.rows, values, strict=True):
+            if not isinstance(value, str):
+                raise self.fault(row, f"'{column}' must be text: found {json.dumps(value)[:60]}")
+        return values
 
     def fault(self, row: Row, problem: str) -> InputError:
         """An error that says where it is."""
@@ -64,8 +65,24 @@ def read_table(path: str | os.PathLike[str]) -> Table:
     path = Path(path)
     if path.suffix not in FORMATS:
         raise InputError(f"{path}: the name must end in one of {', '.join(FORMATS)}.")
+    text = _read_text(path)
+    rows = list(_json_rows(path, text) if path.suffix == ".jsonl" else _separated_rows(path, text))
+    if not rows:
+        raise InputError(f"{path} has no rows{'' if path.suffix == '.jsonl' else ' below its header'}.")
+    return Table(path, rows)
+
+
+def read_lines(path: str | os.PathLike[str]) -> list[str]:
+    """The lines of a text file that are not blank. Raises `InputError` if it cannot be read, or has none."""
+    lines = [line for line in _read_text(Path(path)).splitlines() if line.strip()]
+    if not lines:
+        raise InputError(f"{path} has no text.")
+    return lines
+
+
+def _read_text(path: Path) -> str:
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise InputError(
@@ -73,10 +90,6 @@ def read_table(path: str | os.PathLike[str]) -> Table:
         ) from error
     except OSError as error:
         raise InputError(f"{path}: {(error.strerror or str(error)).lower()}.") from error
-    rows = list(_json_rows(path, text) if path.suffix == ".jsonl" else _separated_rows(path, text))
-    if not rows:
-        raise InputError(f"{path} has no rows{'' if path.suffix == '.jsonl' else ' below its header'}.")
-    return Table(path, rows)
 
 
 def _json_rows(path: Path, text: str) -> Iterator[Row]:

@@ -42,11 +42,15 @@ class Examples:
 
     def label_ids(self, names: Sequence[str]) -> list[int]:
         """The labels as numbers. Raises `InputError` for a label that is not among the names."""
+        labels = self.labels or []
         number = {name: i for i, name in enumerate(names)}
-        for label, row in zip(self.labels or [], self.table.rows, strict=True):
-            if label not in number:
-                raise self.table.fault(row, f"label '{label}' is unknown. The model knows {', '.join(names)}")
-        return [number[label] for label in self.labels or []]
+        unknown = next((place for place, label in enumerate(labels) if label not in number), None)
+        if unknown is not None:
+            known = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+            raise self.table.fault(
+                self.table.rows[unknown], f"label '{labels[unknown]}' is unknown. The model knows {known}"
+            )
+        return [number[label] for label in labels]
 
 
 def read_examples(path: str | Path, columns: Columns, need_labels: bool = True) -> Examples:
@@ -57,10 +61,8 @@ def read_examples(path: str | Path, columns: Columns, need_labels: bool = True) 
     texts_b = table.texts(columns.text_b, "--text-b-column") if columns.text_b in first else None
     labels = None
     if need_labels or columns.label in first:
-        table.require(columns.label, "--label-column")
         labels = []
-        for row in table.rows:
-            value = row.values[columns.label]
+        for row, value in zip(table.rows, table.column(columns.label, "--label-column"), strict=True):
             if not isinstance(value, (str, int)) or value == "":
                 raise table.fault(row, f"'{columns.label}' must be a label: found {value!r}")
             labels.append(str(value))
@@ -78,9 +80,9 @@ def label_names(train: Examples) -> list[str]:
     return sorted(names, key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name))
 
 
-def encode(examples: Examples, tokenizer: BertTokenizer) -> list[dict[str, Any]]:
-    """The examples as the model reads them, a dict of lists each. What exceeds `model_max_length` is cut at the end."""
-    encoding = tokenizer(examples.texts, examples.texts_b, truncation=True)
+def encode(texts: Sequence[str], texts_b: Sequence[str] | None, tokenizer: BertTokenizer) -> list[dict[str, Any]]:
+    """Texts or pairs as the model reads them, a dict of lists each; cut at the end to `tokenizer.model_max_length`."""
+    encoding = tokenizer(list(texts), None if texts_b is None else list(texts_b), truncation=True)
     rows = zip(encoding["input_ids"], encoding["token_type_ids"], strict=True)
     return [{"input_ids": ids, "token_type_ids": types} for ids, types in rows]
 

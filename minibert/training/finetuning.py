@@ -53,7 +53,7 @@ RESULTS = (
 
 # A random model has to learn language, too: it takes larger steps, and more of them, than a pretrained one.
 PRETRAINED_DEFAULTS = {"lr": 5e-5, "epochs": 3.0}
-RANDOM_DEFAULTS = {"lr": 5e-4, "epochs": 10.0}
+RANDOM_DEFAULTS = {"lr": 5e-4, "epochs": 6.0}
 
 
 def finetune(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -218,7 +218,7 @@ def _vocabulary(train: Examples) -> dict[str, int]:
 
 
 def _dataset(examples: Examples, names: list[str], tokenizer: BertTokenizer) -> list[dict[str, Any]]:
-    rows = encode(examples, tokenizer)
+    rows = encode(examples.texts, examples.texts_b, tokenizer)
     if examples.labels is not None:
         for row, label in zip(rows, examples.label_ids(names), strict=True):
             row["labels"] = label

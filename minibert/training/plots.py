@@ -46,7 +46,7 @@ def curves(history: Sequence[Mapping[str, Any]], metric: str) -> str:
     rates.set(ylim=(0, None))
     rates.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
     handles = [*right.get_lines(), *rates.get_lines()]
-    right.legend(handles=handles, frameon=False, loc="lower right")
+    right.legend(handles=handles, frameon=False, loc="center right")
     return _svg(figure)
 
 
@@ -55,8 +55,8 @@ def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> str:
     counts = np.array(matrix)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     numbered = len(names) <= MOST_NUMBERED_CLASSES
-    size = 2.6 + 0.42 * len(names) if numbered else 9
-    figure, axes = _figure(size + 0.8, size)
+    size = 1.6 + 0.6 * len(names) if numbered else 9
+    figure, axes = _figure(size + 1.6, size)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel="predicted", ylabel="true")
     if numbered:
@@ -66,7 +66,7 @@ def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> str:
         for (row, column), count in np.ndenumerate(counts):
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(count), ha="center", va="center", color=colour)
-    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
+    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.9)
     return _svg(figure)
 
 

@@ -11,6 +11,14 @@ from typing import Any
 from ..files import write_text
 
 MISTAKES = 25
+COSTS = (
+    "train_seconds",
+    "train_samples_per_second",
+    "eval_samples_per_second",
+    "latency_ms_p50",
+    "latency_ms_p95",
+    "peak_memory_mb",
+)
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; }
@@ -25,7 +33,7 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { font-weight: 600; } td.number, th.number { text-align: right; white-space: nowrap; }
 tbody tr:hover { background: var(--soft); }
-td.text { overflow-wrap: anywhere; }
+td.text { overflow-wrap: break-word; }
 figure { margin: 1rem 0; background: white; border-radius: .5rem; padding: .5rem; overflow-x: auto; }
 figure svg { max-width: 100%; height: auto; display: block; margin: auto; }
 """
@@ -51,6 +59,7 @@ def write_report(
         "training": _duration(metrics["train_seconds"]),
         "median latency": f"{metrics['latency_ms_p50']:.1f} ms",
     }
+    costs = {name: round(metrics[name], 1) for name in COSTS if metrics[name] is not None}
     names = list(metrics["per_class"])
     parts = [
         f"<h1>{html.escape(title)}</h1>",
@@ -94,7 +103,7 @@ def write_report(
         if mistakes
         else "<p>None: every example of the dev set is right.</p>",
         "<h2>Settings and costs</h2>",
-        _table(["setting", "value"], [[name, value] for name, value in settings.items() if value is not None]),
+        _table(["", ""], [[name, value] for name, value in [*settings.items(), *costs.items()] if value is not None]),
     ]
     body = "\n".join(parts)
     write_text(

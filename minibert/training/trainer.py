@@ -283,7 +283,7 @@ class Trainer:
         predictions, labels = Rows(len(lengths)), Rows(len(lengths))
         total_loss, started = 0.0, time.perf_counter()
         self.model.eval()
-        for indices in tqdm(batches, desc=prefix, unit="batch", disable=self.args.disable_tqdm, leave=False):
+        for indices in tqdm(batches, desc=prefix, unit="batch", disable=self.args.disable_tqdm, leave=False, delay=1):
             batch = self._batch(dataset, indices, padded=True)
             with self._precision():
                 output = self.model(**batch)

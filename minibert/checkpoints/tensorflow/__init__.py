@@ -13,6 +13,7 @@ format_v1.py (the single file of the first years), folders.py (folders and zips)
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import zipfile
@@ -26,7 +27,7 @@ import numpy as np
 from ...errors import InputError
 from ...files import write_text
 from .element_types import Array, as_read, dtype_read
-from .folders import Folder, ZipFolder, read_text
+from .folders import STEP, Folder, ZipFolder, read_text
 from .format_v1 import FormatV1
 from .format_v2 import FormatV2, write_v2
 from .slices import Shape
@@ -108,6 +109,20 @@ class TensorFlowCheckpoint(Mapping[str, Array]):
         Raises `InputError` if it is not UTF-8 or has more than 16 MiB.
         """
         return read_text(self._folder, filename)
+
+    def sha256(self, filename: str) -> str | None:
+        """The SHA-256 of a file of or beside the checkpoint, as it is on disk or in the zip; None if there is none."""
+        size = self._folder.size(filename)
+        if size is None:
+            return None
+        digest = hashlib.sha256()
+        file = self._folder.open(filename)
+        try:
+            for start in range(0, size, STEP):
+                digest.update(file.read(start, min(STEP, size - start)))
+        finally:
+            file.close()
+        return digest.hexdigest()
 
     def close(self) -> None:
         self._format.close()

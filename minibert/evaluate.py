@@ -1,0 +1,39 @@
+"""`python -m minibert.evaluate`: how good a fine-tuned model is on any labelled file, as one JSON object."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from .commandline import Parser, positive_int, run
+
+
+def build_parser() -> Parser:
+    parser = Parser(
+        "evaluate",
+        "Judge a fine-tuned model by a labelled file. Writes one JSON object to the standard output.",
+        "  python -m minibert.finetune --out my-first-model\n"
+        "  python -m minibert.evaluate --model my-first-model --data test.tsv --slice domain",
+    )
+    parser.add_argument("--model", metavar="DIR", required=True, help="what minibert.finetune wrote to --out")
+    parser.add_argument("--data", metavar="FILE", required=True, help="labelled examples (.tsv, .csv or .jsonl)")
+    parser.add_argument("--slice", metavar="COLUMN", help="also judge the examples of each value of this column")
+    parser.add_argument("--text-column", metavar="NAME", default="text", help="the column with the text")
+    parser.add_argument("--text-b-column", metavar="NAME", default="text_b", help="with the second text of pairs")
+    parser.add_argument("--label-column", metavar="NAME", default="label", help="with the label")
+    parser.add_argument("--batch-size", type=positive_int, default=32, metavar="N", help="texts at a time")
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> None:
+    from .tasks.classification import Columns, read_examples
+    from .training.judging import Judge
+
+    columns = Columns(arguments.text_column, arguments.text_b_column, arguments.label_column)
+    examples = read_examples(arguments.data, columns)
+    metrics = Judge(arguments.model, arguments.batch_size).evaluate(examples, arguments.slice)
+    print(json.dumps(metrics, indent=2, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    run(build_parser(), main)
