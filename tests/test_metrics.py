@@ -1,0 +1,51 @@
+"""The metrics are scikit-learn's, on any labels and predictions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import sklearn.metrics as reference
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minibert.tasks.classification import answers, classification_metrics
+
+labels_and_predictions = st.integers(2, 6).flatmap(
+    lambda classes: st.tuples(
+        st.just(classes),
+        st.lists(st.tuples(st.integers(0, classes - 1), st.integers(0, classes - 1)), min_size=1, max_size=50),
+    )
+)
+
+
+@given(labels_and_predictions)
+def test_metrics_are_those_of_scikit_learn(case):
+    classes, pairs = case
+    labels, predictions = (np.array(column) for column in zip(*pairs, strict=True))
+    ours = classification_metrics(labels, predictions, [f"class {i}" for i in range(classes)])
+    options = {"average": "macro", "zero_division": 0}
+    assert ours["accuracy"] == pytest.approx(reference.accuracy_score(labels, predictions))
+    assert ours["f1_macro"] == pytest.approx(reference.f1_score(labels, predictions, **options))
+    assert ours["precision_macro"] == pytest.approx(reference.precision_score(labels, predictions, **options))
+    assert ours["recall_macro"] == pytest.approx(reference.recall_score(labels, predictions, **options))
+    assert ours["mcc"] == pytest.approx(reference.matthews_corrcoef(labels, predictions), abs=1e-9)
+    every_class = list(range(classes))
+    matrix = reference.confusion_matrix(labels, predictions, labels=every_class)
+    assert ours["confusion_matrix"] == matrix.tolist()
+    theirs = reference.precision_recall_fscore_support(labels, predictions, labels=every_class, zero_division=0)
+    for i, numbers in enumerate(zip(*theirs, strict=True)):
+        assert tuple(ours["per_class"][f"class {i}"].values()) == pytest.approx(numbers)
+
+
+def test_metrics_by_hand():
+    metrics = classification_metrics(np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1]), ["no", "yes"])
+    assert metrics["accuracy"] == 0.75
+    assert metrics["confusion_matrix"] == [[2, 1], [0, 1]]
+    assert metrics["per_class"]["no"] == {"precision": 1.0, "recall": 2 / 3, "f1": 0.8, "support": 3}
+    assert metrics["mcc"] == pytest.approx((2 * 1 - 1 * 0) / np.sqrt(3 * 2 * 1 * 2))
+
+
+def test_answers_are_a_softmax_that_large_logits_do_not_break():
+    first, second = answers(np.array([[1000.0, 0.0], [0.0, np.log(3)]], dtype=np.float32), ["no", "yes"])
+    assert first == {"label": "no", "probability": 1.0, "probabilities": {"no": 1.0, "yes": 0.0}}
+    assert (second["label"], second["probability"]) == ("yes", 0.75)

@@ -1,0 +1,333 @@
+"""The training loop: the same as transformers' where both can be compared, exact when resumed, honest when it fails."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+import minibert
+from minibert import (
+    BertForMaskedLM,
+    BertForQuestionAnswering,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+    InputError,
+    Trainer,
+    TrainingArguments,
+)
+from minibert.training.optimizer import linear_schedule, parameter_groups
+from minibert.training.state import checkpoints
+
+from .helpers import SMALL, in_their_names, make_model, make_peer
+
+QUIET = SMALL.replace(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, num_labels=3)
+
+
+def make_examples(count: int, labels: int = 3) -> list[dict[str, Any]]:
+    """Sentences of random tokens; the label is told by the token after [CLS]."""
+    generator = torch.Generator().manual_seed(1)
+    examples = []
+    for _ in range(count):
+        length = int(torch.randint(4, 12, (), generator=generator))
+        ids = torch.randint(10, SMALL.vocab_size, (length,), generator=generator).tolist()
+        ids[0], ids[1], ids[-1] = 1, 3 + int(torch.randint(labels, (), generator=generator)), 2
+        examples.append({"input_ids": ids, "token_type_ids": [0] * length, "labels": ids[1] - 3})
+    return examples
+
+
+def accuracy(prediction: Any) -> dict[str, float]:
+    return {"accuracy": float((prediction.predictions.argmax(-1) == prediction.label_ids).mean())}
+
+
+def arguments(folder: Path, **changes: Any) -> TrainingArguments:
+    settings: dict[str, Any] = {
+        "output_dir": str(folder),
+        "num_train_epochs": 2,
+        "per_device_train_batch_size": 4,
+        "learning_rate": 1e-3,
+        "save_strategy": "no",
+        "logging_steps": 1,
+        "disable_tqdm": True,
+    }
+    return TrainingArguments(**settings | changes)
+
+
+def run_snippet(library: ModuleType, model: Any, folder: Path, data: list[dict[str, Any]]) -> tuple[Any, Any, Any]:
+    """A snippet as it stands in many notebooks: only the library differs."""
+    args = library.TrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=4,
+        per_device_train_batch_size=24,
+        per_device_eval_batch_size=8,
+        learning_rate=2e-3,
+        weight_decay=0.1,
+        warmup_steps=2,
+        logging_dir=str(folder / "logs"),
+        logging_steps=1,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        load_best_model_at_end=True,
+        metric_for_best_model="accuracy",
+        seed=7,
+        disable_tqdm=True,
+        **({"report_to": "none"} if library is transformers else {}),
+    )
+    trainer = library.Trainer(
+        model=model,
+        args=args,
+        train_dataset=data,
+        eval_dataset=data[:10],
+        compute_metrics=accuracy,
+        **({"data_collator": padded_for_transformers} if library is transformers else {}),
+    )
+    result = trainer.train()
+    evaluation = trainer.evaluate()
+    prediction = trainer.predict(data[:5])
+    trainer.save_model(str(folder / "final"))
+    return result, evaluation, prediction
+
+
+def padded_for_transformers(examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    longest = max(len(example["input_ids"]) for example in examples)
+    ids = [example["input_ids"] + [0] * (longest - len(example["input_ids"])) for example in examples]
+    mask = [[1] * len(e["input_ids"]) + [0] * (longest - len(e["input_ids"])) for e in examples]
+    labels = [example["labels"] for example in examples]
+    return {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask), "labels": torch.tensor(labels)}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_snippet_for_transformers_runs_with_the_import_changed_and_learns_the_same(tmp_path: Path):
+    """All examples in one batch and no dropout: then chance plays no part, and both must take the same steps."""
+    ours = make_model("BertForSequenceClassification", QUIET)
+    theirs = make_peer(ours)
+    data = make_examples(24)
+    our_result, our_evaluation, our_prediction = run_snippet(minibert, ours, tmp_path / "ours", data)
+    their_result, their_evaluation, their_prediction = run_snippet(transformers, theirs, tmp_path / "theirs", data)
+    assert our_result.global_step == their_result.global_step == 4
+    assert our_result.training_loss == pytest.approx(their_result.training_loss, abs=1e-4)
+    for key in ("eval_loss", "eval_accuracy", "epoch"):
+        assert our_evaluation.get(key, 4.0) == pytest.approx(their_evaluation[key], abs=1e-4)
+    np.testing.assert_allclose(our_prediction.predictions, their_prediction.predictions, atol=1e-3)
+    np.testing.assert_array_equal(our_prediction.label_ids, their_prediction.label_ids)
+    assert our_prediction.metrics["test_accuracy"] == their_prediction.metrics["test_accuracy"]
+    their_state = theirs.state_dict()
+    for name, tensor in in_their_names(ours, ours.state_dict()).items():
+        torch.testing.assert_close(tensor, their_state[name], rtol=0, atol=2e-4)
+    transformers.BertForSequenceClassification.from_pretrained(tmp_path / "ours" / "final")
+
+
+def test_gradient_accumulation_takes_the_steps_of_the_larger_batch(tmp_path: Path):
+    data = make_examples(8)
+    for example in data:  # equal lengths, so that both runs see the same batches
+        example["input_ids"] = example["input_ids"][:4]
+        example["token_type_ids"] = [0] * 4
+    results = []
+    for size, accumulation in ((8, 1), (4, 2)):
+        torch.manual_seed(0)
+        model = make_model("BertForSequenceClassification", QUIET)
+        args = arguments(tmp_path, per_device_train_batch_size=size, gradient_accumulation_steps=accumulation)
+        Trainer(model, args, train_dataset=data).train()
+        results.append(model)
+    for left, right in zip(results[0].parameters(), results[1].parameters(), strict=True):
+        torch.testing.assert_close(left, right, rtol=0, atol=1e-5)
+
+
+def test_it_learns(tmp_path: Path):
+    torch.manual_seed(0)
+    data = make_examples(200)
+    args = arguments(tmp_path, num_train_epochs=6, per_device_train_batch_size=16, learning_rate=3e-3)
+    trainer = Trainer(BertForSequenceClassification(QUIET), args, train_dataset=data, compute_metrics=accuracy)
+    assert trainer.predict(data).metrics["test_accuracy"] < 0.6
+    trainer.train()
+    assert trainer.predict(data).metrics["test_accuracy"] > 0.95
+
+
+def test_no_decay_for_biases_and_norms():
+    model = make_model("BertForPreTraining")
+    decayed, spared = parameter_groups(model, 0.1)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    for parameter in decayed["params"]:  # type: ignore[attr-defined]
+        assert "bias" not in names[id(parameter)]
+        assert "norm" not in names[id(parameter)]
+    assert (decayed["weight_decay"], spared["weight_decay"]) == (0.1, 0.0)
+    assert len(decayed["params"]) + len(spared["params"]) == len(names)  # type: ignore[arg-type]
+
+
+def test_the_schedule_rises_to_1_and_falls_to_0():
+    assert [linear_schedule(step, 2, 6) for step in range(7)] == [0, 0.5, 1, 0.75, 0.5, 0.25, 0]
+    assert [linear_schedule(step, 0, 2) for step in range(3)] == [1, 0.5, 0]
+
+
+class StopAt:
+    """Data that sends this process a Ctrl-C when a certain example is asked for the n-th time."""
+
+    def __init__(self, data: list[dict[str, Any]], after: int) -> None:
+        self.data, self.left = data, after
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+        return self.data[index]
+
+
+def test_a_run_stopped_by_ctrl_c_goes_on_as_if_nothing_had_happened(tmp_path: Path):
+    data = make_examples(20)
+    settings = {"num_train_epochs": 3, "eval_strategy": "epoch", "save_strategy": "epoch"}
+    finals = {}
+    for name in ("whole", "stopped"):
+        torch.manual_seed(0)
+        model = BertForSequenceClassification(SMALL.replace(num_labels=3))  # with dropout
+        args = arguments(tmp_path / name, logging_dir=str(tmp_path / name), **settings)
+        if name == "stopped":
+            stopping = StopAt(data, after=20 + 28)  # 20 looks at lengths, then in step 7 of 15, within the second epoch
+            with pytest.raises(KeyboardInterrupt):
+                Trainer(model, args, train_dataset=stopping, eval_dataset=data).train()
+            assert [path.name for path in checkpoints(tmp_path / name)] == ["checkpoint-5", "checkpoint-7"]
+            torch.manual_seed(99)
+            model = BertForSequenceClassification(SMALL.replace(num_labels=3))
+        trainer = Trainer(model, args, train_dataset=data, eval_dataset=data)
+        result = trainer.train(resume_from_checkpoint=name == "stopped" or None)
+        finals[name] = (model.state_dict(), result, trainer.state)
+    whole, stopped = finals["whole"], finals["stopped"]
+    assert all(torch.equal(whole[0][name], stopped[0][name]) for name in whole[0])
+    assert whole[1].training_loss == stopped[1].training_loss
+    assert losses(whole[2].log_history) == losses(stopped[2].log_history)
+    lines = [json.loads(line) for line in (tmp_path / "stopped" / "log.jsonl").read_text().splitlines()]
+    assert losses(lines) == losses(whole[2].log_history)
+
+
+def losses(history: list[dict[str, float]]) -> list[tuple[float, float]]:
+    return [(entry["step"], entry.get("loss", entry.get("eval_loss", math.nan))) for entry in history]
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path):
+    data = make_examples(8)
+    model = make_model("BertForSequenceClassification", QUIET)
+    Trainer(model, arguments(tmp_path, save_strategy="epoch"), train_dataset=data).train()
+    with pytest.raises(InputError, match="belongs to a run of 4 steps, this one has 6: go on with the same"):
+        Trainer(model, arguments(tmp_path, num_train_epochs=3), train_dataset=data).train(resume_from_checkpoint=True)
+    with pytest.raises(InputError, match="no checkpoint to go on from"):
+        Trainer(model, arguments(tmp_path / "empty"), train_dataset=data).train(resume_from_checkpoint=True)
+    (tmp_path / "checkpoint-4" / "training_state.pt").write_bytes(b"broken")
+    with pytest.raises(InputError, match="is no checkpoint that this run can go on from"):
+        Trainer(model, arguments(tmp_path), train_dataset=data).train(resume_from_checkpoint=True)
+
+
+def test_the_best_checkpoint_is_kept_and_loaded(tmp_path: Path):
+    data = make_examples(16)
+    scores = iter([0.2, 0.9, 0.5, 0.4])
+    args = arguments(
+        tmp_path,
+        num_train_epochs=4,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        save_total_limit=1,
+        load_best_model_at_end=True,
+        metric_for_best_model="score",
+    )
+    model = make_model("BertForSequenceClassification", QUIET)
+    trainer = Trainer(
+        model, args, train_dataset=data, eval_dataset=data, compute_metrics=lambda prediction: {"score": next(scores)}
+    )
+    trainer.train()
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-8", "checkpoint-16"]
+    assert trainer.state.best_metric == 0.9
+    best = BertForSequenceClassification.from_pretrained(tmp_path / "checkpoint-8")
+    assert all(torch.equal(a, b) for a, b in zip(best.state_dict().values(), model.state_dict().values(), strict=True))
+
+
+def test_a_diverged_run_stops_with_a_sentence(tmp_path: Path):
+    model = make_model("BertForSequenceClassification", QUIET)
+    with torch.no_grad():
+        model.classifier.bias.fill_(math.nan)
+    with pytest.raises(InputError, match=r"The loss became nan before step 1: .* lower learning rate \(now 0.001\)"):
+        Trainer(model, arguments(tmp_path), train_dataset=make_examples(8)).train()
+
+
+def test_the_log_has_a_line_a_step(tmp_path: Path):
+    args = arguments(tmp_path, logging_dir=str(tmp_path / "log"), eval_strategy="steps", eval_steps=2)
+    data = make_examples(12)
+    Trainer(make_model("BertForSequenceClassification", QUIET), args, train_dataset=data, eval_dataset=data).train()
+    lines = [json.loads(line) for line in (tmp_path / "log" / "log.jsonl").read_text().splitlines()]
+    steps = [line for line in lines if "loss" in line]
+    assert [line["step"] for line in steps] == [1, 2, 3, 4, 5, 6]
+    assert {"step", "epoch", "loss", "lr", "tokens_per_second"} == set(steps[0])
+    assert [line["step"] for line in lines if "eval_loss" in line] == [2, 4, 6]
+    assert [line["lr"] for line in steps] == pytest.approx([1e-3 * (6 - step) / 6 for step in range(6)])
+
+
+def test_max_steps_ends_a_run_in_the_middle_of_an_epoch(tmp_path: Path):
+    args = arguments(tmp_path, max_steps=5)
+    trainer = Trainer(make_model("BertForSequenceClassification", QUIET), args, train_dataset=make_examples(12))
+    assert trainer.train().global_step == 5
+
+
+def test_answers_about_tokens_come_padded_and_in_order(tmp_path: Path):
+    data = make_examples(9)
+    tags = [example | {"labels": [-100, *[2] * (len(example["input_ids"]) - 2), -100]} for example in data]
+    output = Trainer(BertForTokenClassification(SMALL), arguments(tmp_path)).predict(tags)
+    longest = max(len(example["input_ids"]) for example in data)
+    assert output.predictions.shape == (9, longest, 7)
+    for row, example in zip(output.label_ids, tags, strict=True):
+        assert row.tolist() == example["labels"] + [-100] * (longest - len(example["labels"]))
+
+    words = [example | {"labels": example["input_ids"]} for example in data]
+    assert Trainer(BertForMaskedLM(SMALL), arguments(tmp_path)).predict(words).predictions.shape == (9, longest, 61)
+
+    spans = [{key: example[key] for key in ("input_ids",)} | {"start_positions": 0, "end_positions": 1} for example in data]
+    answers = Trainer(BertForQuestionAnswering(SMALL), arguments(tmp_path)).predict(spans)
+    assert [part.shape for part in answers.predictions] == [(9, longest)] * 2
+    assert [part.tolist() for part in answers.label_ids] == [[0] * 9, [1] * 9]
+    assert Trainer(BertForQuestionAnswering(SMALL), arguments(tmp_path)).predict(data[:1]).label_ids is None
+
+
+def test_a_data_collator_of_ones_own_and_columns_for_other_ends(tmp_path: Path):
+    data = [example | {"text": "no number", "idx": 3} for example in make_examples(8)]
+    model = make_model("BertForSequenceClassification", QUIET)
+    plain = Trainer(model, arguments(tmp_path)).predict(data)
+    own = Trainer(model, arguments(tmp_path), data_collator=padded_for_transformers).predict(data)
+    np.testing.assert_allclose(plain.predictions, own.predictions, atol=1e-5)
+
+
+def test_bf16_training_keeps_the_weights_in_float32(tmp_path: Path):
+    model = make_model("BertForSequenceClassification", QUIET)
+    result = Trainer(model, arguments(tmp_path, bf16=True), train_dataset=make_examples(8)).train()
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert math.isfinite(result.training_loss)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"per_device_train_batch_size": 0}, "per_device_train_batch_size must be at least 1: found 0"),
+        ({"learning_rate": -1.0}, "learning_rate must be 0 or more"),
+        ({"eval_strategy": "always"}, "eval_strategy must be 'no', 'steps' or 'epoch': found 'always'"),
+        ({"load_best_model_at_end": True}, "load_best_model_at_end needs eval_strategy and save_strategy to be the same"),
+        ({"num_train_epochs": 0}, "num_train_epochs must be above 0"),
+    ],
+)
+def test_settings_that_no_run_can_have_get_a_sentence(changes: dict[str, Any], sentence: str):
+    with pytest.raises(InputError, match=sentence):
+        TrainingArguments(**changes)
+
+
+def test_a_trainer_without_data_says_so(tmp_path: Path):
+    trainer = Trainer(make_model("BertForSequenceClassification", QUIET), arguments(tmp_path))
+    with pytest.raises(InputError, match="train_dataset is missing or empty"):
+        trainer.train()
+    with pytest.raises(InputError, match="eval_dataset is missing or empty"):
+        trainer.evaluate()
