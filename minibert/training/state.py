@@ -7,6 +7,7 @@ person may want to read, and `training_state.pt`, the optimizer's moments and th
 from __future__ import annotations
 
 import json
+import pickle
 import random
 import re
 import shutil
@@ -86,8 +87,9 @@ def load_checkpoint(folder: Path, model: BertPreTrainedModel, optimizer: torch.o
             torch.cuda.set_rng_state_all([generator.cpu() for generator in generators["cuda"]])
         random.setstate(generators["python"])
         np.random.set_state(tuple(generators["numpy"]))
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise InputError(f"{folder} is no checkpoint that this run can go on from: {error}") from error
+    except (OSError, ValueError, LookupError, TypeError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise InputError(f"{folder} is no checkpoint that this run can go on from: {reason}.") from error
     return state
 
 
