@@ -136,7 +136,8 @@ def _train_and_judge(
     mistakes.sort(key=lambda row: -row["probability"])
     write_report(
         out / "report.html",
-        title=f"{arguments.model or 'A small random model'}, fine-tuned on {train.table.path.name}",
+        title=f"{'A small random model' if arguments.model is None else Path(arguments.model).name}, fine-tuned on "
+        f"{train.table.path.name}",
         settings=vars(arguments),
         metrics=metrics,
         history=trainer.state.log_history,
