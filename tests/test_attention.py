@@ -166,6 +166,18 @@ def test_heads_whose_numbers_lie_apart_are_read_right(attend: Attention, device:
 
 
 @pytest.mark.parametrize("attend", ATTENTIONS)
+def test_gradient_that_comes_in_odd_strides_is_read_right(attend: Attention, device: str):
+    skip_what_cannot_run(attend, device)
+    keys = layout_of([6], device)
+    tokens = torch.randn(6, 3, 2, 16, device=device)
+    direction = torch.randn(2, 16, device=device)
+    odd = direction.as_strided((1, 2, 16), (0, 16, 1))  # a stride of 0 along the only query counts as contiguous
+    _, gradient = run(attend, tokens, keys.first_tokens(), keys, odd)
+    _, wanted = run(eager_attention, tokens, keys.first_tokens(), keys, direction.unsqueeze(0))
+    torch.testing.assert_close(gradient, wanted, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("attend", ATTENTIONS)
 def test_large_scores_do_not_overflow(attend: Attention, device: str):
     skip_what_cannot_run(attend, device)
     layout = layout_of([40, 3], device)

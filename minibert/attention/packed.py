@@ -60,8 +60,10 @@ def attend_one_by_one(
     query = query.transpose(0, 1).unsqueeze(0)  # (queries, heads, head_dim) -> (1, heads, queries, head_dim)
     key = key.transpose(0, 1).unsqueeze(0)  # (tokens, heads, head_dim) -> (1, heads, tokens, head_dim)
     value = value.transpose(0, 1).unsqueeze(0)  # (tokens, heads, head_dim) -> (1, heads, tokens, head_dim)
-    sentences = zip(query.split(query_lengths, 2), key.split(lengths, 2), value.split(lengths, 2), strict=True)
-    contexts = [F.scaled_dot_product_attention(*sentence, dropout_p=dropout) for sentence in sentences]
+    contexts = [
+        F.scaled_dot_product_attention(*sentence, dropout_p=dropout)
+        for sentence in zip(query.split(query_lengths, 2), key.split(lengths, 2), value.split(lengths, 2), strict=True)
+    ]
     context = torch.cat(contexts, dim=2)  # -> (1, heads, queries, head_dim)
     return context.squeeze(0).transpose(0, 1)  # (1, heads, queries, head_dim) -> (queries, heads, head_dim)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from ..errors import InputError
 from ..packing import Layout
@@ -91,6 +92,7 @@ class _Flash(torch.autograd.Function):
         return context
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         from .triton_kernels import key_value_gradient_kernel, query_gradient_kernel
 
@@ -102,7 +104,8 @@ class _Flash(torch.autograd.Function):
             torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device) for tensor in (query, key, value)
         )
         inputs = query, key, value, gradient, log_sums, sums
-        rest = queries.cu_seqlens, keys.cu_seqlens, *_strides(query, key, value, gradient), *numbers
+        # All gradients lie as context does. `gradient` itself may have any stride along a dimension of size 1.
+        rest = queries.cu_seqlens, keys.cu_seqlens, *_strides(query, key, value, context), *numbers
         rows = queries.batch * query.shape[1]
         with torch.cuda.device_of(query):
             programs = rows, math.ceil(queries.seq / constants["QUERY_TILE"])
