@@ -40,7 +40,8 @@ def flash_forward(query: Tensor, key: Tensor, value: Tensor, tile: int = 16) -> 
             shrink = torch.exp(largest - new_largest)
             weights = torch.exp(scores - new_largest.unsqueeze(1))
             total = total * shrink + weights.sum(dim=1)
-            context = context * shrink.unsqueeze(1) + weights @ value_tile
+            products = weights @ value_tile  # (tile_queries, tile_keys) -> (tile_queries, head_dim)
+            context = context * shrink.unsqueeze(1) + products
             largest = new_largest
         contexts.append(context / total.unsqueeze(1))  # the division waits until all keys were seen
         log_sums.append(largest + total.log())
@@ -66,7 +67,7 @@ def flash_backward(
             probabilities = torch.exp(scores - log_sums[of_queries].unsqueeze(1))
             probability_gradient = gradient[of_queries] @ value[of_keys].T  # -> (tile_queries, tile_keys)
             score_gradient = probabilities * (probability_gradient - sums[of_queries].unsqueeze(1)) * scale
-            value_gradient[of_keys] += probabilities.T @ gradient[of_queries]
-            key_gradient[of_keys] += score_gradient.T @ query[of_queries]
-            query_gradient[of_queries] += score_gradient @ key[of_keys]
+            value_gradient[of_keys] += probabilities.T @ gradient[of_queries]  # -> (tile_keys, head_dim)
+            key_gradient[of_keys] += score_gradient.T @ query[of_queries]  # -> (tile_keys, head_dim)
+            query_gradient[of_queries] += score_gradient @ key[of_keys]  # -> (tile_queries, head_dim)
     return query_gradient, key_gradient, value_gradient
