@@ -22,8 +22,8 @@ from .sdpa import sdpa_attention
 
 # What things cost on a CPU, in the time of one score (one query with one key): one more call, and a score that may be
 # padding, with the copies to and from the rectangle. Fitted to one layer of BERT-base in float32, on one thread of an
-# AMD EPYC (Zen 3): 800 to 1400, and 1.5 to 4, for inference and training with and without dropout. Where the rule errs, the
-# two ways are close; `python -m minibert.bench attention` shows what it gains.
+# AMD EPYC (Zen 3): 800 to 1400, and 1.5 to 4, for inference and training with and without dropout. Where the rule
+# errs, the two ways are close; `python -m minibert.bench attention` shows what it gains.
 CALL = 1000
 PADDED_SCORE = 2
 
