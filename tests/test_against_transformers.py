@@ -12,7 +12,7 @@ from .helpers import PEERS, SMALL, in_their_names, make_batch, make_model, make_
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
 HEADS = [name for name in PEERS if name != "BertModel"]
-ATTENTION = ["eager", "sdpa"]
+ATTENTION = ["eager", "sdpa", "packed"]
 
 
 def labels_for(name: str, batch: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 
 from minibert import heads, losses, model, packing
-from minibert.attention import eager, sdpa
+from minibert.attention import eager, packed, sdpa
 from minibert.config import BertConfig
 
-FILES = {str(module.__file__): module for module in (model, heads, losses, packing, eager, sdpa)}
+FILES = {str(module.__file__): module for module in (model, heads, losses, packing, eager, sdpa, packed)}
 SHAPES = re.compile(r"(?:(?P<left>\([^()]*\)) )?-> (?:(?P<count>\d) of )?(?P<right>\([^()]*\))")
 
 CONFIG = BertConfig(
@@ -257,6 +257,10 @@ def watch() -> Watch:
     with Watch() as watch:
         run_every_model("eager")
         run_every_model("sdpa")
+        run_every_model("packed")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(packed, "CALL", 0)  # these few tokens would not be worth a call for each sentence
+            run_every_model("packed")
     return watch
 
 

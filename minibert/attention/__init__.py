@@ -7,7 +7,13 @@ layouts (the same object, unless only the [CLS] tokens ask); `dropout` is the pr
 outside training. context has the shape of query. probabilities, (batch, heads, query_seq, seq), is what the eager
 implementation can show; the fused ones never hold it in memory and return None.
 
-`eager` is the definition, which all others are tested against.
+eager   the definition, which all others are tested against; the only one that can show the probabilities
+sdpa    PyTorch's fused kernels on the padded rectangle
+packed  without padding, as far as the device has a kernel for it; else as sdpa
+triton  flash attention written by hand, for NVIDIA GPUs: packed, and with dropout
+auto    packed. It is exact for every device, dtype and dropout, since it goes back to sdpa where its kernel does not
+        fit; on the CPU it chooses by the lengths (see `packed.py`). `python -m minibert.bench attention` shows the
+        figures. triton joins the choice once it is measured on a GPU.
 """
 
 from __future__ import annotations
@@ -19,24 +25,30 @@ from torch import Tensor
 from ..errors import InputError
 from ..packing import Layout
 from .eager import eager_attention
+from .packed import packed_attention
 from .sdpa import sdpa_attention
+from .triton import check_installed, triton_attention
 
 Attention = Callable[[Tensor, Tensor, Tensor, Layout, Layout, float], tuple[Tensor, "Tensor | None"]]
 
 IMPLEMENTATIONS: dict[str, Attention] = {
     "eager": eager_attention,
     "sdpa": sdpa_attention,
-    "auto": sdpa_attention,  # exact for every device, dtype and dropout, and never slower than eager
+    "packed": packed_attention,
+    "triton": triton_attention,
+    "auto": packed_attention,
 }
 
 
 def get_attention(name: str) -> Attention:
-    """The implementation of that name. Raises `InputError` naming those that there are."""
+    """The implementation of that name. Raises `InputError` for another name and for a missing Triton."""
     if name not in IMPLEMENTATIONS:
         raise InputError(
             f"There is no attention implementation '{name}'. There are {', '.join(sorted(IMPLEMENTATIONS))}."
         )
+    if name == "triton":
+        check_installed()
     return IMPLEMENTATIONS[name]
 
 
-__all__ = ["IMPLEMENTATIONS", "Attention", "eager_attention", "get_attention", "sdpa_attention"]
+__all__ = ["IMPLEMENTATIONS", "Attention", "get_attention"]

@@ -1,0 +1,106 @@
+"""How long sentences are: a recorded distribution, a file of your own, and a few shapes to compare with."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+from ..errors import InputError
+
+# How many of the 67,349 texts in SST-2's training set (Socher et al. 2013; GLUE) have 3, 4, 5, ... tokens, in the
+# vocabulary of bert-base-uncased and with [CLS] and [SEP].
+SST2_SHORTEST = 3
+SST2_COUNTS = (
+    1978,
+    5323,
+    6064,
+    5345,
+    4749,
+    4155,
+    3713,
+    3267,
+    2947,
+    2650,
+    2413,
+    2138,
+    1950,
+    1777,
+    1661,
+    1515,
+    1373,
+    1285,
+    1132,
+    1106,
+    1046,
+    909,
+    820,
+    806,
+    733,
+    692,
+    628,
+    538,
+    491,
+    442,
+    448,
+    400,
+    337,
+    304,
+    286,
+    242,
+    195,
+    203,
+    192,
+    155,
+    148,
+    130,
+    89,
+    82,
+    85,
+    73,
+    55,
+    42,
+    50,
+    40,
+    36,
+    19,
+    21,
+    22,
+    15,
+    8,
+    6,
+    3,
+    2,
+    5,
+    5,
+    1,
+    2,
+    2,
+)
+
+
+def sst2_lengths(batch: int, seed: int = 0) -> list[int]:
+    """Lengths of a random batch of SST-2."""
+    lengths = range(SST2_SHORTEST, SST2_SHORTEST + len(SST2_COUNTS))
+    return random.Random(seed).choices(lengths, SST2_COUNTS, k=batch)
+
+
+def attention_workloads(batch: int, seed: int = 0) -> dict[str, list[int]]:
+    """Batches by name: real lengths, uniform ones, full ones, and the worst for a rectangle."""
+    uniform = random.Random(seed)
+    return {
+        "SST-2": sst2_lengths(batch, seed),
+        "uniform 1-128": [uniform.randint(1, 128) for _ in range(batch)],
+        "all 128": [128] * batch,
+        "all 512": [512] * max(1, batch // 4),
+        "one of 512 among SST-2": [512, *sst2_lengths(batch - 1, seed)],
+    }
+
+
+def read_lengths(path: str) -> list[int]:
+    """A file with one whole number a line, the tokens of a text. Raises `InputError` for anything else."""
+    lines = Path(path).read_text(encoding="utf-8", errors="replace").split()
+    wrong = [line for line in lines if not (line.isascii() and line.isdecimal() and int(line) > 0)]
+    if wrong or not lines:
+        found = f"found '{wrong[0]}'" if wrong else "it is empty"
+        raise InputError(f"{path} must hold the lengths of texts, one whole number a line, at least 1: {found}.")
+    return [int(line) for line in lines]
