@@ -100,7 +100,7 @@ class Shard:
     """The documents of one split in a shard, as views into its file: see the top of this file."""
 
     def __init__(self, path: Path, record: ShardRecord, token_type: np.dtype[Any], split: str) -> None:
-        data = np.memmap(path, dtype=np.uint8, mode="r")
+        data = np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
         documents_end = (record.documents + 1) * OFFSET.itemsize
         sentences_end = documents_end + (record.sentences + 1) * OFFSET.itemsize
         documents = data[:documents_end].view(OFFSET)  # (bytes) -> (documents + 1)
@@ -118,7 +118,7 @@ class Shard:
         return [self.tokens[start:end] for start, end in pairwise(offsets)]
 
 
-class Corpus(Sequence[list[NDArray[np.unsignedinteger[Any]]]]):
+class Corpus:
     """The documents of a prepared corpus: `corpus[d][s]` are the ids of a sentence, a view (tokens,) uint16 or uint32.
 
     split: "training" or "held_out".
@@ -151,7 +151,7 @@ class Corpus(Sequence[list[NDArray[np.unsignedinteger[Any]]]]):
     def __len__(self) -> int:
         return int(self.first_documents[-1])
 
-    def __getitem__(self, number: Any) -> Any:
+    def __getitem__(self, number: int) -> list[NDArray[np.unsignedinteger[Any]]]:
         if not 0 <= number < len(self):
             raise IndexError(number)
         shard, local = self.place(number)
