@@ -69,7 +69,9 @@ def _is_end(text: str, candidate: re.Match[str]) -> bool:
     if not (following[0].isupper() or following[0].isdecimal()):
         return False
     at = candidate.start("mark")
-    if candidate["mark"] != "." or text[at - 1 : at] == ".":  # three dots are an ellipsis, whatever stands before them
+    if candidate["mark"] == "…" or text[at - 1 : at] == ".":
+        return following != "I"  # which has its capital anyway, so that this may be a mere pause
+    if candidate["mark"] != ".":
         return True
     found = LAST_WORD.search(text, max(0, at - REACH), at)
     word = found[0] if found else ""
