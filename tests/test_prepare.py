@@ -74,8 +74,11 @@ def write_as(path: Path) -> None:
         content = "".join(json.dumps({"text": "\n\n".join(lines), "id": 7}) + "\n\n" for lines in DOCUMENTS).encode()
     else:
         content = TEXT.encode()
-    compress = {".gz": gzip.compress, ".xz": lzma.compress}.get(path.suffix)
-    path.write_bytes(compress(content) if compress else content)
+    if path.suffix == ".gz":
+        content = gzip.compress(content)
+    if path.suffix == ".xz":
+        content = lzma.compress(content)
+    path.write_bytes(content)
 
 
 @pytest.mark.parametrize("name", ["x.txt", "x.txt.gz", "x.txt.xz", "x.gz", "x.jsonl", "x.jsonl.gz", "x.jsonl.xz"])

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..tokenization import BertTokenizer
 from .masking import MASKINGS, Masking
-from .shards import Corpus, Shard
+from .shards import Corpus
 
 Instance = dict[str, Any]
 
@@ -123,7 +123,7 @@ class Epoch:
         plan_shard = plan_pairs if settings.next_sentence else plan_texts
         plans = []
         for index, shard in enumerate(corpus.shards):
-            plan = plan_shard(shard, settings, self._generator(PLANNING, index))
+            plan = plan_shard(shard.sentences, shard.documents, settings, self._generator(PLANNING, index))
             plan["document"] = plan["document"] + corpus.first_documents[index]  # number in the corpus
             plans.append(plan)
         plan = np.concatenate(plans)  # (instances of a shard) -> (instances)
@@ -159,20 +159,23 @@ class Epoch:
         return np.random.Generator(np.random.Philox(key=self.instances.settings.seed, counter=counter))
 
 
-def plan_pairs(shard: Shard, settings: InstanceSettings, generator: np.random.Generator) -> NDArray[Any]:
+def plan_pairs(
+    sentences: NDArray[Any], documents: NDArray[Any], settings: InstanceSettings, generator: np.random.Generator
+) -> NDArray[Any]:
     """The instances of a shard, (instances,) PLANNED: `create_instances_from_document`, for all documents at once.
+
+    sentences, documents: the offsets that `shards.py` describes.
 
     A document is walked through in chunks. Sentences are taken until they have the target length, which is the longest
     one or, for some documents, a shorter one. A is a random number of the first sentences, B the rest; or, with a
     chance of one half, and if there is one sentence only, B is random, and the rest is left for the next chunk.
     Every step of the loop takes the next chunk of each document that has one.
     """
-    sentences = shard.sentences.astype(np.int64)
-    bounds = shard.documents.astype(np.int64)  # sentences bounds[d]..bounds[d + 1] are document d
-    targets = _target_lengths(len(shard), settings, generator)
-    at = bounds[:-1].copy()  # (documents), the sentence where the next chunk begins
+    sentences, bounds = sentences.astype(np.int64), documents.astype(np.int64)
+    at = bounds[:-1].copy()  # (documents + 1) -> (documents), the sentence where the next chunk begins
+    targets = _target_lengths(len(at), settings, generator)
     plans = []
-    left = np.arange(len(shard))
+    left = np.arange(len(at))
     while left.size:
         first = at[left]  # (documents) -> (left)
         enough = np.searchsorted(sentences, sentences[first] + targets[left])
@@ -195,17 +198,21 @@ def plan_pairs(shard: Shard, settings: InstanceSettings, generator: np.random.Ge
     return np.concatenate(plans)  # (left) -> (instances)
 
 
-def plan_texts(shard: Shard, settings: InstanceSettings, generator: np.random.Generator) -> NDArray[Any]:
+def plan_texts(
+    sentences: NDArray[Any], documents: NDArray[Any], settings: InstanceSettings, generator: np.random.Generator
+) -> NDArray[Any]:
     """The instances of a shard without pairs, (instances,) PLANNED: every token of every document, once.
+
+    sentences, documents: the offsets that `shards.py` describes.
 
     A piece of a document has as many whole sentences as fit into the target length; a longer sentence is cut.
     """
-    sentences = shard.sentences.astype(np.int64)
-    bounds = sentences[shard.documents]  # tokens bounds[d]..bounds[d + 1] are document d
-    targets = _target_lengths(len(shard), settings, generator)
-    at = bounds[:-1].copy()  # (documents), the token where the next piece begins
+    sentences = sentences.astype(np.int64)
+    bounds = sentences[documents]  # tokens bounds[d]..bounds[d + 1] are document d
+    at = bounds[:-1].copy()  # (documents + 1) -> (documents), the token where the next piece begins
+    targets = _target_lengths(len(at), settings, generator)
     plans = []
-    left = np.arange(len(shard))
+    left = np.arange(len(at))
     while left.size:
         start = at[left]  # (documents) -> (left)
         end = np.minimum(start + targets[left], bounds[left + 1])
