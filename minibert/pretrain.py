@@ -20,12 +20,14 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(
         dest="command", metavar="vocabulary | prepare", required=True, parser_class=PlainParser
     )
-    vocabulary = commands.add_parser("vocabulary", help="learn a WordPiece vocabulary from text")
+    vocabulary = commands.add_parser("vocabulary", help="learn a WordPiece vocabulary from text", allow_abbrev=False)
     _add_files(vocabulary)
     vocabulary.add_argument("--size", type=positive_int, default=8000, metavar="N", help="tokens (default: 8000)")
     vocabulary.add_argument("--cased", action="store_true", help="keep capitals and accents")
     vocabulary.add_argument("--out", required=True, metavar="DIR", help="a new folder, for the tokenizer")
-    prepare = commands.add_parser("prepare", help="cut text into sentences and tokens, ready to be trained on")
+    prepare = commands.add_parser(
+        "prepare", help="cut text into sentences and tokens, ready to be trained on", allow_abbrev=False
+    )
     _add_files(prepare)
     prepare.add_argument("--vocab", required=True, metavar="DIR", help="a tokenizer: a folder, or a known model's name")
     prepare.add_argument(

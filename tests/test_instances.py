@@ -50,7 +50,9 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     texts = []
     for document in range(DOCUMENTS):
         words = iter(WORDS[document * 150 : (document + 1) * 150])
-        lines = iter(lambda words=words: " ".join(itertools.islice(words, chance.randint(1, 20))), "")
+        lines = []
+        while line := " ".join(itertools.islice(words, chance.randint(1, 20))):
+            lines.append(line)
         texts.append("\n".join(lines))
     (folder / "x.txt").write_text("\n\n".join(texts))
     with pytest.MonkeyPatch.context() as patch:
@@ -172,7 +174,7 @@ def test_an_instance_depends_on_seed_epoch_and_index_alone(corpus: Corpus, chang
 @pytest.mark.parametrize("workers", [0, 2])
 def test_any_number_of_loader_workers_gives_the_same_stream(corpus: Corpus, workers: int):
     epoch = make(corpus).epoch(0)
-    loader = DataLoader(epoch, batch_size=8, num_workers=workers, collate_fn=list)  # type: ignore[arg-type]
+    loader: DataLoader[Instance] = DataLoader(epoch, batch_size=8, num_workers=workers, collate_fn=list)  # type: ignore[arg-type]
     for i, instance in enumerate(itertools.chain.from_iterable(itertools.islice(loader, 4))):
         assert same(instance, epoch[i])
 
@@ -213,7 +215,7 @@ def test_random_replacements_are_spread_over_all_ordinary_tokens():
 def googles_walk(lengths: list[int], max_num_tokens: int, short_seq_prob: float, chance: random.Random):
     """`create_instances_from_document` as a loop over one document: (sentences in A, sentences in B or None) each."""
     target = chance.randint(2, max_num_tokens) if chance.random() < short_seq_prob else max_num_tokens
-    instances = []
+    instances: list[tuple[int, int, int | None]] = []
     at = 0
     while at < len(lengths):
         end, size = at, 0
