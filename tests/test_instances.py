@@ -333,6 +333,12 @@ def test_without_pairs_every_token_is_used_once(lengths, max_length, seed):
     assert {middle for _, middle in pieces} >= set(sentences[documents[1:]].tolist())  # none goes over a document's end
 
 
+@pytest.mark.parametrize("plan", [plan_pairs, plan_texts])
+def test_a_shard_without_documents_has_no_instances(plan):
+    """As it may be where few documents are held out."""
+    assert len(plan(np.array([0, 5]), np.array([1]), InstanceSettings(), np.random.default_rng(0))) == 0
+
+
 @given(st.integers(0, 40), st.integers(0, 40), st.integers(2, 60))
 def test_truncation_leaves_what_googles_loop_leaves(text, pair, max_num_tokens):
     expected_text, expected_pair = text, pair

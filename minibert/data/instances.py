@@ -37,6 +37,7 @@ Instance = dict[str, Any]
 # middle..end; or, if `wanted` is not 0, sentences of another document, so many that they have at least `wanted` tokens.
 PLANNED = np.dtype([(name, "<u4") for name in ("document", "start", "middle", "end", "wanted")])
 PLANNING, BUILDING = 0, 1  # what a generator is for
+TOKEN_TYPES = np.arange(2, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ class Epoch:
         plans = []
         for index, shard in enumerate(corpus.shards):
             plan = plan_shard(shard.sentences, shard.documents, settings, self._generator(PLANNING, index))
-            plan["document"] = plan["document"] + corpus.first_documents[index]  # number in the corpus
+            plan["document"] += np.uint32(corpus.first_documents[index])
             plans.append(plan)
         plan = np.concatenate(plans)  # (instances of a shard) -> (instances)
         self.plan = plan[self._generator(PLANNING, len(plans)).permutation(len(plan))]
@@ -135,23 +136,21 @@ class Epoch:
     def __getitem__(self, index: int) -> Instance:
         if not 0 <= index < len(self):
             raise IndexError(index)
-        instances = self.instances
+        corpus, settings = self.instances.corpus, self.instances.settings
         generator = self._generator(BUILDING, index)
         document, start, middle, end, wanted = self.plan[index].tolist()
-        tokens = instances.corpus.shards[instances.corpus.place(document)[0]].tokens
-        text = tokens[start:middle]
-        cls, sep = [instances.cls_token_id], [instances.sep_token_id]
-        if not instances.settings.next_sentence:
-            ids = np.concatenate([cls, text, sep])  # -> (tokens)
-            seen, labels = instances.masking(ids, generator)
-            return {"input_ids": seen, "token_type_ids": np.zeros_like(ids), "labels": labels}
-
-        pair = random_text(instances.corpus, document, wanted, generator) if wanted else tokens[middle:end]
-        text, pair = truncate_seq_pair(text, pair, instances.settings.max_num_tokens, generator)
-        ids = np.concatenate([cls, text, sep, pair, sep])  # -> (tokens)
-        types = np.repeat([0, 1], [len(text) + 2, len(pair) + 1])  # -> (tokens)
-        seen, labels = instances.masking(ids, generator)
-        return {"input_ids": seen, "token_type_ids": types, "labels": labels, "next_sentence_label": int(wanted > 0)}
+        tokens = corpus.shards[corpus.place(document)[0]].tokens
+        cls, sep = [self.instances.cls_token_id], [self.instances.sep_token_id]
+        parts: list[Any] = [cls, tokens[start:middle], sep]
+        if settings.next_sentence:
+            pair = random_text(corpus, document, wanted, generator) if wanted else tokens[middle:end]
+            parts[1], pair = truncate_seq_pair(parts[1], pair, settings.max_num_tokens, generator)
+            parts += [pair, sep]
+        ids = np.concatenate(parts, dtype=np.int64)  # -> (tokens)
+        types = np.repeat(TOKEN_TYPES, [sum(map(len, parts[:3])), sum(map(len, parts[3:]))])  # -> (tokens)
+        seen, labels = self.instances.masking(ids, generator)
+        instance = {"input_ids": seen, "token_type_ids": types, "labels": labels}
+        return instance | {"next_sentence_label": int(wanted > 0)} if settings.next_sentence else instance
 
     def _generator(self, purpose: int, number: int) -> np.random.Generator:
         """Philox (Salmon et al. 2011) can begin anywhere in its stream: here, where these numbers say."""
@@ -164,7 +163,7 @@ def plan_pairs(
 ) -> NDArray[Any]:
     """The instances of a shard, (instances,) PLANNED: `create_instances_from_document`, for all documents at once.
 
-    sentences, documents: the offsets that `shards.py` describes.
+    sentences, documents: the offsets that `shards.py` describes. Documents are numbered from 0.
 
     A document is walked through in chunks. Sentences are taken until they have the target length, which is the longest
     one or, for some documents, a shorter one. A is a random number of the first sentences, B the rest; or, with a
@@ -174,7 +173,7 @@ def plan_pairs(
     sentences, bounds = sentences.astype(np.int64), documents.astype(np.int64)
     at = bounds[:-1].copy()  # (documents + 1) -> (documents), the sentence where the next chunk begins
     targets = _target_lengths(len(at), settings, generator)
-    plans = []
+    plans = [np.zeros(0, dtype=PLANNED)]  # of a shard without documents of this split
     left = np.arange(len(at))
     while left.size:
         first = at[left]  # (documents) -> (left)
@@ -203,7 +202,7 @@ def plan_texts(
 ) -> NDArray[Any]:
     """The instances of a shard without pairs, (instances,) PLANNED: every token of every document, once.
 
-    sentences, documents: the offsets that `shards.py` describes.
+    sentences, documents: the offsets that `shards.py` describes. Documents are numbered from 0.
 
     A piece of a document has as many whole sentences as fit into the target length; a longer sentence is cut.
     """
@@ -211,7 +210,7 @@ def plan_texts(
     bounds = sentences[documents]  # tokens bounds[d]..bounds[d + 1] are document d
     at = bounds[:-1].copy()  # (documents + 1) -> (documents), the token where the next piece begins
     targets = _target_lengths(len(at), settings, generator)
-    plans = []
+    plans = [np.zeros(0, dtype=PLANNED)]  # of a shard without documents of this split
     left = np.arange(len(at))
     while left.size:
         start = at[left]  # (documents) -> (left)

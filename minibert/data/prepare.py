@@ -59,7 +59,7 @@ def prepare(
     total = sum(file.stat().st_size for file in files)
     out.mkdir(parents=True, exist_ok=True)
     try:
-        with tqdm(total=total, desc="prepare", unit="B", unit_scale=True, dynamic_ncols=True) as bar:
+        with tqdm(total=total, desc="prepare", unit="B", unit_scale=True, smoothing=0, dynamic_ncols=True) as bar:
             portions = _portions(files, bar.update)
             shards = _shards(portions, tokenizer, out, workers, held_out, progress)
         if not shards:
