@@ -321,6 +321,9 @@ def test_going_on_with_other_settings_gets_a_sentence(tmp_path: Path, tokenizer:
     interrupted(source, tokenizer, tmp_path / "out")
     with pytest.raises(InputError, match="begun with another vocabulary or another --held-out"):
         prepare([source], tokenizer, tmp_path / "out", held_out=0.1)
+    (tmp_path / "out" / PROGRESS).write_text("{}\n{}\n")
+    with pytest.raises(InputError, match=r"progress\.jsonl is damaged"):
+        prepare([source], tokenizer, tmp_path / "out")
 
 
 def test_a_text_without_words_leaves_nothing_behind(tmp_path: Path, tokenizer: BertTokenizer):

@@ -182,7 +182,11 @@ class _Progress:
 
     def _read(self) -> None:
         whole, _, torn = self.path.read_bytes().rpartition(b"\n")  # a process killed while writing leaves a torn line
-        lines = [json.loads(line) for line in whole.splitlines()]
+        try:
+            lines = [json.loads(line) for line in whole.splitlines()]
+            self.records = {line["file"]: ShardRecord(**line) for line in lines[1:]}
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(f"{self.path} is damaged ({error}): delete its folder, or name another.") from error
         if torn:
             self.path.write_bytes(whole + b"\n" if whole else b"")
         if not lines:
@@ -192,7 +196,6 @@ class _Progress:
                 f"{self.path.parent} holds an unfinished corpus that was begun with another vocabulary or another "
                 f"--held-out: give the same again, or name another folder."
             )
-        self.records = {line["file"]: ShardRecord(**line) for line in lines[1:]}
 
 
 def _is_shard(path: Path) -> bool:
@@ -249,12 +252,12 @@ def _end_with_parent() -> None:
 
 
 def _write_shard(out: Path, portion: Portion) -> ShardRecord:
-    documents = []
-    for held_out in (False, True):
-        chosen = (document for document in portion.documents if _is_held_out(document) == held_out)
-        documents += [sentences for document in chosen if (sentences := _encode(document))]
-        if not held_out:
-            training = len(documents)
+    training: list[list[bytes]] = []
+    held_out: list[list[bytes]] = []
+    for document in portion.documents:
+        if encoded := _encode(document):
+            (held_out if _is_held_out(document) else training).append(encoded)
+    documents = training + held_out
     sentences = [sentence for document in documents for sentence in document]
     itemsize = _word_ids.type.itemsize
     data = b"".join(
@@ -268,7 +271,7 @@ def _write_shard(out: Path, portion: Portion) -> ShardRecord:
         temporary.write_bytes(data)
     tokens = sum(map(len, sentences)) // itemsize
     checksum = hashlib.sha256(data).hexdigest()
-    return ShardRecord(portion.file, portion.text, len(documents), training, len(sentences), tokens, checksum)
+    return ShardRecord(portion.file, portion.text, len(documents), len(training), len(sentences), tokens, checksum)
 
 
 def _encode(document: Document) -> list[bytes]:

@@ -16,9 +16,9 @@ Often one reads of the score n / (n_left n_right). It is the gain of a single oc
 is highest for pieces that occur once: on 24 MB of text a vocabulary of 8,000 pieces learnt by it needed 3.3 pieces a
 word, by the gain of the whole text 1.2.
 
-`learn_wordpiece` is the definition, to be read. `learn_wordpiece_fast` gives the same vocabulary in minutes where the
-definition takes days. The trainer called WordPiece in the library `tokenizers` is no way to it: it joins the most
-frequent pair, as BPE, and numbers its pieces in the order of a hash table, so that two runs give different ids.
+`learn_wordpiece` is the definition, to be read; it counts all words anew for every token. `learn_wordpiece_fast` gives
+the same vocabulary and counts anew only what has changed. The trainer called WordPiece in the library `tokenizers` is
+no way to it: it joins the most frequent pair, as BPE, and two runs of it give the same pieces different ids.
 """
 
 from __future__ import annotations
