@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
@@ -320,6 +320,7 @@ def test_texts_by_hand(tmp_path: Path):
     assert set(epoch[0]) == {"input_ids", "token_type_ids", "labels"}
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(1, 30), min_size=1), min_size=1), st.integers(5, 40), st.integers(0, 99))
 def test_without_pairs_every_token_is_used_once(lengths, max_length, seed):
     sentences = np.cumsum([0, *itertools.chain.from_iterable(lengths)])
@@ -339,6 +340,7 @@ def test_a_shard_without_documents_has_no_instances(plan):
     assert len(plan(np.array([0, 5]), np.array([1]), InstanceSettings(), np.random.default_rng(0))) == 0
 
 
+@settings(deadline=None)
 @given(st.integers(0, 40), st.integers(0, 40), st.integers(2, 60))
 def test_truncation_leaves_what_googles_loop_leaves(text, pair, max_num_tokens):
     expected_text, expected_pair = text, pair

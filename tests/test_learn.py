@@ -54,6 +54,7 @@ def test_the_fast_way_gives_the_same_vocabulary_as_the_definition(counts, learnt
     assert learn_wordpiece_fast(counts, size) == learn_wordpiece(counts, size)
 
 
+@settings(deadline=None)
 @given(word_counts, st.randoms())
 def test_the_order_of_words_does_not_matter(counts, random):
     items = list(counts.items())
@@ -61,6 +62,7 @@ def test_the_order_of_words_does_not_matter(counts, random):
     assert learn_wordpiece_fast(dict(items), 20) == learn_wordpiece_fast(counts, 20)
 
 
+@settings(deadline=None)
 @given(word_counts)
 def test_no_token_stands_twice_and_every_word_can_be_spelled(counts):
     vocab = learn_wordpiece_fast(counts, 20)
@@ -70,6 +72,7 @@ def test_no_token_stands_twice_and_every_word_can_be_spelled(counts):
         assert "".join(wordpiece.tokenize(word)).replace("##", "") == word
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=30)), st.booleans())
 def test_words_are_those_of_the_basic_tokenizer(lines, do_lower_case):
     words = Counter(word for line in lines for word in BasicTokenizer(do_lower_case).tokenize(line))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minibert import BertTokenizer, InputError
@@ -89,6 +89,7 @@ def test_every_format_gives_the_same_documents(name: str, tmp_path: Path):
     assert sum(sizes) == (tmp_path / name).stat().st_size
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.from_regex(r"[a-zé.]([a-zé. ]{0,9}[a-zé.])?", fullmatch=True), min_size=1), max_size=5))
 def test_documents_give_back_what_was_written(tmp_path_factory, documents):
     path = tmp_path_factory.mktemp("t") / "x.txt"
@@ -153,6 +154,7 @@ def test_a_wrong_path_gets_a_sentence(tmp_path: Path):
 # ------------------------------------------------------------------------------------------------------------- writing
 
 
+@settings(deadline=None)
 @given(st.text(st.sampled_from("abc XÉ.'ς\u03a3\u200b\t[MASK]中\x85\u2028"), max_size=40))
 def test_words_cut_once_give_the_ids_of_the_whole_text(text):
     tokenizer = BertTokenizer({token: i for i, token in enumerate([*VOCAB, "'", "中", "[", "]", "m", "s", "##s", "k"])})

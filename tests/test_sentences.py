@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minibert.data.sentences import split_sentences
@@ -36,6 +36,7 @@ def test_sentences_end_where_a_reader_would_end_them(text: str):
     assert split_sentences(text.replace("|", "")) == expected
 
 
+@settings(deadline=None)
 @given(st.text("ab. AB!?…\"' \n\tI1£(", max_size=60))
 def test_no_text_is_lost_and_no_sentence_is_empty(text):
     sentences = split_sentences(text)
