@@ -303,8 +303,7 @@ def test_multiple_choice_says_what_it_reads():
 
 
 def test_an_unknown_attention_implementation_names_those_there_are():
-    known = "auto, eager, packed, sdpa, triton"
-    with pytest.raises(InputError, match=rf"no attention implementation 'flash'\. There are {known}"):
+    with pytest.raises(InputError, match=r"'flash'\. There are auto, eager, packed, sdpa, triton"):
         minibert.BertModel(SMALL, attn_implementation="flash")
 
 
