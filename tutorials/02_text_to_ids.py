@@ -396,7 +396,8 @@ for row in range(2):
     for place, token in enumerate(encoding.tokens(row)):
         colour = colour_of.get(token, BLUE if encoding.token_type_ids[row][place] == 0 else GREEN)
         axes.barh(row, 0.95, left=place, color=colour, height=0.8)
-        axes.text(place + 0.47, row, token, ha="center", va="center", color="white", fontsize=9)
+        ink = "black" if colour in (ORANGE, GREY) else "white"
+        axes.text(place + 0.47, row, token, ha="center", va="center", color=ink, fontsize=9)
 axes.invert_yaxis()
 axes.set(xticks=[], yticks=[0, 1], yticklabels=["row 0", "row 1"])
 axes.spines[:].set_visible(False)

@@ -289,7 +289,8 @@ assert abs(cosines(before).diagonal(1).mean()) < 0.2
 
 # %% [markdown]
 # *The picture:* before training each position resembles only itself. After training a dark band runs along the
-# diagonal: positions that are near are similar, and similarity fades with distance. The model found out that
+# diagonal: positions that are near are similar, and similarity fades with distance and even
+# turns negative. The model found out that
 # positions lie on a line. The position embeddings of the real BERT show such a band too (Wang & Chen 2020).
 #
 # Learnt positions have a price: there are exactly 512 of them. BERT has nothing to say about position 512, the 513th

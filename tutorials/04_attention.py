@@ -173,7 +173,7 @@ assert with_lowest.isfinite().all()
 # 64 cost as much as one of 768.
 
 # %%
-figure, axes = plt.subplots(figsize=(11, 2.6))
+figure, axes = plt.subplots(figsize=(11, 1.2))
 stages = [
     ("hidden", "(tokens, 768)", GREY),
     ("one linear", "(tokens, 3·768)", BLUE),
@@ -188,7 +188,7 @@ for place, (name, shape, colour) in enumerate(stages):
     axes.text(place, 0.42, shape, ha="center", va="top", fontsize=9)
     if place:
         axes.annotate("", (place - 0.38, 0.55), (place - 0.62, 0.55), arrowprops={"arrowstyle": "->", "color": "black"})
-axes.set(xlim=(-0.6, 6.6), ylim=(0, 1))
+axes.set(xlim=(-0.6, 6.6), ylim=(0.2, 0.8))
 axes.axis("off")
 show(figure, "Shapes through attention: tokens by 768, to 3 times 768, to 12 heads of 64, attend, and back to 768.")
 print(inspect.getsource(BertSelfAttention.forward))
@@ -323,7 +323,7 @@ axes[0].legend()
 pictures = [("the only head", maps[1][0]), ("head 0 of two", maps[2][0]), ("head 1 of two", maps[2][1])]
 for part, (title, picture) in zip(axes[1:], pictures, strict=True):
     grid(part, picture, decimals=None, low=0, high=1)
-    part.set(title=title, xlabel="looked at", ylabel="looking", aspect="equal")
+    part.set(title=title, xlabel="looked at", ylabel="looking", aspect="equal", xticks=range(0, ROW, 2))
 show(figure, "Loss curves of one and two heads, and three attention maps with dark lines beside the diagonal.")
 for name, picture in pictures:
     previous = picture.diagonal(-1).mean().item()
@@ -343,7 +343,7 @@ assert first_below[2] < first_below[1]
 # corners: the row is a circle). Two heads learn the task sooner.
 #
 # One head learns it as well, which may surprise you. It can only blend both neighbours into one vector. But look at
-# its printed weights: they are not equal. In a vector that is, say, two thirds of one and one third of the other,
+# its printed weights: they are not equal. In a vector that is, say, three quarters of one and a quarter of the other,
 # the feed-forward part can still tell which is which. With real words, more neighbours and noise this trick gets
 # harder; that is what several heads are for. In trained BERTs many heads can be removed without harm (Michel et al.
 # 2019), so do not read too much into any one of them.
@@ -380,7 +380,7 @@ figure, axes = plt.subplots(figsize=(7, 3.5))
 axes.plot(lengths, linear, "--", color=BLUE, label="linear layers")
 axes.plot(lengths, meeting, color=VERMILION, label="attention")
 axes.axvline(512, color=GREY, linestyle=":")
-axes.text(600, 230, "BERT ends here: 512")
+axes.text(600, 110, "BERT ends\nhere: 512")
 axes.axvline(4608, color=GREEN, linestyle=":")
 axes.text(4700, 20, "equal at 6H = 4,608")
 axes.set(xlabel="tokens in a row", ylabel="GFLOPs a block")

@@ -39,7 +39,7 @@ print(inspect.getsource(BertBlock.forward))
 # `[CLS]` alone; elsewhere it returns what it is given.)
 
 # %%
-figure, axes = plt.subplots(figsize=(11, 2.4))
+figure, axes = plt.subplots(figsize=(11, 2.0))
 boxes = [(1.5, "attention", VERMILION), (3.3, "+", GREY), (4.3, "norm", GREEN)]
 boxes += [(6.0, "feed-forward", BLUE), (7.8, "+", GREY), (8.8, "norm", GREEN)]
 axes.annotate("", (10.2, 0.5), (0, 0.5), arrowprops={"arrowstyle": "->", "color": "black"})
@@ -287,7 +287,7 @@ for (change, colour), style in zip(zip(changes, COLOURS, strict=False), ("-", "-
     axes[1].plot(sizes[change], style, color=colour, label=change, linewidth=2)
 axes[0].set(xlabel="blocks", ylabel="mean cosine of two tokens", ylim=(-0.1, 1.05))
 axes[1].set(xlabel="blocks", ylabel="deviation of the numbers")
-axes[0].legend()
+axes[0].legend(loc="center right")
 show(figure, "Without residuals all tokens become one within two blocks; without norm or with pre-norm numbers grow.")
 for change in changes:
     similar, size = alike[change], sizes[change][-1]

@@ -20,6 +20,7 @@ import inspect
 import math
 import os
 import tempfile
+import warnings
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -95,10 +96,10 @@ for row in range(2):
         colour = (BLUE, ORANGE)[row] if real else "#DDDDDD"
         axes[0].barh(row, 0.95, left=place, color=colour)
         text = str(input_ids[row, place].item()) if real else "pad"
-        axes[0].text(place + 0.47, row, text, ha="center", va="center", color="white" if real else "black")
+        axes[0].text(place + 0.47, row, text, ha="center", va="center", color="white" if real and row == 0 else "black")
 for place, token in enumerate(batch.input_ids.tolist()):
     axes[1].barh(0, 0.95, left=place, color=(BLUE, ORANGE)[place >= 7])
-    axes[1].text(place + 0.47, 0, token, ha="center", va="center", color="white")
+    axes[1].text(place + 0.47, 0, token, ha="center", va="center", color=("white", "black")[place >= 7])
 axes[0].invert_yaxis()
 for part, title in zip(axes, ("padded (2, 7)", "packed (11)"), strict=True):
     part.set(xlim=(0, 11.2), xticks=[], yticks=[], title=title)
@@ -435,6 +436,7 @@ path.write_bytes(data)
 # %%
 if importlib.util.find_spec("transformers"):
     os.environ["HF_HUB_OFFLINE"] = "1"
+    warnings.filterwarnings("ignore", message="IProgress not found")  # a progress bar that nobody sees
     import transformers
 
     transformers.logging.set_verbosity_error()
