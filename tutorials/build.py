@@ -18,11 +18,12 @@ from pathlib import Path
 import jupytext
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
 HERE = Path(__file__).parent
 LONGEST_RUN = 120  # seconds, on one core
+FAILURES = (CellExecutionError, CellTimeoutError, DeadKernelError)
 
 
 def sources(folder: Path = HERE) -> list[Path]:
@@ -56,10 +57,10 @@ def disagreement(source: Path) -> str | None:
 
 
 def run(notebook: NotebookNode, folder: Path) -> float:
-    """Run all cells, which then hold their outputs. Returns the seconds it took; `CellExecutionError` if one fails."""
+    """Run all cells, which then hold their outputs. Returns the seconds it took; one of `FAILURES` if it cannot."""
     start = time.perf_counter()
     NotebookClient(
-        notebook, timeout=LONGEST_RUN, resources={"metadata": {"path": str(folder)}}, record_timing=False
+        notebook, timeout=5 * LONGEST_RUN, resources={"metadata": {"path": str(folder)}}, record_timing=False
     ).execute()
     notebook.metadata.pop("language_info", None)  # the version of Python is no part of the tutorial
     return time.perf_counter() - start
@@ -84,7 +85,7 @@ def main() -> int:
             print(f"{source.name:24} {seconds:5.0f} s", flush=True)
             if seconds > LONGEST_RUN:
                 fault = fault or f"{source.name} takes longer than {LONGEST_RUN} s"
-        except CellExecutionError as error:
+        except FAILURES as error:
             fault = f"{source.name} does not run:\n{error}"
         else:
             if not arguments.check:
