@@ -41,6 +41,7 @@ def test_notebook_was_executed_and_every_picture_has_a_text(source: Path):
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
     outputs = [output for cell in code for output in cell.outputs]
     assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+    assert "at 0x" not in str(outputs)  # an address in memory would differ with every run
     pictures = [output for output in outputs if "image/png" in output.get("data", {})]
     assert pictures
     assert all(len(picture.metadata["image/png"]["alt"]) > 20 for picture in pictures)

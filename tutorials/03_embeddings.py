@@ -28,14 +28,13 @@ from minibert import BertConfig, BertForMaskedLM, BertModel, InputError
 from minibert.model import BertEmbeddings
 from minibert.packing import PackedBatch
 
-torch.manual_seed(0)
-
 # %% [markdown]
 # ## 3.1 A look-up is a matrix product
 #
 # Five words, three numbers each. The embedding of id 2 is row 2 of the matrix.
 
 # %%
+torch.manual_seed(0)
 words = ["[PAD]", "dog", "bites", "man", "."]
 matrix = torch.tensor(
     [[0.0, 0.0, 0.0], [1.0, 0.2, -0.5], [0.0, -1.0, 0.3], [0.8, 0.4, -0.2], [-0.3, 0.1, 0.9]],

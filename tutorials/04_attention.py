@@ -30,8 +30,6 @@ from minibert.attention import eager_attention, sdpa_attention
 from minibert.model import BertSelfAttention
 from minibert.packing import Layout
 
-torch.manual_seed(0)
-
 # %% [markdown]
 # ## 4.1 A weighted average
 #
@@ -60,6 +58,7 @@ torch.manual_seed(0)
 # The sum of the third column is 8.524. The answer is $0.867 \cdot (10, 0) + 0.117 \cdot (0, 10) = (8.67, 1.17)$.
 
 # %%
+torch.manual_seed(0)
 query = torch.tensor([[2.0, 0.0]])
 keys = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
 values = torch.tensor([[10.0, 0.0], [0.0, 10.0], [0.0, 0.0]])

@@ -36,14 +36,13 @@ from minibert.checkpoints.tensorflow import open_checkpoint, write_checkpoint
 from minibert.checkpoints.tensorflow.crc32c import masked_crc32c
 from minibert.config import PRESETS
 
-torch.manual_seed(0)
-
 # %% [markdown]
 # ## 6.1 From ids to vectors, with all shapes
 #
 # A small BERT, two sentences of unequal length, and a hook on each part that writes down the shape of what comes out.
 
 # %%
+torch.manual_seed(0)
 config = BertConfig(
     vocab_size=100,
     hidden_size=48,
