@@ -287,7 +287,7 @@ for (change, colour), style in zip(zip(changes, COLOURS, strict=False), ("-", "-
     axes[1].plot(sizes[change], style, color=colour, label=change, linewidth=2)
 axes[0].set(xlabel="blocks", ylabel="mean cosine of two tokens", ylim=(-0.1, 1.05))
 axes[1].set(xlabel="blocks", ylabel="deviation of the numbers")
-axes[0].legend(loc="center right")
+axes[0].legend(loc=(0.1, 0.5))
 show(figure, "Without residuals all tokens become one within two blocks; without norm or with pre-norm numbers grow.")
 for change in changes:
     similar, size = alike[change], sizes[change][-1]
