@@ -1,0 +1,87 @@
+"""The tutorials: their notebooks say what their sources say, and the sources run as scripts."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("jupytext", reason="needs the extra: pip install -e '.[tutorials]'")
+
+import nbformat
+
+from tutorials import build
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SOURCES = build.sources()
+
+
+def name_of(source: Path) -> str:
+    return source.stem
+
+
+def test_there_are_tutorials():
+    assert len(SOURCES) >= 5
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=name_of)
+def test_notebook_has_the_cells_of_its_source(source: Path):
+    assert build.disagreement(source) is None
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=name_of)
+def test_notebook_was_executed_and_every_picture_has_a_text(source: Path):
+    notebook = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    outputs = [output for cell in code for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+    assert "at 0x" not in str(outputs)  # an address in memory would differ with every run
+    pictures = [output for output in outputs if "image/png" in output.get("data", {})]
+    assert pictures
+    assert all(len(picture.metadata["image/png"]["alt"]) > 20 for picture in pictures)
+    assert source.with_suffix(".ipynb").stat().st_size < 1_000_000
+
+
+def test_a_changed_source_is_noticed(tmp_path: Path):
+    source = Path(shutil.copy(SOURCES[0], tmp_path))
+    shutil.copy(SOURCES[0].with_suffix(".ipynb"), tmp_path)
+    assert build.disagreement(source) is None
+    text = source.read_text(encoding="utf-8")
+    source.write_text(text.replace("import inspect", "import inspect, sys"), encoding="utf-8")
+    assert "in cell 1:" in str(build.disagreement(source))
+    source.write_text(text + "\n# %%\nprint('new')\n", encoding="utf-8")
+    assert "in length" in str(build.disagreement(source))
+    source.with_suffix(".ipynb").unlink()
+    assert "is missing" in str(build.disagreement(source))
+
+
+def test_an_unknown_tutorial_is_an_error():
+    command = [sys.executable, str(REPOSITORY / "tutorials" / "build.py"), "99"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "There is no tutorial 99" in done.stderr
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=name_of)
+def test_links_lead_to_files(source: Path):
+    targets = re.findall(r"\]\(([^)#]+)\)", source.read_text(encoding="utf-8"))
+    assert targets
+    for target in targets:
+        assert (source.parent / target).is_file(), f"{source.name} links to {target}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", SOURCES, ids=name_of)
+def test_runs_as_a_script(source: Path):
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]),
+        "MPLBACKEND": "Agg",
+    }
+    done = subprocess.run([sys.executable, str(source)], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

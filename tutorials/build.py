@@ -1,0 +1,100 @@
+"""Make the notebooks from their sources: `python tutorials/build.py` runs each and keeps what it prints and draws.
+
+`NN_name.py` is the source of a tutorial, in percent format; `NN_name.ipynb` is made from it, for reading on the web.
+`--check` makes nothing: it says whether each notebook has the cells of its source, and runs them all.
+
+    python tutorials/build.py                   # all of them
+    python tutorials/build.py 04 05             # those two
+    python tutorials/build.py --check
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbformat import NotebookNode
+
+HERE = Path(__file__).parent
+LONGEST_RUN = 120  # seconds, on one core
+FAILURES = (CellExecutionError, CellTimeoutError, DeadKernelError)
+
+
+def sources(folder: Path = HERE) -> list[Path]:
+    """The sources of the tutorials, in order."""
+    return sorted(folder.glob("[0-9][0-9]_*.py"))
+
+
+def notebook_of(source: Path) -> NotebookNode:
+    """The cells of a source as a notebook that has not run yet. The same source gives the same notebook."""
+    notebook = jupytext.read(source)
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{number:02}"  # jupytext draws them at random
+        cell.metadata = {}
+    notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    return notebook
+
+
+def disagreement(source: Path) -> str | None:
+    """In a sentence, where a source and its notebook differ; None if they agree."""
+    path = source.with_suffix(".ipynb")
+    if not path.is_file():
+        return f"{path.name} is missing: run python tutorials/build.py"
+    stored = nbformat.read(path, as_version=4)
+    wanted = [(cell.cell_type, cell.source) for cell in notebook_of(source).cells]
+    found = [(cell.cell_type, cell.source) for cell in stored.cells]
+    if wanted == found:
+        return None
+    same = next((i for i, (one, other) in enumerate(zip(wanted, found, strict=False)) if one != other), None)
+    where = f"in cell {same}" if same is not None else f"in length ({len(wanted)} cells, {len(found)})"
+    return f"{path.name} differs from {source.name} {where}: run python tutorials/build.py"
+
+
+def run(notebook: NotebookNode, folder: Path) -> float:
+    """Run all cells, which then hold their outputs. Returns the seconds it took; one of `FAILURES` if it cannot."""
+    start = time.perf_counter()
+    NotebookClient(
+        notebook, timeout=5 * LONGEST_RUN, resources={"metadata": {"path": str(folder)}}, record_timing=False
+    ).execute()
+    notebook.metadata.pop("language_info", None)  # the version of Python is no part of the tutorial
+    return time.perf_counter() - start
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Run the tutorials and write their notebooks.")
+    parser.add_argument("numbers", nargs="*", metavar="NN", help="only these tutorials; all by default")
+    parser.add_argument("--check", action="store_true", help="write nothing; say what does not agree or does not run")
+    arguments = parser.parse_args()
+
+    chosen = {source.name[:2]: source for source in sources()}
+    if unknown := [number for number in arguments.numbers if number not in chosen]:
+        parser.error(f"There is no tutorial {', '.join(unknown)}. There are {', '.join(chosen)}.")
+
+    faults = 0
+    for source in (chosen[number] for number in arguments.numbers or chosen):
+        fault = disagreement(source) if arguments.check else None
+        notebook = notebook_of(source)
+        try:
+            seconds = run(notebook, source.parent)
+            print(f"{source.name:24} {seconds:5.0f} s", flush=True)
+            if seconds > LONGEST_RUN:
+                fault = fault or f"{source.name} takes longer than {LONGEST_RUN} s"
+        except FAILURES as error:
+            fault = f"{source.name} does not run:\n{error}"
+        else:
+            if not arguments.check:
+                nbformat.write(notebook, source.with_suffix(".ipynb"))
+        if fault:
+            faults += 1
+            print(fault, file=sys.stderr)
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
