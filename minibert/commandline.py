@@ -76,8 +76,9 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescription
 
 def run(parser: Parser, command: Callable[[argparse.Namespace], None], argv: Sequence[str] | None = None) -> None:
     """Parse and run. The process ends with 2 and one line about what the user can mend, and with 130 after Ctrl-C."""
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    logging.getLogger("minibert").setLevel(logging.INFO)
+    log = logging.getLogger("minibert")
+    log.setLevel(logging.INFO)
+    log.handlers = [logging.StreamHandler()]  # of this logger alone: other libraries show their warnings themselves
     arguments = parser.parse_args(argv)
     try:
         command(arguments)

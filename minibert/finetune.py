@@ -36,7 +36,7 @@ def build_parser() -> Parser:
         "--max-length", type=positive_int, default=128, metavar="N", help="tokens a text; more are cut"
     )
     training.add_argument("--seed", type=int, default=0, metavar="N", help="of shuffling, dropout and the new head")
-    training.add_argument("--bf16", action="store_true", help="matrix products in bfloat16")
+    training.add_argument("--bf16", action="store_true", help="matrix products in bfloat16, where the chip has it")
     return parser
 
 

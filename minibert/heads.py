@@ -10,6 +10,7 @@ Given a `PackedBatch`, labels of tokens are packed too, (tokens,), and so are th
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 
 import torch
@@ -131,9 +132,9 @@ class BertTaskModel(BertPreTrainedModel):
         logits, loss = self.judge(batch, output, labels)
         return TaskOutput(loss, logits, output.hidden_states, output.attentions)
 
+    @abstractmethod
     def judge(self, batch: PackedBatch, output: BertModelOutput, labels: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """The logits, and with labels the loss."""
-        raise NotImplementedError
 
 
 class BertForNextSentencePrediction(BertTaskModel):

@@ -19,6 +19,7 @@ labels_and_predictions = st.integers(2, 6).flatmap(
 
 
 @given(labels_and_predictions)
+@pytest.mark.filterwarnings("ignore:A single label was found")  # which is one of the cases to compare
 def test_metrics_are_those_of_scikit_learn(case):
     classes, pairs = case
     labels, predictions = (np.array(column) for column in zip(*pairs, strict=True))

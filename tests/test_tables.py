@@ -63,9 +63,9 @@ def test_a_csv_that_is_separated_by_tabs_is_read_with_its_quotes(tmp_path: Path)
 
 
 WRONG_FILES = {
-    "empty": ("x.tsv", b"", "has no rows below its header"),
+    "empty": ("x.tsv", b"", "x.tsv is empty"),
     "only a header": ("x.csv", b"text,label\n", "has no rows below its header"),
-    "empty lines": ("x.jsonl", b"\n\n", "has no rows"),
+    "empty lines": ("x.jsonl", b"\n\n", "is empty"),
     "too few fields": ("x.tsv", b"text\tlabel\na\tb\nc\n", r"x\.tsv, line 3: 1 fields, where the header has 2"),
     "too many fields": ("x.csv", b"text,label\na,b,c\n", r"line 2: 3 fields, where the header has 2 \(text, label\)"),
     "a column twice": ("x.tsv", b"text\ttext\na\tb\n", "line 1: two columns have the same name"),

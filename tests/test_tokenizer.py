@@ -673,7 +673,7 @@ def test_broken_json_is_named(content, tmp_path):
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(InputError, match="nowhere. is neither a file or folder here"):
+    with pytest.raises(InputError, match=r"nowhere. is neither a file or folder here"):
         BertTokenizer.from_pretrained(tmp_path / "nowhere")
 
 

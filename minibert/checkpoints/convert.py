@@ -158,8 +158,8 @@ def _write_google(folder: Path, config: BertConfig, tensors: Mapping[str, Tensor
         values["hidden_act"] = "gelu"
     elif config.hidden_act == "gelu":
         log.warning(
-            "This model computes GELU's erf form. Google's code has only the tanh form: there, its outputs will differ in "
-            "the third decimal."
+            "This model computes GELU's erf form. Google's code has only the tanh form: there, its outputs will differ "
+            "in the third decimal."
         )
     write_json(folder / GOOGLE_CONFIG, values)
     arrays = {name: tensor.float() if tensor.dtype == torch.bfloat16 else tensor for name, tensor in tensors.items()}

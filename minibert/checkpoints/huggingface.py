@@ -116,9 +116,12 @@ def todays_name(name: str, bare: bool) -> str:
 
 
 def write_weights(path: Path, tensors: dict[str, Tensor]) -> None:
-    """`tensors` as a safetensors file, complete or not at all."""
+    """`tensors` as a safetensors file, complete or not at all. Raises `OSError` if the disk is full."""
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={"format": "pt"})
+        try:
+            save_file(tensors, temporary, metadata={"format": "pt"})
+        except SafetensorError as error:
+            raise OSError(f"{path} cannot be written: {error}") from error
 
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:

@@ -66,9 +66,11 @@ def read_table(path: str | os.PathLike[str]) -> Table:
     if path.suffix not in FORMATS:
         raise InputError(f"{path}: the name must end in one of {', '.join(FORMATS)}.")
     text = _read_text(path)
+    if not text.strip():
+        raise InputError(f"{path} is empty.")
     rows = list(_json_rows(path, text) if path.suffix == ".jsonl" else _separated_rows(path, text))
     if not rows:
-        raise InputError(f"{path} has no rows{'' if path.suffix == '.jsonl' else ' below its header'}.")
+        raise InputError(f"{path} has no rows below its header.")
     return Table(path, rows)
 
 

@@ -18,6 +18,8 @@ from ..data.tables import Table, read_table
 from ..errors import InputError
 from ..tokenization import BertTokenizer
 
+CHUNK = 1000  # texts tokenized at a time: what the engine notes of each token takes a hundred times the room of its id
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -82,9 +84,13 @@ def label_names(train: Examples) -> list[str]:
 
 def encode(texts: Sequence[str], texts_b: Sequence[str] | None, tokenizer: BertTokenizer) -> list[dict[str, Any]]:
     """Texts or pairs as the model reads them, a dict of lists each; cut at the end to `tokenizer.model_max_length`."""
-    encoding = tokenizer(list(texts), None if texts_b is None else list(texts_b), truncation=True)
-    rows = zip(encoding["input_ids"], encoding["token_type_ids"], strict=True)
-    return [{"input_ids": ids, "token_type_ids": types} for ids, types in rows]
+    rows = []
+    for start in range(0, len(texts), CHUNK):
+        chunk = slice(start, start + CHUNK)
+        encoding = tokenizer(list(texts[chunk]), None if texts_b is None else list(texts_b[chunk]), truncation=True)
+        ids_and_types = zip(encoding["input_ids"], encoding["token_type_ids"], strict=True)
+        rows += [{"input_ids": ids, "token_type_ids": types} for ids, types in ids_and_types]
+    return rows
 
 
 def classification_metrics(

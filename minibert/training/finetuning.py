@@ -13,6 +13,7 @@ import shlex
 import shutil
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ from ..tokenization.wordpiece import BasicTokenizer
 from .arguments import TrainingArguments
 from .measure import latencies_ms, peak_memory_mb
 from .report import write_report
-from .trainer import EvalPrediction, PredictionOutput, Trainer
+from .state import checkpoints
+from .trainer import LOG, EvalPrediction, PredictionOutput, Trainer
 
 log = logging.getLogger("minibert")
 
@@ -47,7 +49,7 @@ CHECKPOINTS = "checkpoints"
 # What a run writes into its folder: what --overwrite may delete, and nothing else.
 RESULTS = (
     "config.json", "model.safetensors", "vocab.txt", "tokenizer.json", "tokenizer_config.json", "metrics.json",
-    "predictions.jsonl", "log.jsonl", "report.html", CHECKPOINTS,
+    "predictions.jsonl", LOG, "report.html", CHECKPOINTS,
 )  # fmt: skip
 
 
@@ -71,8 +73,6 @@ def finetune(arguments: argparse.Namespace) -> dict[str, Any]:
     train_set, dev_set = (_dataset(examples, names, tokenizer) for examples in (train, dev))
     test_set = None if test is None else _dataset(test, names, tokenizer)
 
-    is_new = not out.exists()
-    _prepare_folder(out, keep=arguments.resume)
     trainer = Trainer(
         model,
         _training_arguments(arguments, out),
@@ -82,18 +82,33 @@ def finetune(arguments: argparse.Namespace) -> dict[str, Any]:
         compute_metrics=lambda prediction: _headline(prediction, names),
     )
     log.info(_opening(train, dev, names, trainer))
+    is_new = not out.exists()
+    _prepare_folder(out, keep=arguments.resume)
     try:
-        trained = trainer.train(resume_from_checkpoint=True if arguments.resume else None)
+        metrics = _train_and_judge(arguments, out, trainer, (train, dev, test), (dev_set, test_set), names)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"stopped and saved after step {trainer.state.global_step} of {trainer.state.max_steps}. "
             f"Go on with: {_resume_command(out)}"
         ) from None
     except BaseException:
-        if is_new and not (out / CHECKPOINTS).exists():
-            shutil.rmtree(out)  # there is nothing to go on from
+        _clear(out, is_new)
         raise
+    _print_summary(out, metrics)
+    return metrics
 
+
+def _train_and_judge(
+    arguments: argparse.Namespace,
+    out: Path,
+    trainer: Trainer,
+    examples: tuple[Examples, Examples, Examples | None],
+    datasets: tuple[list[dict[str, Any]], list[dict[str, Any]] | None],
+    names: list[str],
+) -> dict[str, Any]:
+    """Train, then write all results. examples: train, dev and test; datasets: dev and test, encoded."""
+    (train, dev, test), (dev_set, test_set) = examples, datasets
+    trained = trainer.train(resume_from_checkpoint=True if arguments.resume else None)
     judged = trainer.predict(dev_set, "eval")
     tested = None if test_set is None else trainer.predict(test_set)
     predictions = [
@@ -107,7 +122,7 @@ def finetune(arguments: argparse.Namespace) -> dict[str, Any]:
         "train_seconds": trained.metrics["train_runtime"],
         "train_samples_per_second": trained.metrics["train_samples_per_second"],
         "eval_samples_per_second": judged.metrics["eval_samples_per_second"],
-        **latencies_ms(model, dev_set[:100]),
+        **latencies_ms(trainer.model, dev_set[:100]),
         "peak_memory_mb": peak_memory_mb(),
     }
     if tested is not None and tested.label_ids is not None:
@@ -121,14 +136,14 @@ def finetune(arguments: argparse.Namespace) -> dict[str, Any]:
     mistakes.sort(key=lambda row: -row["probability"])
     write_report(
         out / "report.html",
-        title=f"{arguments.model or 'A small random model'}, fine-tuned on {train.table.path.name}",
+        title=f"{'A small random model' if arguments.model is None else Path(arguments.model).name}, fine-tuned on "
+        f"{train.table.path.name}",
         settings=vars(arguments),
         metrics=metrics,
         history=trainer.state.log_history,
         mistakes=mistakes,
     )
     shutil.rmtree(out / CHECKPOINTS)
-    _print_summary(out, metrics)
     return metrics
 
 
@@ -175,11 +190,26 @@ def _free_folder(arguments: argparse.Namespace) -> Path:
 
 def _prepare_folder(out: Path, keep: bool) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    for name in () if keep else RESULTS:
-        if (out / name).is_dir():
-            shutil.rmtree(out / name)
+    if not keep:
+        _delete(out, RESULTS)
+
+
+def _clear(out: Path, is_new: bool) -> None:
+    """After a failure: leave what --resume needs if there is anything to go on from, else nothing."""
+    if checkpoints(out / CHECKPOINTS):
+        _delete(out, [name for name in RESULTS if name not in (LOG, CHECKPOINTS)])
+        return
+    _delete(out, RESULTS)
+    if is_new:
+        out.rmdir()
+
+
+def _delete(folder: Path, names: Iterable[str]) -> None:
+    for name in names:
+        if (folder / name).is_dir():
+            shutil.rmtree(folder / name)
         else:
-            (out / name).unlink(missing_ok=True)
+            (folder / name).unlink(missing_ok=True)
 
 
 def _model(

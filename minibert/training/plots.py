@@ -46,7 +46,7 @@ def curves(history: Sequence[Mapping[str, Any]], metric: str) -> str:
     rates.set(ylim=(0, None))
     rates.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
     handles = [*right.get_lines(), *rates.get_lines()]
-    right.legend(handles=handles, frameon=False, loc="center right")
+    right.legend(handles=handles, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
     return _svg(figure)
 
 

@@ -38,6 +38,7 @@ class TrainerState:
     global_step: int = 0
     max_steps: int = 0
     epoch: float = 0.0
+    train_seconds: float = 0.0  # over all calls, if the run was stopped and taken up again
     total_loss: float = 0.0  # the sum over all steps
     best_metric: float | None = None
     best_model_checkpoint: str | None = None
@@ -66,12 +67,21 @@ def save_checkpoint(
             "numpy": [np.asarray(part).tolist() for part in np.random.get_state()],
         }
         with replacing(partial / "training_state.pt") as path:
-            torch.save({"optimizer": optimizer.state_dict(), "generators": generators}, path)
+            _save(path, {"optimizer": optimizer.state_dict(), "generators": generators})
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
+
+
+def _save(path: Path, value: Any) -> None:
+    """`torch.save`, but a full disk is an `OSError`; torch hides that behind one about its own archive format."""
+    with open(path, "wb") as file:
+        try:
+            torch.save(value, file)
+        except RuntimeError as error:
+            raise OSError(f"{path} cannot be written: {error.__context__ or error}") from error
 
 
 def load_checkpoint(folder: Path, model: BertPreTrainedModel, optimizer: torch.optim.Optimizer) -> TrainerState:

@@ -124,11 +124,13 @@ class Trainer:
         self.state = TrainerState(max_steps=total_steps)
         if resume_from_checkpoint:
             self._resume(resume_from_checkpoint, optimizer)
-        state, first_step, started = self.state, self.state.global_step, time.perf_counter()
+        state, started = self.state, time.perf_counter() - self.state.train_seconds
 
         model.train()
         meter = Meter(model.device)
-        bar = tqdm(total=total_steps, initial=first_step, unit="step", disable=args.disable_tqdm, dynamic_ncols=True)
+        bar = tqdm(
+            total=total_steps, initial=state.global_step, unit="step", disable=args.disable_tqdm, dynamic_ncols=True
+        )
         with bar, InterruptGuard() as interrupt:
             for batches in self._steps(lengths, steps_per_epoch, total_steps):
                 learning_rate = args.learning_rate * linear_schedule(state.global_step, warmup_steps, total_steps)
@@ -139,6 +141,7 @@ class Trainer:
                 if state.global_step == total_steps or state.global_step % args.logging_steps == 0:
                     self._log_training(meter, learning_rate, bar)
                 epoch_ends = state.global_step == total_steps or state.global_step % steps_per_epoch == 0
+                state.train_seconds = time.perf_counter() - started
                 improved = False
                 if self._is_due(args.eval_strategy, args.eval_steps or args.logging_steps, epoch_ends):
                     improved = self._evaluate_and_compare()
@@ -150,14 +153,12 @@ class Trainer:
         if args.load_best_model_at_end and state.best_model_checkpoint is not None:
             load_weights(Path(state.best_model_checkpoint), model)
         model.eval()
-        seconds = time.perf_counter() - started
-        steps = state.global_step - first_step
-        batch_size = args.per_device_train_batch_size * args.gradient_accumulation_steps
+        seconds = state.train_seconds = time.perf_counter() - started
         training_loss = state.total_loss / max(1, state.global_step)
         metrics = {
             "train_runtime": seconds,
-            "train_samples_per_second": min(steps * batch_size, steps / steps_per_epoch * len(lengths)) / seconds,
-            "train_steps_per_second": steps / seconds,
+            "train_samples_per_second": state.epoch * len(lengths) / seconds,
+            "train_steps_per_second": state.global_step / seconds,
             "train_loss": training_loss,
             "epoch": state.epoch,
         }

@@ -1,0 +1,455 @@
+"""The commands as people use them: what they write, and what they say to a bad file or a wrong flag."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+import torch
+import transformers
+
+from minibert import BertConfig, BertForSequenceClassification, BertTokenizer
+from minibert.checkpoints import huggingface
+from minibert.commandline import run
+
+COMMANDS = ("finetune", "predict", "evaluate", "weights")
+GOOD = [("a good film", "good"), ("a bad film", "bad"), ("good fun", "good"), ("bad sound", "bad")]
+RESULTS = {
+    "config.json", "log.jsonl", "metrics.json", "model.safetensors", "predictions.jsonl", "report.html",
+    "tokenizer.json", "tokenizer_config.json", "vocab.txt",
+}  # fmt: skip
+
+
+class CommandError(Exception):
+    """A command ended with a status other than 0."""
+
+
+def call(command: str, *argv: object) -> None:
+    """Run a command in this process."""
+    module = importlib.import_module(f"minibert.{command}")
+    try:
+        run(module.build_parser(), module.main, [str(argument) for argument in argv])
+    except SystemExit as exit:
+        raise CommandError(exit.code) from exit
+
+
+def start(*argv: object, **options: Any) -> subprocess.Popen[str]:
+    """Start a command in a process of its own, on one core."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-m", *map(str, argv)]
+    return subprocess.Popen(
+        command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
+    )
+
+
+def write_table(path: Path, rows: Sequence[tuple[str, ...]], header: tuple[str, ...] = ("text", "label")) -> Path:
+    path.write_text("".join("\t".join(row) + "\n" for row in [header, *rows]), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a BERT that is too small to be any good."""
+    folder = tmp_path_factory.mktemp("small")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *sorted({word for text, _ in GOOD for word in text.split()})]
+    tokenizer = BertTokenizer({word: number for number, word in enumerate(words)})
+    config = BertConfig(
+        vocab_size=len(words),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=32,
+    )
+    torch.manual_seed(0)
+    BertForSequenceClassification(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[object]:
+    """The flags that name a good training and a good dev file."""
+    train, dev = write_table(tmp_path / "train.tsv", GOOD * 8), write_table(tmp_path / "dev.tsv", GOOD)
+    return ["--train", train, "--dev", dev]
+
+
+@pytest.fixture(scope="module")
+def finished(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run, with a test file."""
+    folder = tmp_path_factory.mktemp("finished")
+    train, dev = write_table(folder / "train.tsv", GOOD * 8), write_table(folder / "dev.tsv", GOOD)
+    test = write_table(folder / "test.tsv", GOOD[:3])
+    flags = ["--train", train, "--dev", dev, "--test", test, "--model", small_model, "--out", folder / "out"]
+    call("finetune", *flags, "--epochs", 2, "--batch-size", 4, "--lr", 1e-2)
+    return folder / "out"
+
+
+# ------------------------------------------------------------------------------------------------ what a run leaves
+
+
+def test_a_run_leaves_every_file_it_promises(finished: Path):
+    assert {path.name for path in finished.iterdir()} == RESULTS
+
+
+def test_metrics_json_holds_the_promised_numbers(finished: Path):
+    metrics = json.loads((finished / "metrics.json").read_text())
+    promised = "accuracy f1_macro precision_macro recall_macro mcc per_class confusion_matrix train_seconds "
+    promised += "train_samples_per_second eval_samples_per_second latency_ms_p50 latency_ms_p95 peak_memory_mb"
+    assert set(promised.split()) <= set(metrics)
+    assert metrics["test"].keys() >= {"accuracy", "f1_macro", "mcc"}
+    assert sum(map(sum, metrics["confusion_matrix"])) == 4
+    assert set(metrics["per_class"]) == {"bad", "good"}
+    assert metrics["train_seconds"] > 0
+
+
+def test_predictions_have_a_line_for_each_dev_and_test_example_in_order(finished: Path):
+    lines = [json.loads(line) for line in (finished / "predictions.jsonl").read_text().splitlines()]
+    assert [line["split"] for line in lines] == ["dev"] * 4 + ["test"] * 3
+    assert [(line["text"], line["label"]) for line in lines[:4]] == GOOD
+    metrics = json.loads((finished / "metrics.json").read_text())
+    right = [line["label"] == line["predicted"] for line in lines[:4]]
+    assert sum(right) / 4 == metrics["accuracy"]
+    for line in lines:
+        assert max(line["probabilities"].values()) == line["probability"] == line["probabilities"][line["predicted"]]
+        assert sum(line["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_the_log_has_a_line_for_each_step(finished: Path):
+    lines = [json.loads(line) for line in (finished / "log.jsonl").read_text().splitlines()]
+    steps = [line for line in lines if "loss" in line]
+    assert [line["step"] for line in steps] == list(range(1, 17))  # 32 examples, 4 a step, twice
+    assert all({"step", "loss", "lr", "tokens_per_second"} <= line.keys() for line in steps)
+
+
+def test_the_report_is_one_page_that_needs_no_network(finished: Path):
+    page = (finished / "report.html").read_text()
+    assert all(part in page for part in ("train.tsv", "Confusion matrix", "<svg"))
+    assert not re.search(r"<(script|link|iframe|img)\b|@import|url\(['\"]?http| src=", page)
+
+
+def test_the_saved_folder_opens_in_transformers_with_the_same_logits(finished: Path):
+    theirs = transformers.AutoModelForSequenceClassification.from_pretrained(finished).eval()
+    their_tokenizer = transformers.AutoTokenizer.from_pretrained(finished)
+    assert theirs.config.id2label == {0: "bad", 1: "good"}
+    ours, our_tokenizer = (
+        BertForSequenceClassification.from_pretrained(finished),
+        BertTokenizer.from_pretrained(finished),
+    )
+    texts = ["good sound", "a bad a bad film", "fun"]
+    their_batch, our_batch = (t(texts, padding=True, return_tensors="pt") for t in (their_tokenizer, our_tokenizer))
+    assert torch.equal(their_batch["input_ids"], our_batch["input_ids"])
+    with torch.no_grad():
+        torch.testing.assert_close(ours(**our_batch).logits, theirs(**their_batch).logits, rtol=0, atol=1e-6)
+
+
+def test_the_same_seed_gives_the_same_model(small_model: Path, files: list[object], tmp_path: Path):
+    for name in ("one", "two"):
+        call("finetune", *files, "--model", small_model, "--out", tmp_path / name, "--epochs", 1, "--seed", 5)
+    one, two = (huggingface.HuggingFaceWeights(tmp_path / name) for name in ("one", "two"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_pairs_and_columns_of_other_names_and_csv(small_model: Path, tmp_path: Path):
+    header = "first,second,verdict\n"
+    (tmp_path / "train.csv").write_text(header + "a good film,good,1\na bad film,good,0\n" * 4)
+    (tmp_path / "dev.jsonl").write_text('{"first": "a film", "second": "a, film", "verdict": 1}\n')
+    names = ["--text-column", "first", "--text-b-column", "second", "--label-column", "verdict"]
+    flags = ["--train", tmp_path / "train.csv", "--dev", tmp_path / "dev.jsonl", *names, "--model", small_model]
+    call("finetune", *flags, "--out", tmp_path / "out", "--epochs", 1)
+    line = json.loads((tmp_path / "out" / "predictions.jsonl").read_text())
+    assert (line["text"], line["text_b"], line["label"]) == ("a film", "a, film", "1")
+
+
+# ------------------------------------------------------------------------------------------------ predict, evaluate
+
+
+def test_predict_answers_texts_of_ones_own(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    call("predict", "--model", finished, "good fun", "bad sound")
+    direct = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["text"] for line in direct] == ["good fun", "bad sound"]
+    (tmp_path / "texts.txt").write_text("good fun\nbad sound\n")
+    call("predict", "--model", finished, "--input", tmp_path / "texts.txt")
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == direct
+    write_table(tmp_path / "texts.tsv", [("good fun",), ("bad sound",)], ("text",))
+    call("predict", "--model", finished, "--input", tmp_path / "texts.tsv")
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == direct
+
+
+def test_predict_agrees_with_the_run_that_made_the_model(finished: Path, capsys: pytest.CaptureFixture[str]):
+    written = [json.loads(line) for line in (finished / "predictions.jsonl").read_text().splitlines()][:4]
+    call("predict", "--model", finished, *(line["text"] for line in written))
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    for answer, line in zip(answers, written, strict=True):
+        assert answer["label"] == line["predicted"]
+        assert answer["probabilities"] == pytest.approx(line["probabilities"], abs=1e-5)
+
+
+def test_evaluate_agrees_with_the_run_and_slices(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    rows = [(text, label, "long" if len(text.split()) > 2 else "short") for text, label in GOOD]
+    data = write_table(tmp_path / "data.tsv", rows, ("text", "label", "size"))
+    call("evaluate", "--model", finished, "--data", data, "--slice", "size")
+    metrics = json.loads(capsys.readouterr().out)
+    run_metrics = json.loads((finished / "metrics.json").read_text())
+    assert all(metrics[name] == run_metrics[name] for name in ("accuracy", "f1_macro", "mcc", "confusion_matrix"))
+    slices = metrics["slices"]
+    assert {name: part["examples"] for name, part in slices.items()} == {"long": 2, "short": 2}
+    assert sum(part["accuracy"] for part in slices.values()) / 2 == pytest.approx(metrics["accuracy"])
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (["predict", "--model", "MODEL"], "Give either texts or --input FILE"),
+        (["predict", "--model", "MODEL", "--input", "nowhere.txt"], "nowhere.txt"),
+        (["predict", "--model", "SMALL/vocab.txt", "hello"], "vocab.txt"),
+        (["predict", "--model", "nowhere/at-all", "hello"], "nowhere/at-all"),
+        (["evaluate", "--model", "MODEL", "--data", "OTHER"], "line 2: label 'so-so' is unknown. The model knows bad"),
+        (["evaluate", "--model", "MODEL", "--data", "DEV", "--slice", "size"], "Name the right one with --slice"),
+        (["weights", "verify", "nowhere"], "nowhere"),
+        (["weights", "convert", "SMALL", "MODEL"], "is there already: choose a new folder"),
+    ],
+)
+def test_other_commands_end_with_one_line_about_a_mistake(
+    argv: list[str],
+    sentence: str,
+    finished: Path,
+    small_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    other = write_table(tmp_path / "other.tsv", [("a film", "so-so")])
+    places = {"MODEL": finished, "SMALL": small_model, "SMALL/vocab.txt": small_model / "vocab.txt"}
+    places |= {"OTHER": other, "DEV": finished.parent / "dev.tsv"}
+    with pytest.raises(CommandError, match="2"):
+        call(argv[0], *(places.get(argument, argument) for argument in argv[1:]))
+    captured = capsys.readouterr()
+    assert sentence in one_line(captured.err)
+    assert captured.out == ""
+
+
+# ------------------------------------------------------------------------------------------------ bad files and flags
+
+
+def one_line(err: str) -> str:
+    """The error, which must be the only line that is one, and the last."""
+    lines = err.strip().splitlines()
+    assert [line for line in lines if "error: " in line] == lines[-1:]
+    assert "Traceback" not in err
+    return lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("bad", "sentence"),
+    [
+        ({"train": "text\ttag\na film\tgood\n"}, "train.tsv, line 2: there is no column 'label', but text, tag"),
+        ({"train": ""}, "train.tsv is empty"),
+        ({"train": "text\tlabel\n"}, "train.tsv has no rows below its header"),
+        ({"train": "text\tlabel\na good film\tgood\na film\n"}, "train.tsv, line 3:"),
+        ({"dev": "text\tlabel\na film\tso-so\n"}, "dev.tsv, line 2: label 'so-so' is unknown"),
+        ({"train": "text\tlabel\na film\tgood\nfun\tgood\n"}, "all 2 rows have the label 'good'"),
+        ({"dev": b"text\tlabel\na caf\xe9\tgood\n"}, "dev.tsv"),
+        ({"train": None}, "train.tsv"),
+    ],
+)
+def test_a_bad_file_gets_one_line_and_nothing_is_written(
+    bad: dict[str, Any],
+    sentence: str,
+    files: list[object],
+    small_model: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    for name, content in bad.items():
+        path = tmp_path / f"{name}.tsv"
+        if content is None:
+            path.unlink()
+            path.mkdir()  # a directory of that name
+        else:
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(CommandError, match="2"):
+        call("finetune", *files, "--model", small_model, "--out", tmp_path / "out")
+    assert sentence in one_line(capsys.readouterr().err)
+    assert {path.name for path in tmp_path.iterdir()} == {"train.tsv", "dev.tsv"}
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="the administrator may read and write everything")
+def test_no_permission_gets_one_line(files: list[object], small_model: Path, tmp_path: Path, capsys: Any):
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    with pytest.raises(CommandError, match="2"):
+        call("finetune", *files, "--model", small_model, "--out", locked / "out")
+    assert "Permission denied" in one_line(capsys.readouterr().err)
+    (tmp_path / "train.tsv").chmod(0)
+    with pytest.raises(CommandError, match="2"):
+        call("finetune", *files, "--model", small_model, "--out", tmp_path / "out")
+    assert "train.tsv: Permission denied" in one_line(capsys.readouterr().err)
+
+
+def test_a_refusal_by_the_system_gets_one_line(
+    files: list[object], small_model: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+):
+    """The same for whoever runs the tests as administrator."""
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(CommandError, match="2"):
+        call("finetune", *files, "--model", small_model, "--out", tmp_path / "out")
+    assert "out: Permission denied" in one_line(capsys.readouterr().err)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs the limits of a POSIX system")
+@pytest.mark.parametrize("limit", [2_000, 20_000])  # bytes a file: too few for the weights; for the optimizer's state
+def test_a_full_disk_gets_one_line_and_nothing_is_left(
+    limit: int, files: list[object], small_model: Path, tmp_path: Path
+):
+    import resource
+
+    def limit_files() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # then a write that is too much fails like one to a full disk
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    flags = [*files, "--model", small_model, "--out", tmp_path / "out", "--epochs", 1]
+    process = start("minibert.finetune", *flags, preexec_fn=limit_files)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert "cannot be written" in one_line(err)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_in_use_is_refused_and_an_earlier_run_overwritten_only_when_asked(
+    files: list[object], small_model: Path, tmp_path: Path, capsys: Any
+):
+    out = tmp_path / "out"
+    flags = [*files, "--model", small_model, "--out", out, "--epochs", 1]
+    call("finetune", *flags)
+    before = (out / "metrics.json").read_text()
+    with pytest.raises(CommandError, match="2"):
+        call("finetune", *flags)
+    assert "is not empty. Choose another --out, or --overwrite" in one_line(capsys.readouterr().err)
+    assert (out / "metrics.json").read_text() == before
+    call("finetune", *flags, "--overwrite")
+    assert (out / "metrics.json").read_text() != before  # it took another time
+    (out / "thesis.txt").write_text("years of work")
+    capsys.readouterr()
+    with pytest.raises(CommandError, match="2"):
+        call("finetune", *flags, "--overwrite")
+    assert "holds more than an earlier run (thesis.txt): it is not overwritten" in one_line(capsys.readouterr().err)
+    assert {path.name for path in out.iterdir()} == RESULTS | {"thesis.txt"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--epoch", "3"], "unrecognized arguments: --epoch 3. Did you mean --epochs?"),
+        (["--batch-size", "0"], "a whole number, at least 1, is needed: found '0'"),
+        (["--lr", "fast"], "a number above 0 is needed: found 'fast'"),
+        (["--task", "singing"], "invalid choice: 'singing'"),
+        (["--dev", "dev.tsv"], "--train and --dev are needed both"),
+        (["--out", "out", "--resume"], "out has no interrupted run to --resume"),
+        (["--out", "out", "--resume", "--overwrite"], "choose one"),
+        (["--model", "brt-base-uncased"], "bert-base-uncased"),
+    ],
+)
+def test_a_wrong_flag_gets_one_line(
+    flags: list[str], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(CommandError, match="2"):
+        call("finetune", *flags)
+    assert sentence in one_line(capsys.readouterr().err)
+    assert not list(tmp_path.iterdir())
+
+
+# ------------------------------------------------------------------------------------------------ Ctrl-C
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
+def test_ctrl_c_saves_and_says_how_to_go_on_to_the_same_end(files: list[object], small_model: Path, tmp_path: Path):
+    flags = [*files, "--model", small_model, "--epochs", 24, "--batch-size", 2, "--lr", 1e-3]
+    whole = start("minibert.finetune", *flags, "--out", tmp_path / "whole")
+    out = tmp_path / "stopped"
+    stopped = start("minibert.finetune", *flags, "--out", out)
+    while not (out / "checkpoints" / "checkpoint-32").exists():  # at the end of the second epoch of 24
+        assert stopped.poll() is None, "the run was over before it could be stopped"
+        time.sleep(0.01)
+    stopped.send_signal(signal.SIGINT)
+    _, err = stopped.communicate(timeout=120)
+    assert stopped.returncode == 130
+    said = err.strip().splitlines()[-1]
+    assert "stopped and saved after step" in said
+    assert "Traceback" not in err
+    assert not (out / "model.safetensors").exists()
+    command = said.partition("Go on with: python -m ")[2].split()
+    assert command[-1] == "--resume"
+    resumed, _ = start(*command), whole.communicate(timeout=120)
+    resumed.communicate(timeout=120)
+    assert resumed.returncode == whole.returncode == 0
+    assert {path.name for path in out.iterdir()} == RESULTS
+    left, right = (huggingface.HuggingFaceWeights(folder) for folder in (tmp_path / "whole", out))
+    assert all(torch.equal(left[name], right[name]) for name in left)
+    left_log, right_log = (
+        [(entry["step"], entry.get("loss")) for entry in map(json.loads, (folder / "log.jsonl").open())]
+        for folder in (tmp_path / "whole", out)
+    )
+    assert left_log == right_log
+
+
+# ------------------------------------------------------------------------------------------------ --help
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_an_example_and_does_not_wait_for_torch(command: str):
+    code = f"import runpy, sys; sys.argv = ['{command}', '--help']\n"
+    code += f"try: runpy.run_module('minibert.{command}', run_name='__main__')\n"
+    code += "except SystemExit as end: print(end.code, 'torch' in sys.modules)"
+    process = subprocess.run(
+        [sys.executable, "-c", code], text=True, capture_output=True, check=True, cwd=Path(__file__).parents[1]
+    )
+    *lines, last = process.stdout.splitlines()
+    assert last == "0 False"
+    assert "example (a minute on a CPU):" in lines
+    assert any(line.startswith(f"  python -m minibert.{command}") for line in lines)
+
+
+def test_weights_list_names_googles_models(capsys: pytest.CaptureFixture[str]):
+    call("weights", "list")
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("bert-base-uncased ") and "109.5 M" in line for line in lines)
+    assert len(lines) > 30
+
+
+def test_weights_convert_and_verify(small_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    call("weights", "convert", small_model, tmp_path / "google", "--to", "google")
+    assert (tmp_path / "google" / "bert_model.ckpt.index").is_file()
+    call("weights", "verify", tmp_path / "google")
+    said = capsys.readouterr().out
+    assert re.search(r"top +classifier", said)
+    assert "not known: no published checksum" in said
+
+
+# ------------------------------------------------------------------------------------------------ the shipped sample
+
+
+@pytest.mark.slow
+def test_without_arguments_it_learns_from_the_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    call("finetune")
+    metrics = json.loads((tmp_path / "runs" / "finetune-1" / "metrics.json").read_text())
+    assert metrics["accuracy"] > 0.6
