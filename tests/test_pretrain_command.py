@@ -88,7 +88,9 @@ def test_whatever_is_wrong_is_one_line(text: Path, tmp_path: Path, capsys: pytes
     assert "byte 2 is 0xff" in fails(capsys, "prepare", broken, "--vocab", vocab, "--out", out)
     assert "is no unfinished corpus" in fails(capsys, "prepare", text, "--vocab", vocab, "--out", vocab)
     assert "from 0 to below 1" in fails(capsys, "prepare", text, "--vocab", vocab, "--out", out, "--held-out", 1)
-    assert "unrecognized arguments: --worker" in fails(capsys, "prepare", text, "--vocab", vocab, "--out", out, "--worker", 2)
+    assert "unrecognized arguments: --worker" in fails(
+        capsys, "prepare", text, "--vocab", vocab, "--out", out, "--worker", 2
+    )
     assert not out.exists()
 
 
