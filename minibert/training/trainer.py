@@ -10,6 +10,7 @@ import inspect
 import json
 import math
 import random
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -264,7 +265,11 @@ class Trainer:
                 raise self._diverged(f"The {what} became {figures[name]} before step {self.state.global_step}")
 
     def _diverged(self, sign: str) -> InputError:
-        saved = checkpoints(Path(self.args.output_dir))
+        """The error to raise. A checkpoint of the step before is deleted: its are the weights that led here."""
+        folder = Path(self.args.output_dir)
+        if self.writes_files:
+            shutil.rmtree(folder / f"checkpoint-{self.state.global_step - 1}", ignore_errors=True)
+        saved = checkpoints(folder)
         newest = f" The last good checkpoint is {saved[-1]}." if saved else ""
         return InputError(
             f"{sign}: the run has diverged. A lower learning rate (now {self.args.learning_rate}) or more warm-up may "
