@@ -134,7 +134,9 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         "--eval-steps", type=positive_int, default=1000, metavar="N", help="steps between evaluations"
     )
     training.add_argument("--save-steps", type=positive_int, default=500, metavar="N", help="steps between checkpoints")
-    training.add_argument("--keep", type=positive_int, default=2, metavar="N", help="so many checkpoints, the newest")
+    training.add_argument(
+        "--keep", type=positive_int, default=2, metavar="N", help="newest checkpoints, and the best one"
+    )
     training.add_argument("--seed", type=int, default=0, metavar="N", help="of weights, instances and dropout")
     training.add_argument(
         "--workers", type=whole_number, metavar="N", help="processes that make batches (default: 0; with a GPU, 4)"

@@ -310,6 +310,15 @@ def test_a_log_line_has_the_figures_of_its_step(instances: PretrainingInstances,
     assert [line["lr"] for line in lines] == pytest.approx([1e-2 * google_schedule(step, 0, 6) for step in range(6)])
 
 
+def test_the_share_of_a_gpus_speed_is_logged(instances: PretrainingInstances, tmp_path: Path):
+    trainer = make_trainer(instances, tmp_path)
+    trainer._peak_flops = 1e12
+    trainer.train()
+    for entry in trainer.state.log_history:
+        flops = flops_per_token(trainer.model.config, 16) * entry["tokens_per_second"]
+        assert entry["mfu"] == pytest.approx(flops / 1e12)
+
+
 def test_masked_words_alone(corpus_folder: Path, tokenizer: BertTokenizer, tmp_path: Path):
     settings = InstanceSettings(max_length=16, next_sentence=False)
     instances = PretrainingInstances(Corpus(corpus_folder), tokenizer, settings)
@@ -319,14 +328,13 @@ def test_masked_words_alone(corpus_folder: Path, tokenizer: BertTokenizer, tmp_p
     assert "nsp_accuracy" not in trainer.state.log_history[0]
 
 
-def test_a_diverged_run_stops_and_keeps_the_last_good_checkpoint(instances: PretrainingInstances, tmp_path: Path):
+def test_a_diverged_run_stops_and_keeps_the_last_good_checkpoint(
+    instances: PretrainingInstances, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     """The fourth step is far too large: the loss of the fifth shows it, so checkpoint 4 is no good."""
     trainer = make_trainer(instances, tmp_path, save_strategy="steps", save_steps=1)
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        pytest.raises(InputError, match=r"masked words became .* before step 5, while guessing .* has 3.8") as raised,
-    ):
-        patch.setattr(trainer, "_schedule", lambda step, *_: 1.0 if step < 3 else 1000.0)
+    monkeypatch.setattr(trainer, "_schedule", lambda step, *_: 1.0 if step < 3 else 1000.0)
+    with pytest.raises(InputError, match=r"masked words became .* before step 5, while guessing .* 3.8") as raised:
         trainer.train()
     assert f"The last good checkpoint is {tmp_path / 'checkpoint-3'}." in str(raised.value)
     assert {path.name for path in tmp_path.iterdir()} == {f"checkpoint-{step}" for step in (1, 2, 3)}

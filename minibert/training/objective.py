@@ -32,8 +32,9 @@ class Tally(NamedTuple):
 
     def figures(self) -> dict[str, Tensor]:
         """Means: `loss`, which is the sum of both tasks' losses (paper, appendix A.2), and the figures of each."""
-        mlm_loss = self.mlm_loss / self.masked
-        figures = {"loss": mlm_loss, "mlm_loss": mlm_loss, "mlm_accuracy": self.mlm_correct / self.masked}
+        masked = self.masked.clamp(min=1)  # a batch may be of [UNK] alone
+        mlm_loss = self.mlm_loss / masked
+        figures = {"loss": mlm_loss, "mlm_loss": mlm_loss, "mlm_accuracy": self.mlm_correct / masked}
         if self.pairs > 0:
             figures["loss"] = mlm_loss + self.nsp_loss / self.pairs
             figures["nsp_accuracy"] = self.nsp_correct / self.pairs

@@ -147,7 +147,7 @@ class PretrainingTrainer(Trainer):
                 with self._precision():
                     sums = self._parallel({key: move(value, device) for key, value in batch.items()})
                 tally = Tally(*sums)
-                loss = tally.mlm_loss / masked + tally.nsp_loss / pairs.clamp(min=1)
+                loss = tally.mlm_loss / masked.clamp(min=1) + tally.nsp_loss / pairs.clamp(min=1)
                 (loss * ranks()).backward()  # DistributedDataParallel divides by the number of processes
             total += sums.detach()
         tally = Tally(*sum_over_ranks(total))
