@@ -11,8 +11,10 @@ import logging
 import math
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from .errors import InputError
@@ -46,6 +48,13 @@ def positive_int(text: str) -> int:
     """The type of a flag: a whole number, at least 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"a whole number, at least 1, is needed: found '{text}'")
+    return int(text)
+
+
+def whole_number(text: str) -> int:
+    """The type of a flag: a whole number, at least 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"a whole number, at least 0, is needed: found '{text}'")
     return int(text)
 
 
@@ -93,6 +102,14 @@ def run(parser: Parser, command: Callable[[argparse.Namespace], None], argv: Seq
         _end(parser, f"{where}{error.strerror or error}.", 2)
     except KeyboardInterrupt as interrupt:
         _end(parser, str(interrupt) or "interrupted.", 130)
+
+
+def resume_command(command: str, out: Path) -> str:
+    """What goes on with this run: the command that was given, with --resume."""
+    given = [argument for argument in sys.argv[1:] if argument != "--overwrite"]
+    given += [] if any(argument.split("=")[0] == "--out" for argument in given) else ["--out", str(out)]
+    given += [] if "--resume" in given else ["--resume"]
+    return f"python -m minibert.{command} {shlex.join(given)}"
 
 
 def _end(parser: Parser, text: str, status: int) -> NoReturn:

@@ -1,4 +1,4 @@
-"""`python -m minibert.pretrain`: a vocabulary and a tokenized corpus out of raw text, to pretrain a BERT on."""
+"""`python -m minibert.pretrain`: a BERT out of raw text; or first only a vocabulary, or a tokenized corpus."""
 
 from __future__ import annotations
 
@@ -6,19 +6,27 @@ import argparse
 import os
 from pathlib import Path
 
-from .commandline import Parser, PlainParser, positive_int, run, share
+from .commandline import Parser, PlainParser, positive_float, positive_int, run, share, whole_number
+from .config import PRESETS
 from .errors import InputError
 
 
 def build_parser() -> Parser:
     parser = Parser(
         "pretrain",
-        "From raw text to what a BERT is pretrained on: first a vocabulary, then a corpus of tokens.",
+        "Pretrain a BERT on raw text, or on a corpus prepared from it: masked words and next sentences.",
+        "  python -m minibert.pretrain --corpus novels.txt.xz --size tiny --max-steps 100 --batch-size 32 --out bert\n"
+        "the same in three steps, for large corpora and several processes (torchrun -m minibert.pretrain ...):\n"
         "  python -m minibert.pretrain vocabulary novels.txt.xz --size 8000 --out my-tokenizer\n"
-        "  python -m minibert.pretrain prepare novels.txt.xz --vocab my-tokenizer --out my-corpus --held-out 0.01",
+        "  python -m minibert.pretrain prepare novels.txt.xz --vocab my-tokenizer --out my-corpus --held-out 0.01\n"
+        "  python -m minibert.pretrain --corpus my-corpus --size tiny --max-steps 100 --batch-size 32 --out bert",
     )
+    _add_training(parser)
     commands = parser.add_subparsers(
-        dest="command", metavar="vocabulary | prepare", required=True, parser_class=PlainParser
+        dest="command",
+        metavar="vocabulary | prepare",
+        help="do only this step: see `vocabulary --help`, `prepare --help`",
+        parser_class=PlainParser,
     )
     vocabulary = commands.add_parser("vocabulary", help="learn a WordPiece vocabulary from text", allow_abbrev=False)
     _add_files(vocabulary)
@@ -45,39 +53,28 @@ def build_parser() -> Parser:
 def main(arguments: argparse.Namespace) -> None:
     if arguments.command == "vocabulary":
         learn_vocabulary(arguments)
-    else:
+    elif arguments.command == "prepare":
         prepare_corpus(arguments)
+    elif arguments.corpus is None or arguments.out is None:
+        raise InputError("--corpus and --out are needed: what to learn from, and where to write the model. See --help.")
+    else:
+        from .training.pretraining import pretrain  # brings torch along
+
+        pretrain(arguments)
 
 
 def learn_vocabulary(arguments: argparse.Namespace) -> None:
     """The subcommand `vocabulary`."""
-    from tqdm import tqdm
-
-    from .data.corpus import find_files, read_documents
-    from .tokenization import BertTokenizer
-    from .tokenization.learn import count_words, coverage, learn_wordpiece_fast
+    from .data.vocabulary import learn_tokenizer
+    from .tokenization.learn import coverage
 
     out = Path(arguments.out)
     if out.exists():
         raise InputError(f"{out} exists already: name another folder.")
-    files = find_files(arguments.files)
-    with tqdm(
-        total=sum(file.stat().st_size for file in files),
-        desc="count words",
-        unit="B",
-        unit_scale=True,
-        dynamic_ncols=True,
-    ) as bar:
-        lines = (line for file in files for document in read_documents(file, bar.update) for line in document)
-        words = count_words(lines, do_lower_case=not arguments.cased)
-    if not words:
-        raise InputError(f"There is no text in {', '.join(arguments.files)}.")
-    with tqdm(total=arguments.size, desc="learn", unit=" tokens", dynamic_ncols=True) as bar:
-        vocab = learn_wordpiece_fast(words, arguments.size, bar.update)
-    tokenizer = BertTokenizer({token: i for i, token in enumerate(vocab)}, do_lower_case=not arguments.cased)
+    tokenizer, words = learn_tokenizer(arguments.files, arguments.size, do_lower_case=not arguments.cased)
     tokenizer.save_pretrained(out)
-    tokens_per_word, unknown = coverage(vocab, words)
-    print(f"{len(vocab):,} tokens; {tokens_per_word:.3f} a word, {unknown:.3%} of the words are [UNK]")
+    tokens_per_word, unknown = coverage(list(tokenizer.get_vocab()), words)
+    print(f"{len(tokenizer):,} tokens; {tokens_per_word:.3f} a word, {unknown:.3%} of the words are [UNK]")
 
 
 def prepare_corpus(arguments: argparse.Namespace) -> None:
@@ -90,6 +87,61 @@ def prepare_corpus(arguments: argparse.Namespace) -> None:
         arguments.files, tokenizer, arguments.out, workers=arguments.workers, held_out=arguments.held_out
     ).to_dict()
     print(", ".join(f"{manifest[key]:,} {key}" for key in ("documents", "sentences", "tokens")))
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--corpus", nargs="+", metavar="PATH", help="a prepared corpus; or text files and folders, prepared in --out"
+    )
+    data.add_argument("--vocab", metavar="DIR", help="a tokenizer for text (default: one learnt from it)")
+    data.add_argument("--vocab-size", type=positive_int, default=8000, metavar="N", help="tokens, if learnt")
+    data.add_argument(
+        "--held-out", type=share, default=0.01, metavar="SHARE", help="of the documents of text, for evaluation"
+    )
+    data.add_argument("--max-length", type=positive_int, default=128, metavar="N", help="tokens an instance, at most")
+    data.add_argument(
+        "--masking", choices=["token", "whole_word", "span"], default="token", help="what is masked together"
+    )
+    data.add_argument("--no-next-sentence", action="store_true", help="masked words alone, on one text an instance")
+    model = parser.add_argument_group("model")
+    model.add_argument("--size", choices=PRESETS, help="how large a BERT (default: mini)")
+    model.add_argument("--init-from", metavar="MODEL", help="go on from existing weights, with their tokenizer")
+    model.add_argument("--out", metavar="DIR", help="a new folder, for everything that is written")
+    model.add_argument("--resume", action="store_true", help="go on with an interrupted run in --out")
+    training = parser.add_argument_group("training")
+    budget = training.add_mutually_exclusive_group()
+    budget.add_argument("--max-steps", type=positive_int, metavar="N", help="how long: in steps,")
+    budget.add_argument("--epochs", type=positive_float, metavar="N", help="or in passes over the corpus (default: 1),")
+    budget.add_argument("--tokens", type=positive_float, metavar="N", help="or in tokens that are read, such as 1e9")
+    training.add_argument(
+        "--batch-size", type=positive_int, default=256, metavar="N", help="instances a step, over all processes"
+    )
+    training.add_argument(
+        "--accumulation", type=positive_int, default=1, metavar="N", help="parts a step is cut into, to save memory"
+    )
+    training.add_argument(
+        "--optimizer", choices=["adamw", "google"], default="adamw", help="PyTorch's AdamW, or that of Google's BERT"
+    )
+    training.add_argument(
+        "--lr", type=positive_float, default=5e-4, metavar="RATE", help="highest learning rate; base and large: 1e-4"
+    )
+    training.add_argument(
+        "--warmup-ratio", type=share, default=0.05, metavar="SHARE", help="of the steps, to get there"
+    )
+    training.add_argument("--weight-decay", type=share, default=0.01, metavar="RATE", help="not for biases and norms")
+    training.add_argument(
+        "--eval-steps", type=positive_int, default=1000, metavar="N", help="steps between evaluations"
+    )
+    training.add_argument("--save-steps", type=positive_int, default=500, metavar="N", help="steps between checkpoints")
+    training.add_argument(
+        "--keep", type=positive_int, default=2, metavar="N", help="newest checkpoints, and the best one"
+    )
+    training.add_argument("--seed", type=int, default=0, metavar="N", help="of weights, instances and dropout")
+    training.add_argument(
+        "--workers", type=whole_number, metavar="N", help="processes that make batches (default: 0; with a GPU, 4)"
+    )
+    training.add_argument("--bf16", action="store_true", help="matrix products in bfloat16, where the chip has it")
 
 
 def _add_files(parser: argparse.ArgumentParser) -> None:

@@ -264,7 +264,7 @@ def test_the_log_has_a_line_a_step(tmp_path: Path):
     lines = [json.loads(line) for line in (tmp_path / "log" / "log.jsonl").read_text().splitlines()]
     steps = [line for line in lines if "loss" in line]
     assert [line["step"] for line in steps] == [1, 2, 3, 4, 5, 6]
-    assert {"step", "epoch", "loss", "lr", "tokens_per_second"} == set(steps[0])
+    assert {"step", "epoch", "loss", "grad_norm", "lr", "tokens_per_second"} == set(steps[0])
     assert [line["step"] for line in lines if "eval_loss" in line] == [2, 4, 6]
     assert [line["lr"] for line in steps] == pytest.approx([1e-3 * (6 - step) / 6 for step in range(6)])
 

@@ -9,9 +9,7 @@ import argparse
 import itertools
 import json
 import logging
-import shlex
 import shutil
-import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Any
 
 import torch
 
+from ..commandline import resume_command
 from ..config import BertConfig
 from ..errors import InputError
 from ..files import write_json, write_text
@@ -89,7 +88,7 @@ def finetune(arguments: argparse.Namespace) -> dict[str, Any]:
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"stopped and saved after step {trainer.state.global_step} of {trainer.state.max_steps}. "
-            f"Go on with: {_resume_command(out)}"
+            f"Go on with: {resume_command('finetune', out)}"
         ) from None
     except BaseException:
         _clear(out, is_new)
@@ -310,14 +309,6 @@ def _predictions(split: str, examples: Examples, output: PredictionOutput, names
             line["label"] = examples.labels[number]
         lines.append(line | {"predicted": answer.pop("label")} | answer)
     return lines
-
-
-def _resume_command(out: Path) -> str:
-    """The command that goes on with this run: the same one, with --resume."""
-    given = [argument for argument in sys.argv[1:] if argument != "--overwrite"]
-    given += [] if any(argument.split("=")[0] == "--out" for argument in given) else ["--out", str(out)]
-    given += [] if "--resume" in given else ["--resume"]
-    return f"python -m minibert.finetune {shlex.join(given)}"
 
 
 def _print_summary(out: Path, metrics: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 # From the palette of Okabe and Ito, which stays distinct for colour-blind eyes.
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#767676"
 MOST_NUMBERED_CLASSES = 20  # beyond this, numbers in the cells of a confusion matrix can no longer be read
+MOST_POINTS = 2000  # of a curve: more cannot be seen, and make a page large
 
 
 def curves(history: Sequence[Mapping[str, Any]], metric: str) -> str:
@@ -23,11 +24,7 @@ def curves(history: Sequence[Mapping[str, Any]], metric: str) -> str:
     figure, (left, right) = _figure(10, 3.4, columns=2)
     steps = [entry["step"] for entry in training]
     losses = np.array([entry["loss"] for entry in training])
-    left.plot(steps, losses, color=BLUE, alpha=0.25, linewidth=1, label="each step" if len(losses) > 20 else "training")
-    if len(losses) > 20:
-        window = max(5, len(losses) // 20)
-        smooth = np.convolve(losses, np.ones(window) / window, mode="valid")
-        left.plot(steps[window - 1 :], smooth, color=BLUE, label=f"mean of {window} steps")
+    _plot_noisy(left, steps, losses)
     left.plot(
         [entry["step"] for entry in evaluations],
         [entry["eval_loss"] for entry in evaluations],
@@ -47,7 +44,7 @@ def curves(history: Sequence[Mapping[str, Any]], metric: str) -> str:
     rates.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
     handles = [*right.get_lines(), *rates.get_lines()]
     right.legend(handles=handles, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
-    return _svg(figure)
+    return svg(figure)
 
 
 def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> str:
@@ -67,7 +64,47 @@ def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> str:
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(count), ha="center", va="center", color=colour)
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.9)
-    return _svg(figure)
+    return svg(figure)
+
+
+def pretraining_curves(history: Sequence[Mapping[str, Any]], unigram_entropy: float) -> Figure:
+    """The loss of the masked words by step, with the line of guessing by frequency; and the accuracies of both tasks.
+
+    history: the lines of `log.jsonl`. unigram_entropy: in nats, see `data/unigram.py`.
+    """
+    training = [entry for entry in history if "lr" in entry]
+    training = training[:: 1 + len(training) // MOST_POINTS]
+    evaluations = [entry for entry in history if "eval_mlm_loss" in entry]
+    figure, (left, right) = _figure(10, 3.6, columns=2)
+    steps = [entry["step"] for entry in training]
+    evaluated = [entry["step"] for entry in evaluations]
+    marker = "o" if len(evaluations) <= 30 else None
+    _plot_noisy(left, steps, np.array([entry["mlm_loss"] for entry in training]))
+    if evaluations:
+        losses = [entry["eval_mlm_loss"] for entry in evaluations]
+        left.plot(evaluated, losses, color=ORANGE, marker=marker, label="held-out")
+    left.axhline(unigram_entropy, color=GREY, linestyle="--", label=f"unigram entropy, {unigram_entropy:.2f}")
+    left.set(title="Loss of the masked words, in nats", xlabel="step")
+    left.legend(frameon=False)
+    source, where = (evaluations, evaluated) if evaluations else (training, steps)
+    prefix = "eval_" if evaluations else ""
+    for name, label, color in (("mlm_accuracy", "masked words", BLUE), ("nsp_accuracy", "next sentence", ORANGE)):
+        if f"{prefix}{name}" in source[-1]:
+            values = [entry[f"{prefix}{name}"] for entry in source]
+            right.plot(where, values, color=color, marker=marker if evaluations else None, label=label)
+    right.set(title=f"Accuracy, {'held-out' if evaluations else 'training'}", xlabel="step", ylim=(0, 1))
+    right.legend(frameon=False)
+    return figure
+
+
+def _plot_noisy(axes: Any, steps: Sequence[int], losses: Any) -> None:
+    """Each step pale; if there are many, also their running mean."""
+    many = len(losses) > 20
+    axes.plot(steps, losses, color=BLUE, alpha=0.25, linewidth=1, label="each step" if many else "training")
+    if many:
+        window = max(5, len(losses) // 20)
+        smooth = np.convolve(losses, np.ones(window) / window, mode="valid")
+        axes.plot(steps[window - 1 :], smooth, color=BLUE, label=f"mean of {window} steps")
 
 
 def _figure(width: float, height: float, columns: int = 1) -> tuple[Figure, Any]:
@@ -80,7 +117,8 @@ def _figure(width: float, height: float, columns: int = 1) -> tuple[Figure, Any]
     return figure, axes
 
 
-def _svg(figure: Figure) -> str:
+def svg(figure: Figure) -> str:
+    """As text for a page."""
     import matplotlib as mpl
 
     buffer = io.StringIO()

@@ -52,11 +52,11 @@ def write_report(
     metrics: as in `metrics.json`. history: the lines of `log.jsonl`. mistakes: lines of `predictions.jsonl`, the most
     confident first.
     """
-    cards = {
+    headline = {
         "accuracy": f"{metrics['accuracy']:.3f}",
         "macro F1": f"{metrics['f1_macro']:.3f}",
         "MCC": f"{metrics['mcc']:.3f}",
-        "training": _duration(metrics["train_seconds"]),
+        "training": duration(metrics["train_seconds"]),
         "median latency": f"{metrics['latency_ms_p50']:.1f} ms",
     }
     costs = {name: round(metrics[name], 1) for name in COSTS if metrics[name] is not None}
@@ -65,22 +65,21 @@ def write_report(
         f"<h1>{html.escape(title)}</h1>",
         f"<p class=sub>Figures of the dev set ({sum(map(sum, metrics['confusion_matrix'])):,} examples), "
         "from the epoch that did best there.</p>",
-        "<ul class=cards>" + "".join(f"<li><b>{value}</b><span>{name}</span></li>" for name, value in cards.items()),
-        "</ul>",
+        cards(headline),
     ]
     if importlib.util.find_spec("matplotlib"):
         from . import plots
 
         alt = f"Training loss falls over {history[-1]['step']} steps; dev accuracy ends at {metrics['accuracy']:.3f}."
-        parts += ["<h2>Curves</h2>", _picture(plots.curves(history, "accuracy"), alt)]
+        parts += ["<h2>Curves</h2>", picture(plots.curves(history, "accuracy"), alt)]
         alt = f"Confusion matrix of {len(names)} classes; its numbers are in metrics.json."
-        parts += ["<h2>Confusion matrix</h2>", _picture(plots.confusion(metrics["confusion_matrix"], names), alt)]
+        parts += ["<h2>Confusion matrix</h2>", picture(plots.confusion(metrics["confusion_matrix"], names), alt)]
     else:
         parts.append("<p>Curves and the confusion matrix need matplotlib: <code>pip install matplotlib</code>.</p>")
     classes = sorted(metrics["per_class"].items(), key=lambda item: item[1]["f1"])
     parts += [
         "<h2>Classes, the weakest first</h2>",
-        _table(
+        table(
             ["class", "precision", "recall", "F1", "examples"],
             [
                 [name, *(f"{row[key]:.3f}" for key in ("precision", "recall", "f1")), row["support"]]
@@ -88,7 +87,7 @@ def write_report(
             ],
         ),
         "<h2>The most confident mistakes</h2>",
-        _table(
+        table(
             ["probability", "predicted", "true", "text"],
             [
                 [
@@ -103,8 +102,13 @@ def write_report(
         if mistakes
         else "<p>None: every example of the dev set is right.</p>",
         "<h2>Settings and costs</h2>",
-        _table(["", ""], [[name, value] for name, value in [*settings.items(), *costs.items()] if value is not None]),
+        table(["", ""], [[name, value] for name, value in [*settings.items(), *costs.items()] if value is not None]),
     ]
+    write_page(path, title, parts)
+
+
+def write_page(path: Path, title: str, parts: Sequence[str]) -> None:
+    """One page out of pieces of HTML."""
     body = "\n".join(parts)
     write_text(
         path,
@@ -113,11 +117,19 @@ def write_report(
     )
 
 
-def _picture(svg: str, alt: str) -> str:
+def cards(numbers: Mapping[str, str]) -> str:
+    """The most important numbers, large."""
+    items = "".join(f"<li><b>{value}</b><span>{name}</span></li>" for name, value in numbers.items())
+    return f"<ul class=cards>{items}</ul>"
+
+
+def picture(svg: str, alt: str) -> str:
+    """A drawing, with what it shows in words for those who cannot see it."""
     return f"<figure role=img aria-label='{html.escape(alt, quote=True)}'>{svg}</figure>"
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A table; columns of numbers stand to the right."""
     numeric = [all(_is_number(row[i]) for row in rows) for i in range(len(header))]
     classes = ["number" if is_number else "text" for is_number in numeric]
     head = "".join(map("<th class={}>{}</th>".format, classes, header))
@@ -138,7 +150,8 @@ def _is_number(cell: Any) -> bool:
     return True
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """For people: 1 h 5 min."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

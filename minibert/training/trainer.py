@@ -10,6 +10,7 @@ import inspect
 import json
 import math
 import random
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -75,6 +76,15 @@ class TrainOutput(NamedTuple):
     metrics: dict[str, float]
 
 
+class Plan(NamedTuple):
+    """What a run is going to do. `steps` yields, for every step that is left, its batches."""
+
+    examples: int  # in an epoch
+    steps_per_epoch: int
+    total_steps: int
+    steps: Callable[[], Iterator[list[dict[str, Any]]]]
+
+
 class Trainer:
     """Train, evaluate and use a model on examples.
 
@@ -103,6 +113,7 @@ class Trainer:
         self.processing_class = processing_class
         self.compute_metrics = compute_metrics
         self.state = TrainerState()
+        self.writes_files = True
         self._inputs = {*inspect.signature(model.forward).parameters, "label"}  # what the model can read
 
     def train(self, resume_from_checkpoint: str | Path | Literal[True] | None = None) -> TrainOutput:
@@ -115,12 +126,10 @@ class Trainer:
         random.seed(args.seed)
         np.random.seed(args.seed)
         torch.manual_seed(args.seed)
-        lengths = self._lengths(self.train_dataset, "train_dataset")
-        batches_per_epoch = math.ceil(len(lengths) / args.per_device_train_batch_size)
-        steps_per_epoch = math.ceil(batches_per_epoch / args.gradient_accumulation_steps)
-        total_steps = args.max_steps if args.max_steps > 0 else math.ceil(steps_per_epoch * args.num_train_epochs)
+        plan = self._plan()
+        total_steps = plan.total_steps
         warmup_steps = args.warmup_steps or math.ceil(total_steps * args.warmup_ratio)
-        optimizer = create_optimizer(model, args)
+        optimizer = self._create_optimizer()
         self.state = TrainerState(max_steps=total_steps)
         if resume_from_checkpoint:
             self._resume(resume_from_checkpoint, optimizer)
@@ -129,25 +138,30 @@ class Trainer:
         model.train()
         meter = Meter(model.device)
         bar = tqdm(
-            total=total_steps, initial=state.global_step, unit="step", disable=args.disable_tqdm, dynamic_ncols=True
+            total=total_steps,
+            initial=state.global_step,
+            unit="step",
+            disable=args.disable_tqdm or not self.writes_files,
+            dynamic_ncols=True,
         )
         with bar, InterruptGuard() as interrupt:
-            for batches in self._steps(lengths, steps_per_epoch, total_steps):
-                learning_rate = args.learning_rate * linear_schedule(state.global_step, warmup_steps, total_steps)
+            for batches in plan.steps():
+                learning_rate = args.learning_rate * self._schedule(state.global_step, warmup_steps, total_steps)
                 meter.add(*self._training_step(optimizer, batches, learning_rate))
                 state.global_step += 1
-                state.epoch = state.global_step / steps_per_epoch
+                state.epoch = state.global_step / plan.steps_per_epoch
                 bar.update()
                 if state.global_step == total_steps or state.global_step % args.logging_steps == 0:
                     self._log_training(meter, learning_rate, bar)
-                epoch_ends = state.global_step == total_steps or state.global_step % steps_per_epoch == 0
+                epoch_ends = state.global_step == total_steps or state.global_step % plan.steps_per_epoch == 0
                 state.train_seconds = time.perf_counter() - started
                 improved = False
                 if self._is_due(args.eval_strategy, args.eval_steps or args.logging_steps, epoch_ends):
                     improved = self._evaluate_and_compare()
-                if interrupt.asked or self._is_due(args.save_strategy, args.save_steps, epoch_ends):
+                interrupted = self._must_stop(interrupt)
+                if interrupted or self._is_due(args.save_strategy, args.save_steps, epoch_ends):
                     self._save_checkpoint(optimizer, improved)
-                if interrupt.asked:
+                if interrupted:
                     raise KeyboardInterrupt
 
         if args.load_best_model_at_end and state.best_model_checkpoint is not None:
@@ -157,7 +171,7 @@ class Trainer:
         training_loss = state.total_loss / max(1, state.global_step)
         metrics = {
             "train_runtime": seconds,
-            "train_samples_per_second": state.epoch * len(lengths) / seconds,
+            "train_samples_per_second": state.epoch * plan.examples / seconds,
             "train_steps_per_second": state.global_step / seconds,
             "train_loss": training_loss,
             "epoch": state.epoch,
@@ -181,8 +195,17 @@ class Trainer:
 
     # ------------------------------------------------------------------------------------------ the parts of training
 
+    def _plan(self) -> Plan:
+        args = self.args
+        lengths = self._lengths(self.train_dataset, "train_dataset")
+        batches_per_epoch = math.ceil(len(lengths) / args.per_device_train_batch_size)
+        steps_per_epoch = math.ceil(batches_per_epoch / args.gradient_accumulation_steps)
+        total_steps = args.max_steps if args.max_steps > 0 else math.ceil(steps_per_epoch * args.num_train_epochs)
+        return Plan(
+            len(lengths), steps_per_epoch, total_steps, lambda: self._steps(lengths, steps_per_epoch, total_steps)
+        )
+
     def _steps(self, lengths: list[int], steps_per_epoch: int, total_steps: int) -> Iterator[list[dict[str, Any]]]:
-        """For every step that is left, its batches: one, or several with gradient accumulation."""
         accumulation = self.args.gradient_accumulation_steps
         while self.state.global_step < total_steps:
             epoch, done = divmod(self.state.global_step, steps_per_epoch)
@@ -191,40 +214,72 @@ class Trainer:
                 chosen = batches[step * accumulation : (step + 1) * accumulation]
                 yield [self._batch(self.train_dataset, indices) for indices in chosen]
 
+    def _create_optimizer(self) -> torch.optim.Optimizer:
+        return create_optimizer(self.model, self.args)
+
+    def _schedule(self, step: int, warmup_steps: int, total_steps: int) -> float:
+        return linear_schedule(step, warmup_steps, total_steps)
+
+    def _must_stop(self, interrupt: InterruptGuard) -> bool:
+        return interrupt.asked
+
     def _training_step(
         self, optimizer: torch.optim.Optimizer, batches: list[dict[str, Any]], learning_rate: float
-    ) -> tuple[Tensor, int]:
-        """Forward, backward, clip, step. The loss and the number of tokens."""
+    ) -> tuple[dict[str, Tensor], int]:
+        """Forward, backward, clip, step. The figures to log, one of them the loss, and the number of tokens."""
+        figures, tokens = self._forward_backward(batches)
+        if self.args.max_grad_norm:
+            norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.args.max_grad_norm)
+            figures["grad_norm"] = norm
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate
+        optimizer.step()
+        optimizer.zero_grad()
+        return figures, tokens
+
+    def _forward_backward(self, batches: list[dict[str, Any]]) -> tuple[dict[str, Tensor], int]:
+        """Add up the gradients of all batches of a step."""
         total = torch.zeros((), device=self.model.device)
         for batch in batches:
             with self._precision():
                 loss = self.model(**batch).loss / len(batches)
             loss.backward()
             total += loss.detach()
-        if self.args.max_grad_norm:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.args.max_grad_norm)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate
-        optimizer.step()
-        optimizer.zero_grad()
-        return total, sum(_tokens(batch) for batch in batches)
+        return {"loss": total}, sum(_tokens(batch) for batch in batches)
 
     def _log_training(self, meter: Meter, learning_rate: float, bar: tqdm[Any]) -> None:
-        total, steps, tokens_per_second = meter.read()
-        self.state.total_loss += total
-        loss = total / steps
-        if not math.isfinite(loss):
-            raise InputError(
-                f"The loss became {loss} before step {self.state.global_step}: the run has diverged. A lower learning "
-                f"rate (now {self.args.learning_rate}) or more warm-up may help."
-            )
-        bar.set_postfix_str(f"loss {loss:.3f}, {tokens_per_second:,.0f} tokens/s", refresh=False)
-        self._log({"loss": loss, "lr": learning_rate, "tokens_per_second": round(tokens_per_second, 1)})
+        totals, steps, tokens, seconds = meter.read()
+        self.state.total_loss += totals["loss"]
+        self.state.total_tokens += tokens
+        figures = {name: total / steps for name, total in totals.items()}
+        self._check(figures)
+        tokens_per_second = tokens / seconds
+        bar.set_postfix_str(f"loss {figures['loss']:.3f}, {tokens_per_second:,.0f} tokens/s", refresh=False)
+        self._log(figures | {"lr": learning_rate, "tokens_per_second": round(tokens_per_second, 1)})
+
+    def _check(self, figures: Mapping[str, float]) -> None:
+        """Raise `InputError` if the run has diverged, before a checkpoint of it is written."""
+        for name in ("loss", "grad_norm"):
+            if not math.isfinite(figures.get(name, 0.0)):
+                what = "loss" if name == "loss" else "gradient"
+                raise self._diverged(f"The {what} became {figures[name]} before step {self.state.global_step}")
+
+    def _diverged(self, sign: str) -> InputError:
+        """The error to raise. A checkpoint of the step before is deleted: its are the weights that led here."""
+        folder = Path(self.args.output_dir)
+        if self.writes_files:
+            shutil.rmtree(folder / f"checkpoint-{self.state.global_step - 1}", ignore_errors=True)
+        saved = checkpoints(folder)
+        newest = f" The last good checkpoint is {saved[-1]}." if saved else ""
+        return InputError(
+            f"{sign}: the run has diverged. A lower learning rate (now {self.args.learning_rate}) or more warm-up may "
+            f"help.{newest}"
+        )
 
     def _log(self, values: Mapping[str, Any]) -> None:
         entry = {"step": self.state.global_step, "epoch": round(self.state.epoch, 4), **values}
         self.state.log_history.append(entry)
-        if self.args.logging_dir is not None:
+        if self.args.logging_dir is not None and self.writes_files:
             folder = Path(self.args.logging_dir)
             folder.mkdir(parents=True, exist_ok=True)
             with open(folder / LOG, "a", encoding="utf-8") as file:
@@ -240,7 +295,8 @@ class Trainer:
         metrics = self.evaluate()
         self.model.train()
         numbers = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items() if isinstance(value, float))
-        tqdm.write(f"epoch {self.state.epoch:.2f}: {numbers}")
+        if self.writes_files:
+            tqdm.write(f"epoch {self.state.epoch:.2f}: {numbers}")
         if self.args.best_metric not in metrics:
             name = self.args.metric_for_best_model
             raise InputError(f"metric_for_best_model is '{name}', but the metrics are {', '.join(metrics)}.")
@@ -254,6 +310,8 @@ class Trainer:
         output_dir, state = Path(self.args.output_dir), self.state
         if improved:
             state.best_model_checkpoint = str(output_dir / f"checkpoint-{state.global_step}")
+        if not self.writes_files:
+            return
         save_checkpoint(output_dir, self.model, optimizer, state, self.processing_class)
         if self.args.save_total_limit is not None:
             keep_newest(output_dir, self.args.save_total_limit, state.best_model_checkpoint)
@@ -266,7 +324,9 @@ class Trainer:
             checkpoint = found[-1]
         planned = self.state.max_steps
         self.state = load_checkpoint(Path(checkpoint), self.model, optimizer)
-        if self.args.logging_dir is not None:  # steps after the checkpoint will be done, and logged, again
+        if (
+            self.args.logging_dir is not None and self.writes_files
+        ):  # steps after the checkpoint will be done, and logged, again
             lines = "".join(json.dumps(entry) + "\n" for entry in self.state.log_history)
             write_text(Path(self.args.logging_dir) / LOG, lines)
         if self.state.max_steps != planned:
@@ -325,23 +385,27 @@ class Trainer:
 
 
 class Meter:
-    """Loss and speed since they were last read. The loss is only fetched from the device when it is read."""
+    """Figures and speed since they were last read. Only then are the figures fetched from the device."""
 
     def __init__(self, device: torch.device) -> None:
-        self._loss = torch.zeros((), device=device)
+        self._device = device
+        self._totals: dict[str, Tensor] = {}
         self._steps = self._tokens = 0
         self._since = time.perf_counter()
 
-    def add(self, loss: Tensor, tokens: int) -> None:
-        self._loss += loss
+    def add(self, figures: Mapping[str, Tensor], tokens: int) -> None:
+        """The figures of one step."""
+        for name, figure in figures.items():
+            self._totals[name] = self._totals.get(name, torch.zeros((), device=self._device)) + figure.detach()
         self._steps += 1
         self._tokens += tokens
 
-    def read(self) -> tuple[float, int, float]:
-        """The sum of the losses, the number of steps, and tokens per second."""
+    def read(self) -> tuple[dict[str, float], int, int, float]:
+        """The sums of the figures, the number of steps, of tokens, and of seconds."""
         now = time.perf_counter()
-        result = self._loss.item(), self._steps, self._tokens / (now - self._since)
-        self._loss = torch.zeros_like(self._loss)
+        sums = torch.stack(list(self._totals.values())).tolist()
+        result = dict(zip(self._totals, sums, strict=True)), self._steps, self._tokens, now - self._since
+        self._totals = {}
         self._steps = self._tokens = 0
         self._since = now
         return result

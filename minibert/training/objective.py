@@ -1,0 +1,73 @@
+"""What pretraining minimises: the loss of `BertForPreTraining`, as sums, so that it can be cut into parts and added up.
+
+The mean over a step is over all its masked tokens, however they are divided among batches, processes and machines.
+Means of means would give a token more weight where it has fewer neighbours.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..data.stream import Batch
+from ..heads import BertForMaskedLM, BertForPreTraining
+from ..losses import full_precision
+
+PretrainingModel = BertForPreTraining | BertForMaskedLM
+
+
+class Tally(NamedTuple):
+    """Sums over some batches, each a number: of losses in nats, and of tokens and pairs."""
+
+    mlm_loss: Tensor
+    mlm_correct: Tensor
+    masked: Tensor
+    nsp_loss: Tensor
+    nsp_correct: Tensor
+    pairs: Tensor
+    tokens: Tensor
+
+    def figures(self) -> dict[str, Tensor]:
+        """Means: `loss`, which is the sum of both tasks' losses (paper, appendix A.2), and the figures of each."""
+        masked = self.masked.clamp(min=1)  # a batch may be of [UNK] alone
+        mlm_loss = self.mlm_loss / masked
+        figures = {"loss": mlm_loss, "mlm_loss": mlm_loss, "mlm_accuracy": self.mlm_correct / masked}
+        if self.pairs > 0:
+            figures["loss"] = mlm_loss + self.nsp_loss / self.pairs
+            figures["nsp_accuracy"] = self.nsp_correct / self.pairs
+        return figures
+
+
+class PretrainingLoss(nn.Module):
+    """A model with its losses, in one module: what `DistributedDataParallel` needs to see."""
+
+    def __init__(self, model: PretrainingModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch) -> Tensor:
+        """A `Tally` of a batch from `pack_instances` as one tensor (7,) float32, of which the losses have gradients."""
+        model = self.model
+        packed = model.bert.pack(batch["input_ids"])
+        encoded = model.bert.encode(packed)
+        wanted = batch["masked_lm_ids"]
+        hidden = encoded.last_hidden_state[batch["masked_lm_positions"]]  # (tokens, hidden) -> (masked, hidden)
+        words = model.bert.embeddings.word_embeddings.weight
+        of_words = _loss_and_correct(model.mlm(hidden, words), wanted)  # (masked, hidden) -> (masked, vocab)
+        of_pairs = [torch.zeros((), device=wanted.device)] * 3
+        if "next_sentence_labels" in batch:
+            assert isinstance(model, BertForPreTraining)
+            logits = model.nsp(encoded.pooler_output)  # (batch, hidden) -> (batch, 2)
+            of_pairs = _loss_and_correct(logits, batch["next_sentence_labels"])
+        tokens = torch.tensor(float(len(packed.input_ids)), device=wanted.device)
+        return torch.stack([*of_words, *of_pairs, tokens])
+
+
+def _loss_and_correct(logits: Tensor, wanted: Tensor) -> list[Tensor]:
+    """The sum of the losses, how many are right, and how many there are. logits (rows, classes), wanted (rows,)."""
+    loss = F.cross_entropy(full_precision(logits), wanted, reduction="sum")
+    correct = (logits.argmax(dim=1) == wanted).sum()  # (rows, classes) -> ()
+    return [loss, correct.float(), torch.tensor(float(len(wanted)), device=wanted.device)]

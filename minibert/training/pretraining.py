@@ -1,0 +1,271 @@
+"""What `python -m minibert.pretrain --corpus ...` does: from text or a prepared corpus to a folder with a model."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import logging
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..commandline import resume_command
+from ..config import BertConfig
+from ..data.corpus import find_files
+from ..data.instances import Instance, InstanceSettings, PretrainingInstances
+from ..data.prepare import prepare
+from ..data.shards import MANIFEST, Corpus, Manifest
+from ..data.unigram import unigram_entropy
+from ..data.vocabulary import learn_tokenizer
+from ..errors import InputError
+from ..files import parse_json_object, write_json
+from ..heads import BertForMaskedLM, BertForPreTraining
+from ..tokenization import BertTokenizer
+from .arguments import TrainingArguments
+from .distributed import process_group, rank, ranks
+from .measure import peak_memory_mb
+from .objective import PretrainingModel
+from .pretraining_report import write_pretraining_report
+from .pretraining_trainer import Budget, PretrainingTrainer
+from .state import checkpoints
+
+log = logging.getLogger("minibert")
+
+CORPUS = "corpus"  # in --out, if the text is prepared there
+CHECKPOINTS = "checkpoints"
+SETTINGS = "settings.json"
+HELD_OUT_INSTANCES = 1000
+LAST_STEPS = 100  # whose mean stands for the end of training
+
+# With other values of these, a run would not be the same one.
+FIXED = ("size", "init_from", "batch_size", "max_length", "masking", "no_next_sentence", "optimizer", "seed")
+
+
+def pretrain(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Run one pretraining as the command line describes it, and return the metrics.
+
+    Raises `InputError` for what the user can mend, and `KeyboardInterrupt` with a text that says how to go on.
+    """
+    out = Path(arguments.out)
+    _check(arguments, out)
+    folder = _corpus_folder(arguments, out)
+    corpus, tokenizer = Corpus(folder), BertTokenizer.from_pretrained(folder)
+    model = _model(arguments, corpus, tokenizer)
+    settings = InstanceSettings(
+        max_length=arguments.max_length,
+        masking=arguments.masking,
+        next_sentence=not arguments.no_next_sentence,
+        seed=arguments.seed,
+    )
+    instances = PretrainingInstances(corpus, tokenizer, settings)
+    held_out = _held_out(corpus, tokenizer, settings)
+    with process_group():
+        trainer = PretrainingTrainer(
+            model,
+            _training_arguments(arguments, out, bool(held_out)),
+            instances,
+            held_out,
+            tokenizer,
+            batch_size=arguments.batch_size,
+            budget=_budget(arguments),
+            google=arguments.optimizer == "google",
+            workers=_loading_workers(arguments),
+        )
+        if rank() == 0:
+            log.info(_opening(corpus, trainer))
+            _fix_settings(arguments, out, corpus.manifest)
+        try:
+            resumed = arguments.resume and bool(checkpoints(out / CHECKPOINTS))
+            trainer.train(resume_from_checkpoint=True if resumed else None)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"stopped and saved after step {trainer.state.global_step} of {trainer.state.max_steps}. "
+                f"Go on with: {resume_command('pretrain', out)}"
+            ) from None
+        evaluated = bool(trainer.state.log_history) and "eval_loss" in trainer.state.log_history[-1]
+        if held_out and not evaluated:
+            trainer.evaluate()
+    metrics = _metrics(trainer, corpus)
+    if rank() == 0:
+        trainer.save_model(out)
+        write_pretraining_report(out, vars(arguments), metrics, trainer.state.log_history)
+        write_json(out / "metrics.json", metrics)  # the last, for it says that the run is finished
+        shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+        print(_summary(out, metrics))
+    return metrics
+
+
+def _check(arguments: argparse.Namespace, out: Path) -> None:
+    """Raise `InputError` for flags that do not go together, and if something is in the way."""
+    if arguments.init_from is not None and (arguments.size is not None or arguments.vocab is not None):
+        raise InputError("--init-from brings its own size and vocabulary: leave out --size and --vocab.")
+    if rank() > 0:
+        return  # the first process may have begun to write
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file: --out must be a folder, or not exist yet.")
+    if arguments.resume:
+        if not (out / SETTINGS).exists() and not (out / CORPUS).exists():
+            raise InputError(f"{out} has no interrupted run to --resume.")
+        if (out / "metrics.json").exists():
+            raise InputError(f"The run in {out} is finished: there is nothing to --resume.")
+    elif out.exists() and any(out.iterdir()):
+        raise InputError(f"{out} is not empty. Choose another --out, or --resume an interrupted run in it.")
+
+
+def _corpus_folder(arguments: argparse.Namespace, out: Path) -> Path:
+    """The prepared corpus that is named, or one made out of the text that is named."""
+    prepared = [path for path in arguments.corpus if (Path(path) / MANIFEST).exists()]
+    if prepared:
+        if len(arguments.corpus) > 1:
+            raise InputError(
+                f"{prepared[0]} is a prepared corpus, and must then be all of --corpus. To train on more, prepare it "
+                f"together with the other text."
+            )
+        if arguments.vocab is not None:
+            Corpus(prepared[0]).check_tokenizer(BertTokenizer.from_pretrained(arguments.vocab))
+        return Path(prepared[0])
+    find_files(arguments.corpus)
+    folder = out / CORPUS
+    if ranks() > 1:
+        raise InputError("Several processes need a corpus that is prepared: see python -m minibert.pretrain prepare.")
+    if not (folder / MANIFEST).exists():
+        known = arguments.vocab or arguments.init_from
+        if known is not None:
+            tokenizer = BertTokenizer.from_pretrained(known)
+        else:
+            tokenizer, _ = learn_tokenizer(arguments.corpus, arguments.vocab_size)
+        out.mkdir(parents=True, exist_ok=True)
+        try:
+            prepare(arguments.corpus, tokenizer, folder, workers=os.cpu_count() or 1, held_out=arguments.held_out)
+        finally:
+            with suppress(OSError):
+                out.rmdir()  # which fails if anything is in it
+    return folder
+
+
+def _model(arguments: argparse.Namespace, corpus: Corpus, tokenizer: BertTokenizer) -> PretrainingModel:
+    model_class = BertForMaskedLM if arguments.no_next_sentence else BertForPreTraining
+    model: PretrainingModel
+    torch.manual_seed(arguments.seed)
+    if arguments.init_from is not None:
+        corpus.check_tokenizer(BertTokenizer.from_pretrained(arguments.init_from))
+        model = model_class.from_pretrained(arguments.init_from)
+    else:
+        config = BertConfig.preset(
+            arguments.size or "mini", vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id
+        )
+        model = model_class(config)
+    if arguments.max_length > model.config.max_position_embeddings:
+        raise InputError(
+            f"--max-length {arguments.max_length} is more than the {model.config.max_position_embeddings} positions "
+            f"that the model knows: choose a smaller one."
+        )
+    if len(tokenizer) > model.config.vocab_size:
+        raise InputError(
+            f"{arguments.init_from}: its tokenizer has {len(tokenizer)} tokens, but its model knows "
+            f"{model.config.vocab_size}."
+        )
+    return model
+
+
+def _held_out(corpus: Corpus, tokenizer: BertTokenizer, settings: InstanceSettings) -> list[Instance]:
+    """Instances to evaluate by, the same in every evaluation; none if too few documents are held out."""
+    documents = sum(shard.documents - shard.training for shard in corpus.manifest.shards)
+    if documents < 2:
+        log.info(f"Only {documents} documents of {corpus.folder} are held out: there will be no evaluation.")
+        return []
+    epoch = PretrainingInstances(Corpus(corpus.folder, "held_out"), tokenizer, settings).epoch(0)
+    return [epoch[index] for index in range(min(HELD_OUT_INSTANCES, len(epoch)))]
+
+
+def _training_arguments(arguments: argparse.Namespace, out: Path, evaluates: bool) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=str(out / CHECKPOINTS),
+        per_device_eval_batch_size=64,
+        gradient_accumulation_steps=arguments.accumulation,
+        learning_rate=arguments.lr,
+        weight_decay=arguments.weight_decay,
+        warmup_ratio=arguments.warmup_ratio,
+        eval_strategy="steps" if evaluates else "no",
+        eval_steps=arguments.eval_steps,
+        save_strategy="steps",
+        save_steps=arguments.save_steps,
+        save_total_limit=arguments.keep,
+        logging_dir=str(out),
+        logging_steps=1,
+        seed=arguments.seed,
+        bf16=arguments.bf16,
+    )
+
+
+def _budget(arguments: argparse.Namespace) -> Budget:
+    given = Budget(arguments.max_steps, arguments.epochs, arguments.tokens)
+    return Budget(epochs=1.0) if given == Budget() else given
+
+
+def _loading_workers(arguments: argparse.Namespace) -> int:
+    """A CPU is busy with the model, and makes batches in next to no time; a GPU must not wait for them."""
+    return arguments.workers if arguments.workers is not None else 4 if torch.cuda.is_available() else 0
+
+
+def _fix_settings(arguments: argparse.Namespace, out: Path, manifest: Manifest) -> None:
+    """Write down what a run is; or raise `InputError` if a run that goes on was another one."""
+    checksums = json.dumps([shard.sha256 for shard in manifest.shards])
+    settings = {"corpus": hashlib.sha256(checksums.encode()).hexdigest()}
+    settings |= {name: getattr(arguments, name) for name in FIXED}
+    path = out / SETTINGS
+    if path.exists():
+        before = parse_json_object(path.read_bytes(), str(path))
+        for name, value in settings.items():
+            if before.get(name) != value:
+                found = "is another one now" if name == "corpus" else f"was {before.get(name)}, and is {value} now"
+                raise InputError(f"--{name.replace('_', '-')} of the run in {out} {found}: --resume with the same.")
+    else:
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(path, settings)
+
+
+def _opening(corpus: Corpus, trainer: PretrainingTrainer) -> str:
+    parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
+    return (
+        f"{sum(shard.tokens for shard in corpus.manifest.shards):,} tokens in {len(corpus):,} documents; "
+        f"{parameters / 1e6:.1f} million parameters on {trainer.model.device}."
+    )
+
+
+def _metrics(trainer: PretrainingTrainer, corpus: Corpus) -> dict[str, Any]:
+    state = trainer.state
+    steps = [entry for entry in state.log_history if "lr" in entry]
+    names = [name for name in ("loss", "mlm_loss", "mlm_accuracy", "nsp_accuracy") if name in steps[-1]]
+    metrics: dict[str, Any] = {
+        "task": "pretraining",
+        "training": {name: float(np.mean([entry[name] for entry in steps[-LAST_STEPS:]])) for name in names},
+        "unigram_entropy": unigram_entropy(corpus),
+        "vocab_size": corpus.manifest.vocab_size,
+        "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
+        "steps": state.global_step,
+        "epochs": state.epoch,
+        "tokens": state.total_tokens,
+        "train_seconds": state.train_seconds,
+        "tokens_per_second": state.total_tokens / state.train_seconds,
+        "peak_memory_mb": peak_memory_mb(),
+    }
+    if trainer.held_out:
+        last = state.log_history[-1]
+        metrics["held_out"] = {name[len("eval_") :]: last[name] for name in last if name.startswith("eval_")}
+    return metrics
+
+
+def _summary(out: Path, metrics: dict[str, Any]) -> str:
+    figures = metrics.get("held_out", metrics["training"])
+    numbers = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
+    return (
+        f"{'held-out' if 'held_out' in metrics else 'training'}: {numbers}; unigram entropy "
+        f"{metrics['unigram_entropy']:.4f}.\nThe model and report.html are in {out}."
+    )

@@ -1,0 +1,64 @@
+"""`report.html` and `curves.png` of a pretraining run."""
+
+from __future__ import annotations
+
+import html
+import importlib.util
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..files import replacing
+from .report import cards, duration, picture, table, write_page
+
+
+def write_pretraining_report(
+    out: Path, settings: Mapping[str, Any], metrics: Mapping[str, Any], history: Sequence[Mapping[str, Any]]
+) -> None:
+    """Numbers, curves and settings. metrics: as in `metrics.json`. history: the lines of `log.jsonl`.
+
+    Without matplotlib there is no `curves.png`, and the page says so.
+    """
+    title = f"{metrics['parameters'] / 1e6:.1f} million parameters, pretrained on {metrics['tokens']:,} tokens"
+    measured = "held_out" if "held_out" in metrics else "training"
+    figures = metrics[measured]
+    entropy, vocab_size = metrics["unigram_entropy"], metrics["vocab_size"]
+    headline = {
+        "loss of the masked words": f"{figures['mlm_loss']:.3f}",
+        "masked words right": f"{figures['mlm_accuracy']:.1%}",
+        **({"next sentences right": f"{figures['nsp_accuracy']:.1%}"} if "nsp_accuracy" in figures else {}),
+        "steps": f"{metrics['steps']:,}",
+        "training": duration(metrics["train_seconds"]),
+    }
+    source = "Figures of held-out documents." if measured == "held_out" else "Figures of the last training steps."
+    parts = [f"<h1>{html.escape(title)}</h1>", f"<p class=sub>{source}</p>", cards(headline), "<h2>Curves</h2>"]
+    if importlib.util.find_spec("matplotlib"):
+        from . import plots
+
+        figure = plots.pretraining_curves(history, entropy)
+        with replacing(out / "curves.png") as temporary:
+            figure.savefig(temporary, format="png", dpi=150)
+        alt = f"The loss of the masked words over {metrics['steps']} steps ends at {figures['mlm_loss']:.2f}."
+        parts.append(picture(plots.svg(figure), alt))
+    else:
+        parts.append("<p>They need matplotlib: <code>pip install matplotlib</code>.</p>")
+    parts += [
+        f"<p>The dashed line is the unigram entropy of the corpus, {entropy:.2f} nats: the loss of a model that "
+        f"ignores the context and only knows how frequent each token is. A run falls there quickly from "
+        f"{math.log(vocab_size):.2f} (all {vocab_size:,} tokens alike) and may stay there for a long time before it "
+        f"falls on: only below the line has it learnt anything from the context.</p>",
+        "<h2>Settings and costs</h2>",
+        table(
+            ["", ""],
+            [
+                *([name, value] for name, value in settings.items() if value is not None),
+                *(
+                    [name, metrics[name]]
+                    for name in ("tokens_per_second", "peak_memory_mb")
+                    if metrics[name] is not None
+                ),
+            ],
+        ),
+    ]
+    write_page(out / "report.html", title, parts)

@@ -1,0 +1,192 @@
+"""`Trainer`'s loop for pretraining: where batches come from, what is minimised, how processes share the work."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+from tqdm.auto import tqdm
+
+from ..data.batches import move
+from ..data.instances import Instance, PretrainingInstances
+from ..data.stream import Batch, InstanceStream, Place, load_batches, pack_instances, parts_of
+from ..errors import InputError
+from .arguments import TrainingArguments
+from .distributed import any_rank, rank, ranks, sum_over_ranks
+from .google_optimizer import AdamWeightDecay, google_schedule
+from .interrupt import InterruptGuard
+from .objective import PretrainingLoss, PretrainingModel, Tally
+from .optimizer import parameter_groups
+from .state import Saves
+from .trainer import Plan, Trainer
+from .utilization import flops_per_token, peak_flops
+
+WORSE_THAN_GUESSING = 3.0  # nats: the truth is thought twenty times less likely than if all words were alike
+MEASURED_INSTANCES = 1000  # whose mean length tells how many instances a number of tokens makes
+
+
+@dataclass
+class Budget:
+    """How long to train: the one that is set. Tokens are those the model reads, special ones included."""
+
+    steps: int | None = None
+    epochs: float | None = None
+    tokens: float | None = None
+
+
+class PretrainingTrainer(Trainer):
+    """Train `BertForPreTraining`, or, on instances without pairs, `BertForMaskedLM`.
+
+    batch_size: instances a step, over all processes. It is cut into `args.gradient_accumulation_steps` parts in each
+        process: the number of processes and of parts changes memory and speed, but not what is learnt.
+    held_out: instances for evaluation, always the same; none: no evaluation.
+    google: train with Google's optimizer and schedule instead of AdamW.
+    workers: processes that make batches.
+
+    In `args`, the numbers of epochs, steps and examples a batch are not read: `budget` and `batch_size` say them.
+    Raises `InputError` if the batch cannot be cut into equal parts.
+    """
+
+    def __init__(
+        self,
+        model: PretrainingModel,
+        args: TrainingArguments,
+        instances: PretrainingInstances,
+        held_out: Sequence[Instance],
+        tokenizer: Saves,
+        *,
+        batch_size: int,
+        budget: Budget,
+        google: bool = False,
+        workers: int = 0,
+    ) -> None:
+        super().__init__(model, args, processing_class=tokenizer)
+        parts = args.gradient_accumulation_steps * ranks()
+        if batch_size % parts:
+            raise InputError(
+                f"A batch of {batch_size} cannot be cut into {parts} equal parts ({ranks()} processes, each with "
+                f"{args.gradient_accumulation_steps}): choose a multiple of {parts}."
+            )
+        self.stream = InstanceStream(instances)
+        self.held_out = held_out
+        self.batch_size = batch_size
+        self.budget = budget
+        self.google = google
+        self.workers = workers
+        self.writes_files = rank() == 0
+        self._loss = PretrainingLoss(model)
+        self._parallel = DistributedDataParallel(self._loss) if ranks() > 1 else self._loss
+        self._peak_flops = peak_flops(model.device) if args.bf16 else None
+        self._guessing = math.log(model.config.vocab_size)
+
+    def _plan(self) -> Plan:
+        """Epochs differ a little in length: a plan for several takes the first one's."""
+        first = self.stream.epoch(0)
+        if self.budget.tokens is not None:
+            measured = [len(first[index]["input_ids"]) for index in range(min(MEASURED_INSTANCES, len(first)))]
+            total_steps = math.ceil(self.budget.tokens / float(np.mean(measured)) / self.batch_size)
+        elif self.budget.epochs is not None:
+            total_steps = math.ceil(self.budget.epochs * len(first) / self.batch_size)
+        else:
+            assert self.budget.steps is not None
+            total_steps = self.budget.steps
+        steps_per_epoch = math.ceil(len(first) / self.batch_size)
+        return Plan(len(first), steps_per_epoch, total_steps, partial(self._stream_steps, total_steps))
+
+    def _stream_steps(self, total_steps: int) -> Iterator[list[Batch]]:
+        left = total_steps - self.state.global_step
+        start = Place(*self.state.next_instance)
+        accumulation = self.args.gradient_accumulation_steps
+
+        def steps() -> Iterator[list[Place]]:
+            return itertools.islice(self.stream.steps(start, self.batch_size), left)
+
+        shares = (parts_of(places, accumulation, rank(), ranks()) for places in steps())
+        # Batches are made ahead, so the places of the step at hand are counted a second time.
+        for places, batches in zip(steps(), load_batches(self.stream, shares, self.workers), strict=True):
+            last = places[-1]
+            self.state.next_instance = (last.epoch, last.number + 1)
+            yield batches
+
+    def _create_optimizer(self) -> torch.optim.Optimizer:
+        if not self.google:
+            return super()._create_optimizer()
+        return AdamWeightDecay(parameter_groups(self.model, self.args.weight_decay), self.args.learning_rate)
+
+    def _schedule(self, step: int, warmup_steps: int, total_steps: int) -> float:
+        if not self.google:
+            return super()._schedule(step, warmup_steps, total_steps)
+        return google_schedule(step, warmup_steps, total_steps)
+
+    def _must_stop(self, interrupt: InterruptGuard) -> bool:
+        return any_rank(interrupt.asked, self.model.device)
+
+    def _forward_backward(self, batches: list[Batch]) -> tuple[dict[str, Tensor], int]:
+        """Add up the gradients of all batches of a step. The figures are of all processes together."""
+        device = self.model.device
+        self._seed_dropout()
+        counts = torch.tensor(
+            [sum(len(batch.get(key, ())) for batch in batches) for key in ("masked_lm_ids", "next_sentence_labels")],
+            device=device,
+        )
+        masked, pairs = sum_over_ranks(counts)
+        total = torch.zeros(len(Tally._fields), device=device)
+        for number, batch in enumerate(batches, start=1):
+            # Gradients are exchanged once, after the last batch.
+            later = isinstance(self._parallel, DistributedDataParallel) and number < len(batches)
+            with self._parallel.no_sync() if later else nullcontext():  # type: ignore[operator]
+                with self._precision():
+                    sums = self._parallel({key: move(value, device) for key, value in batch.items()})
+                tally = Tally(*sums)
+                loss = tally.mlm_loss / masked.clamp(min=1) + tally.nsp_loss / pairs.clamp(min=1)
+                (loss * ranks()).backward()  # DistributedDataParallel divides by the number of processes
+            total += sums.detach()
+        tally = Tally(*sum_over_ranks(total))
+        return tally.figures(), int(tally.tokens)
+
+    def _seed_dropout(self) -> None:
+        """A seed for each step and process, so that a run goes on exactly with what no checkpoint needs to keep."""
+        numbers = [self.args.seed, self.state.global_step, rank()]
+        torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]))
+
+    def _check(self, figures: Mapping[str, float]) -> None:
+        super()._check(figures)
+        if figures["mlm_loss"] > self._guessing + WORSE_THAN_GUESSING:
+            raise self._diverged(
+                f"The loss of the masked words became {figures['mlm_loss']:.1f} before step {self.state.global_step}, "
+                f"while guessing among all words alike has {self._guessing:.1f}"
+            )
+
+    def _log(self, values: Mapping[str, Any]) -> None:
+        if self._peak_flops is not None and "tokens_per_second" in values:
+            seq = self.stream.instances.settings.max_length
+            flops = values["tokens_per_second"] * flops_per_token(self.model.config, seq)
+            values = {**values, "mfu": flops / (self._peak_flops * ranks())}
+        super()._log(values)
+
+    @torch.inference_mode()
+    def evaluate(self, eval_dataset: Any = None, metric_key_prefix: str = "eval") -> dict[str, float]:
+        """The figures of the held-out instances; in every process the same."""
+        instances = self.held_out if eval_dataset is None else eval_dataset
+        self.model.eval()
+        total = torch.zeros(len(Tally._fields), device=self.model.device)
+        size = self.args.per_device_eval_batch_size
+        starts = range(0, len(instances), size)
+        for start in tqdm(
+            starts, desc=metric_key_prefix, unit="batch", leave=False, delay=1, disable=not self.writes_files
+        ):
+            batch = pack_instances(instances[start : start + size])
+            with self._precision():
+                total += self._loss({key: move(value, self.model.device) for key, value in batch.items()})
+        figures = {f"{metric_key_prefix}_{name}": value.item() for name, value in Tally(*total).figures().items()}
+        self._log(figures)
+        return figures

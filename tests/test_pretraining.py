@@ -1,0 +1,516 @@
+"""Pretraining: Google's numbers, the same losses however a run is cut or interrupted, and how it fails."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minibert import BertConfig, BertForMaskedLM, BertForPreTraining, BertTokenizer, InputError, TrainingArguments
+from minibert import pretrain as pretrain_command
+from minibert.checkpoints import tensorflow
+from minibert.checkpoints.names import from_minibert
+from minibert.commandline import run
+from minibert.data.batches import pack_examples
+from minibert.data.instances import InstanceSettings, PretrainingInstances
+from minibert.data.prepare import prepare
+from minibert.data.shards import Corpus
+from minibert.data.stream import InstanceStream, Place, load_batches, pack_instances, parts_of
+from minibert.data.unigram import unigram_entropy
+from minibert.training.google_optimizer import AdamWeightDecay, google_schedule
+from minibert.training.objective import PretrainingLoss, Tally
+from minibert.training.optimizer import parameter_groups
+from minibert.training.pretraining_trainer import Budget, PretrainingTrainer
+from minibert.training.utilization import flops_per_token
+
+from .helpers import SMALL, make_model
+from .test_golden_google import losses_of
+
+ROOT = Path(pretrain_command.__file__).parents[1]
+WORDS = [f"{first}{second}" for first in "abcdefgh" for second in "aeiou"]
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+RESULTS = {
+    "config.json", "corpus", "curves.png", "log.jsonl", "metrics.json", "model.safetensors", "report.html",
+    "settings.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt",
+}  # fmt: skip
+
+
+def write_text(path: Path, documents: int) -> Path:
+    """Documents in which every word is followed by the next one: easy to learn."""
+    chance = random.Random(0)
+    lines = []
+    for _ in range(documents):
+        for _ in range(chance.randint(2, 6)):
+            start = chance.randrange(len(WORDS))
+            lines.append(" ".join(WORDS[(start + i) % len(WORDS)] for i in range(chance.randint(3, 9))) + ".")
+        lines.append("")
+    path.write_text("\n".join(lines))
+    return path
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> BertTokenizer:
+    return BertTokenizer({token: i for i, token in enumerate([*SPECIAL, ".", *WORDS])})
+
+
+@pytest.fixture(scope="module")
+def corpus_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer: BertTokenizer) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    prepare([write_text(folder / "text.txt", 60)], tokenizer, folder / "out", held_out=0.2)
+    return folder / "out"
+
+
+@pytest.fixture(scope="module")
+def instances(corpus_folder: Path, tokenizer: BertTokenizer) -> PretrainingInstances:
+    return PretrainingInstances(Corpus(corpus_folder), tokenizer, InstanceSettings(max_length=16))
+
+
+def config(tokenizer: BertTokenizer, dropout: float = 0.0) -> BertConfig:
+    return SMALL.replace(
+        vocab_size=len(tokenizer), hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout, num_labels=2
+    )
+
+
+@pytest.fixture(scope="module")
+def small_model(tmp_path_factory: pytest.TempPathFactory, tokenizer: BertTokenizer) -> Path:
+    """A folder with a small BERT without dropout, which would differ in each of several processes."""
+    folder = tmp_path_factory.mktemp("small")
+    torch.manual_seed(0)
+    BertForPreTraining(config(tokenizer)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def make_trainer(instances: PretrainingInstances, out: Path, **changes: Any) -> PretrainingTrainer:
+    """Of a small model, which is the same every time."""
+    tokenizer = BertTokenizer.from_pretrained(instances.corpus.folder)
+    torch.manual_seed(0)
+    model: Any = changes.pop("model", None) or BertForPreTraining(config(tokenizer, changes.pop("dropout", 0.0)))
+    options: dict[str, Any] = {"batch_size": 8, "budget": Budget(steps=6), "workers": 0, "held_out": ()}
+    options |= {key: changes.pop(key) for key in (*options, "google") if key in changes}
+    settings: dict[str, Any] = {
+        "output_dir": str(out),
+        "learning_rate": 1e-2,
+        "save_strategy": "no",
+        "logging_steps": 1,
+        "disable_tqdm": True,
+    }
+    held_out = options.pop("held_out")
+    return PretrainingTrainer(model, TrainingArguments(**settings | changes), instances, held_out, tokenizer, **options)
+
+
+def losses(history: Sequence[dict[str, Any]]) -> list[tuple[int, float]]:
+    return [(entry["step"], entry["loss"]) for entry in history if "lr" in entry]
+
+
+def read_log(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+# ------------------------------------------------------------------------------------------------ Google's optimizer
+
+
+def test_googles_optimizer_takes_the_recorded_steps(google_dir: Path):
+    with np.load(google_dir / "golden.npz") as arrays:
+        golden = {name: torch.from_numpy(arrays[name]) for name in arrays}
+    with np.load(google_dir / "golden_train.npz") as arrays:
+        recorded = {name: arrays[name] for name in arrays}
+    model = BertForPreTraining.from_pretrained(google_dir / "bert_model.ckpt", attn_implementation="eager")
+    optimizer = AdamWeightDecay(parameter_groups(model, 0.01), lr=1e-3)
+    for step in range(8):
+        found = losses_of(model, golden)
+        for name, key in (("total_loss", "total_loss"), ("masked_lm_loss", "masked_lm_loss")):
+            assert found[f"out/{key}"].item() == pytest.approx(recorded[name][step], abs=1e-5)
+        found["out/total_loss"].backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for group in optimizer.param_groups:
+            group["lr"] = 1e-3 * google_schedule(step, 4, 20)
+            assert group["lr"] == pytest.approx(recorded["learning_rate"][step], abs=1e-9)
+        optimizer.step()
+        optimizer.zero_grad()
+    with torch.no_grad():
+        found = losses_of(model, golden)
+    assert found["out/total_loss"].item() == pytest.approx(recorded["total_loss"][8], abs=1e-5)
+
+    ours: dict[str, Any] = {"": from_minibert(model.state_dict(), "google")}
+    for moment in ("adam_m", "adam_v"):
+        tensors = {name: optimizer.state[parameter][moment] for name, parameter in model.named_parameters()}
+        ours[f"/{moment}"] = from_minibert(tensors, "google")
+    with tensorflow.open_checkpoint(google_dir / "train" / "model.ckpt-8") as saved:
+        for ending, tensors in ours.items():
+            for name, values in saved.stream([f"{name}{ending}" for name in tensors]):
+                theirs = torch.from_numpy(values)
+                torch.testing.assert_close(tensors[name.removesuffix(ending)], theirs, rtol=0, atol=1e-5, msg=name)
+
+
+def test_a_step_of_googles_optimizer_by_hand():
+    """m = 0.1 * 2, v = 0.001 * 4, and the step is lr * (m / (sqrt(v) + 1e-6) + 0.01 * weight)."""
+    weight = torch.nn.Parameter(torch.tensor([3.0]))
+    optimizer = AdamWeightDecay([weight], lr=0.5, weight_decay=0.01)
+    weight.grad = torch.tensor([2.0])
+    optimizer.step()
+    assert weight.item() == pytest.approx(3 - 0.5 * (0.2 / (math.sqrt(0.004) + 1e-6) + 0.03), abs=1e-6)
+
+
+def test_googles_schedule_falls_as_if_there_were_no_warmup():
+    assert [google_schedule(step, 2, 8) for step in range(9)] == [0, 0.5, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125, 0]
+
+
+# ------------------------------------------------------------------------------------------------- loss and stream
+
+
+def test_the_loss_is_that_of_the_models_own_forward(instances: PretrainingInstances, tokenizer: BertTokenizer):
+    examples = [instances.epoch(0)[index] for index in range(5)]
+    for name in ("BertForPreTraining", "BertForMaskedLM"):
+        model = make_model(name, config(tokenizer))
+        if name == "BertForMaskedLM":
+            for example in examples:
+                del example["next_sentence_label"]
+        with torch.no_grad():
+            output = model(**pack_examples(examples))
+            figures = Tally(*PretrainingLoss(model)(pack_instances(examples))).figures()
+        assert figures["loss"].item() == pytest.approx(output.loss.item(), abs=1e-5)
+        logits = output.prediction_logits if name == "BertForPreTraining" else output.logits
+        labels = torch.cat([torch.from_numpy(example["labels"]) for example in examples])
+        right = (logits.argmax(-1) == labels)[labels != -100].float().mean().item()
+        assert figures["mlm_accuracy"].item() == pytest.approx(right)
+        assert ("nsp_accuracy" in figures) == (name == "BertForPreTraining")
+
+
+def test_the_stream_goes_on_anywhere_and_over_the_end_of_an_epoch(instances: PretrainingInstances):
+    stream = InstanceStream(instances)
+    first, second = len(instances.epoch(0)), len(instances.epoch(1))
+    every = [Place(0, i) for i in range(first)] + [Place(1, i) for i in range(second)] + [Place(2, 0)]
+    steps = list(islice(stream.steps(Place(0, 0), 7), len(every) // 7))
+    assert [place for places in steps for place in places] == every[: len(steps) * 7]
+    assert next(stream.steps(Place(0, first - 2), 4)) == [*every[first - 2 : first], Place(1, 0), Place(1, 1)]
+    assert next(stream.steps(Place(0, first), 2)) == [Place(1, 0), Place(1, 1)]
+    assert len(next(stream.steps(Place(0, 0), 2 * first + second))) == 2 * first + second
+
+
+@given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 5))
+def test_the_parts_of_all_processes_are_the_whole_step(parts: int, ranks: int, size: int):
+    places = [Place(0, number) for number in range(parts * ranks * size)]
+    cut = [part for rank in range(ranks) for part in parts_of(places, parts, rank, ranks)]
+    assert {len(part) for part in cut} == {size}
+    assert sorted(place for part in cut for place in part) == places
+
+
+def test_any_number_of_workers_makes_the_same_batches(instances: PretrainingInstances):
+    def batches(workers: int) -> list[torch.Tensor]:
+        stream = InstanceStream(instances)
+        steps = ([places] for places in islice(stream.steps(Place(0, 3), 5), 4))
+        return [batch["input_ids"].input_ids for (batch,) in load_batches(stream, steps, workers)]
+
+    before = torch.get_rng_state()
+    alone = batches(0)
+    assert len(alone) == 4
+    for ours, theirs in zip(alone, batches(2), strict=True):
+        assert torch.equal(ours, theirs)
+    assert torch.equal(before, torch.get_rng_state())  # or the dropout after it would be another
+
+
+def test_the_unigram_entropy_is_that_of_the_training_documents(tmp_path: Path, tokenizer: BertTokenizer):
+    (tmp_path / "text.txt").write_text("aa ae\naa ai\n")
+    prepare([tmp_path / "text.txt"], tokenizer, tmp_path / "out")
+    entropy = -(0.5 * math.log(0.5) + 2 * 0.25 * math.log(0.25))  # aa aa ae ai
+    assert unigram_entropy(Corpus(tmp_path / "out")) == pytest.approx(entropy)
+
+
+def test_the_unigram_entropy_leaves_out_what_is_held_out(corpus_folder: Path):
+    for split in ("training", "held_out"):
+        corpus = Corpus(corpus_folder, split)
+        ids = np.concatenate([sentence for number in range(len(corpus)) for sentence in corpus[number]])
+        shares = np.unique(ids, return_counts=True)[1] / len(ids)
+        assert unigram_entropy(corpus) == pytest.approx(-(shares * np.log(shares)).sum())
+
+
+def test_flops_per_token_of_bert_base():
+    """85 million weights in its blocks, 12 blocks 768 wide, rows of 128 tokens."""
+    weights = 12 * (4 * 768 * 768 + 2 * 768 * 3072)
+    assert flops_per_token(BertConfig.preset("base"), 128) == 6 * weights + 12 * 12 * 768 * 128
+
+
+# ------------------------------------------------------------------------------------------------------- the loop
+
+
+def test_it_learns_which_words_are_frequent(instances: PretrainingInstances, tmp_path: Path):
+    """From the loss of guessing among all words alike down to the line of the unigram entropy."""
+    held_out = [instances.epoch(7)[index] for index in range(40)]
+    trainer = make_trainer(instances, tmp_path, budget=Budget(steps=40), batch_size=16, held_out=held_out)
+    assert trainer.evaluate()["eval_mlm_loss"] == pytest.approx(math.log(46), abs=0.3)
+    trainer.train()
+    assert trainer.evaluate()["eval_mlm_loss"] == pytest.approx(unigram_entropy(instances.corpus), abs=0.15)
+
+
+def test_a_step_is_the_same_however_it_is_cut(instances: PretrainingInstances, tmp_path: Path):
+    histories = []
+    for parts in (1, 4):
+        trainer = make_trainer(instances, tmp_path, gradient_accumulation_steps=parts)
+        trainer.train()
+        histories.append(trainer.state.log_history)
+    for whole, cut in zip(*histories, strict=True):
+        for name in ("loss", "mlm_accuracy", "nsp_accuracy", "grad_norm"):
+            assert whole[name] == pytest.approx(cut[name], abs=1e-5)
+
+
+def test_a_run_goes_on_exactly_from_any_checkpoint(instances: PretrainingInstances, tmp_path: Path):
+    """Dropout and Adam's moments included; the epochs are shorter than the run."""
+    options: dict[str, Any] = {"dropout": 0.3, "batch_size": 90, "save_strategy": "steps", "save_steps": 1}
+    whole = make_trainer(instances, tmp_path / "whole", **options)
+    whole.train()
+    assert whole.state.next_instance[0] > 0
+    for step in (1, 4):
+        again = make_trainer(instances, tmp_path / "again", **options)
+        again.train(resume_from_checkpoint=tmp_path / "whole" / f"checkpoint-{step}")
+        assert losses(again.state.log_history) == losses(whole.state.log_history)
+        assert again.state.total_tokens == whole.state.total_tokens
+        ours, theirs = again.model.state_dict(), whole.model.state_dict()
+        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.parametrize(
+    ("budget", "steps"), [(Budget(steps=3), 3), (Budget(epochs=0.5), None), (Budget(tokens=1000), None)]
+)
+def test_how_long_a_run_is(instances: PretrainingInstances, tmp_path: Path, budget: Budget, steps: int | None):
+    trainer = make_trainer(instances, tmp_path, budget=budget)
+    trainer.train()
+    if steps:
+        assert trainer.state.global_step == steps
+    elif budget.epochs:
+        assert trainer.state.next_instance[1] == pytest.approx(len(instances.epoch(0)) / 2, abs=8)
+    else:
+        assert trainer.state.total_tokens == pytest.approx(1000, abs=100)
+
+
+def test_a_log_line_has_the_figures_of_its_step(instances: PretrainingInstances, tmp_path: Path):
+    trainer = make_trainer(instances, tmp_path, logging_dir=str(tmp_path / "log"), google=True)
+    trainer.train()
+    lines = read_log(tmp_path / "log")
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    names = {"loss", "mlm_loss", "mlm_accuracy", "nsp_accuracy", "grad_norm", "lr", "tokens_per_second"}
+    assert set(lines[0]) == {"step", "epoch"} | names
+    assert [line["lr"] for line in lines] == pytest.approx([1e-2 * google_schedule(step, 0, 6) for step in range(6)])
+
+
+def test_the_share_of_a_gpus_speed_is_logged(instances: PretrainingInstances, tmp_path: Path):
+    trainer = make_trainer(instances, tmp_path)
+    trainer._peak_flops = 1e12
+    trainer.train()
+    for entry in trainer.state.log_history:
+        flops = flops_per_token(trainer.model.config, 16) * entry["tokens_per_second"]
+        assert entry["mfu"] == pytest.approx(flops / 1e12)
+
+
+def test_masked_words_alone(corpus_folder: Path, tokenizer: BertTokenizer, tmp_path: Path):
+    settings = InstanceSettings(max_length=16, next_sentence=False)
+    instances = PretrainingInstances(Corpus(corpus_folder), tokenizer, settings)
+    trainer = make_trainer(instances, tmp_path, model=BertForMaskedLM(config(tokenizer)))
+    trainer.train()
+    assert all(entry["loss"] == entry["mlm_loss"] for entry in trainer.state.log_history)
+    assert "nsp_accuracy" not in trainer.state.log_history[0]
+
+
+def test_a_diverged_run_stops_and_keeps_the_last_good_checkpoint(
+    instances: PretrainingInstances, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The fourth step is far too large: the loss of the fifth shows it, so checkpoint 4 is no good."""
+    trainer = make_trainer(instances, tmp_path, save_strategy="steps", save_steps=1)
+    monkeypatch.setattr(trainer, "_schedule", lambda step, *_: 1.0 if step < 3 else 1000.0)
+    with pytest.raises(InputError, match=r"masked words became .* before step 5, while guessing .* 3.8") as raised:
+        trainer.train()
+    assert f"The last good checkpoint is {tmp_path / 'checkpoint-3'}." in str(raised.value)
+    assert {path.name for path in tmp_path.iterdir()} == {f"checkpoint-{step}" for step in (1, 2, 3)}
+
+    with torch.no_grad():
+        trainer.model.mlm.bias[7] = math.nan
+    with pytest.raises(InputError, match="The loss became nan before step 1"):
+        trainer.train()
+
+
+def test_a_batch_that_cannot_be_cut_is_refused(instances: PretrainingInstances, tmp_path: Path):
+    with pytest.raises(InputError, match=r"A batch of 8 cannot be cut into 3 equal parts \(1 processes, each with 3\)"):
+        make_trainer(instances, tmp_path, gradient_accumulation_steps=3)
+
+
+# ----------------------------------------------------------------------------------------------------- the command
+
+
+def command(*words: object) -> None:
+    run(pretrain_command.build_parser(), pretrain_command.main, [str(word) for word in words])
+
+
+def fails(capsys: pytest.CaptureFixture[str], *words: object) -> str:
+    """The last line of a command that ends with status 2."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as end:
+        command(*words)
+    assert end.value.code == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    return captured.err.splitlines()[-1]
+
+
+def test_from_text_to_a_model_that_opens_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    text, out = write_text(tmp_path / "text.txt", 60), tmp_path / "out"
+    words = ["--corpus", text, "--vocab-size", 60, "--held-out", 0.2, "--size", "tiny", "--batch-size", 4]
+    words += ["--max-length", 16, "--max-steps", 3, "--eval-steps", 2, "--save-steps", 1, "--lr", 1e-3, "--out", out]
+    command(*words)
+    assert "\nheld-out: loss " in capsys.readouterr().out
+    assert {path.name for path in out.iterdir()} == RESULTS
+    assert [line["step"] for line in read_log(out)] == [1, 2, 2, 3, 3]
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["steps"] == 3
+    assert metrics["held_out"]["loss"] == read_log(out)[-1]["eval_loss"]
+    assert "only below the line has it learnt anything from the context" in (out / "report.html").read_text()
+
+    ours = BertForPreTraining.from_pretrained(out)
+    theirs = transformers.BertForPreTraining.from_pretrained(out).eval()
+    inputs = BertTokenizer.from_pretrained(out)("aa ae ai.", return_tensors="pt")
+    assert transformers.BertTokenizer.from_pretrained(out)("aa ae ai.")["input_ids"] == inputs["input_ids"][0].tolist()
+    with torch.no_grad():
+        torch.testing.assert_close(
+            ours(**inputs).prediction_logits, theirs(**inputs).prediction_logits, rtol=0, atol=1e-5
+        )
+
+    assert "is finished" in fails(capsys, *words, "--resume")
+    assert "is not empty" in fails(capsys, *words)
+
+
+def test_what_is_wrong_is_one_line_and_leaves_nothing(
+    corpus_folder: Path, small_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    out, text = tmp_path / "out", write_text(tmp_path / "text.txt", 3)
+    other = tmp_path / "other"
+    BertTokenizer({token: i for i, token in enumerate([*SPECIAL, "x"])}).save_pretrained(other)
+    BertForPreTraining(SMALL).save_pretrained(other)
+    (tmp_path / "empty.txt").touch()
+    good = ["--corpus", corpus_folder, "--out", out]
+    for words, sentence in (
+        ([], "--corpus and --out are needed"),
+        (["--corpus", text], "--corpus and --out are needed"),
+        (["--corpus", tmp_path / "none.txt", "--out", out], "no such file or directory"),
+        (["--corpus", tmp_path / "empty.txt", "--out", out], "There is no text"),
+        (["--corpus", tmp_path / "empty.txt", "--vocab", other, "--out", out], "There is no text"),
+        (["--corpus", corpus_folder, text, "--out", out], "must then be all of --corpus"),
+        ([*good, "--init-from", other], "was made with another tokenizer"),
+        ([*good, "--vocab", other], "was made with another tokenizer"),
+        ([*good, "--init-from", small_model, "--size", "tiny"], "leave out --size and --vocab"),
+        ([*good, "--init-from", small_model, "--max-length", 17], "the 16 positions that the model knows"),
+        ([*good, "--batch-size", 9, "--accumulation", 2], "cannot be cut into 2 equal parts"),
+        ([*good, "--max-steps", 5, "--epochs", 1], "not allowed with argument"),
+        ([*good, "--max-length", 4], "max_length must be at least 5"),
+        ([*good, "--seed", -1], "seed must be at least 0"),
+        ([*good, "--resume"], "has no interrupted run"),
+        ([*good[:2], "--out", text], "is a file"),
+        ([*good[:2], "--out", tmp_path], "is not empty"),
+    ):
+        assert sentence in fails(capsys, *words), words
+        assert not out.exists(), words
+
+
+def small_run(corpus: Path, model: Path, out: Path, *more: object) -> list[str]:
+    words = ["--corpus", corpus, "--init-from", model, "--out", out, "--max-length", 16, "--batch-size", 8]
+    return [str(word) for word in [*words, "--lr", 0.01, "--eval-steps", 7, "--save-steps", 3, *more]]
+
+
+def start(*words: str) -> subprocess.Popen[str]:
+    """In a process of its own, on one thread."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [sys.executable, "-m", *words], env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def test_another_run_is_not_gone_on_with(
+    corpus_folder: Path, small_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    words = small_run(corpus_folder, small_model, tmp_path / "out", "--max-steps", 3)
+    command(*words)
+    (tmp_path / "out" / "metrics.json").unlink()  # as if it had been killed at the very end
+    assert "--seed of the run in" in fails(capsys, *words, "--resume", "--seed", 1)
+    assert "--batch-size of the run in" in fails(capsys, *words, "--resume", "--batch-size", 4)
+    before = losses(read_log(tmp_path / "out"))
+    command(*words, "--resume")  # from the beginning: its checkpoints are gone
+    assert losses(read_log(tmp_path / "out"))[-3:] == before
+
+
+@pytest.mark.slow
+def test_killed_at_a_random_moment_a_run_goes_on_bit_for_bit(
+    corpus_folder: Path, tokenizer: BertTokenizer, tmp_path: Path
+):
+    """With dropout, and with batches from two other processes."""
+    model = tmp_path / "model"
+    torch.manual_seed(0)
+    BertForPreTraining(config(tokenizer, dropout=0.2)).save_pretrained(model)
+    tokenizer.save_pretrained(model)
+    chance = random.Random()
+    for name, workers in (("whole", 0), ("killed", 2)):
+        out = tmp_path / name
+        words = ["minibert.pretrain", *small_run(corpus_folder, model, out, "--max-steps", 60, "--workers", workers)]
+        process = start(*words)
+        if name == "killed":
+            for limit in sorted(chance.sample(range(1, 55), 2)):
+                while process.poll() is None and (not (out / "log.jsonl").exists() or len(read_lines(out)) < limit):
+                    time.sleep(0.01)
+                time.sleep(chance.random() / 10)
+                process.send_signal(signal.SIGKILL)
+                process.communicate()
+                process = start(*words, "--resume")
+        assert process.wait() == 0, process.communicate()
+    assert losses(read_log(tmp_path / "killed")) == losses(read_log(tmp_path / "whole"))
+    ours, theirs = (BertForPreTraining.from_pretrained(tmp_path / name).state_dict() for name in ("killed", "whole"))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def read_lines(out: Path) -> list[str]:
+    return (out / "log.jsonl").read_text().splitlines()
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_and_says_how_to_go_on(corpus_folder: Path, small_model: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    words = ["minibert.pretrain", *small_run(corpus_folder, small_model, out, "--max-steps", 100_000)]
+    process = start(*words)
+    while process.poll() is None and not (out / "log.jsonl").exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    assert process.returncode == 130
+    assert "stopped and saved after step" in errors.splitlines()[-1]
+    assert errors.splitlines()[-1].endswith("--resume")
+    step = read_log(out)[-1]["step"]
+    assert (out / "checkpoints" / f"checkpoint-{step}").is_dir()
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_does(corpus_folder: Path, small_model: Path, tmp_path: Path):
+    histories = []
+    for name, launcher in (("one", []), ("two", ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"])):
+        words = small_run(corpus_folder, small_model, tmp_path / name, "--max-steps", 8, "--accumulation", 2)
+        process = start(*launcher, "minibert.pretrain", *words)
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors
+        histories.append(read_log(tmp_path / name))
+    assert [entry["step"] for entry in histories[0]] == [entry["step"] for entry in histories[1]]
+    for one, two in zip(*histories, strict=True):
+        for key in ("loss", "grad_norm", "mlm_accuracy", "eval_loss"):
+            assert one.get(key, 0.0) == pytest.approx(two.get(key, 0.0), abs=1e-6)
+    shutil.rmtree(tmp_path / "two")
