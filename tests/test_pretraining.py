@@ -260,6 +260,20 @@ def test_it_learns_which_words_are_frequent(instances: PretrainingInstances, tmp
     assert trainer.evaluate()["eval_mlm_loss"] == pytest.approx(unigram_entropy(instances.corpus), abs=0.15)
 
 
+@pytest.mark.slow
+def test_it_learns_from_the_context(tmp_path: Path, tokenizer: BertTokenizer):
+    """Every word is told by the one before it: far below the line of the unigram entropy."""
+    prepare([write_text(tmp_path / "text.txt", 300)], tokenizer, tmp_path / "corpus")
+    instances = PretrainingInstances(Corpus(tmp_path / "corpus"), tokenizer, InstanceSettings(max_length=16))
+    wide = config(tokenizer).replace(hidden_size=64, num_attention_heads=4, intermediate_size=128, num_hidden_layers=2)
+    torch.manual_seed(0)
+    options: dict[str, Any] = {"batch_size": 32, "learning_rate": 3e-3, "warmup_ratio": 0.1}
+    trainer = make_trainer(instances, tmp_path, model=BertForPreTraining(wide), budget=Budget(steps=250), **options)
+    trainer.train()
+    last = [entry["mlm_loss"] for entry in trainer.state.log_history[-20:]]
+    assert sum(last) / 20 < unigram_entropy(instances.corpus) - 1
+
+
 def test_a_step_is_the_same_however_it_is_cut(instances: PretrainingInstances, tmp_path: Path):
     histories = []
     for parts in (1, 4):
@@ -340,7 +354,7 @@ def test_a_diverged_run_stops_and_keeps_the_last_good_checkpoint(
     assert {path.name for path in tmp_path.iterdir()} == {f"checkpoint-{step}" for step in (1, 2, 3)}
 
     with torch.no_grad():
-        trainer.model.mlm.bias[7] = math.nan
+        trainer.model.get_parameter("mlm.bias")[7] = math.nan
     with pytest.raises(InputError, match="The loss became nan before step 1"):
         trainer.train()
 

@@ -69,7 +69,9 @@ def parts_of(places: Sequence[Place], parts: int, rank: int, ranks: int) -> list
     return [share[number::parts] for number in range(parts)]
 
 
-def load_batches(stream: InstanceStream, steps: Iterator[list[Sequence[Place]]], workers: int) -> Iterator[list[Batch]]:
+def load_batches(
+    stream: InstanceStream, steps: Iterator[Sequence[Sequence[Place]]], workers: int
+) -> Iterator[list[Batch]]:
     """For every step its batches, one a part, in order. workers: processes that make them ahead; 0: none."""
     loader: DataLoader[list[Batch]] = DataLoader(
         stream,  # type: ignore[arg-type]  # all it needs is to be asked for items
