@@ -34,6 +34,7 @@ from .objective import PretrainingModel
 from .pretraining_report import write_pretraining_report
 from .pretraining_trainer import Budget, PretrainingTrainer
 from .state import checkpoints
+from .trainer import LOG
 
 log = logging.getLogger("minibert")
 
@@ -81,7 +82,9 @@ def pretrain(arguments: argparse.Namespace) -> dict[str, Any]:
             log.info(_opening(corpus, trainer))
             _fix_settings(arguments, out, corpus.manifest)
         try:
-            resumed = arguments.resume and bool(checkpoints(out / CHECKPOINTS))
+            resumed = bool(checkpoints(out / CHECKPOINTS))
+            if rank() == 0 and not resumed:
+                (out / LOG).unlink(missing_ok=True)  # of a run that was killed before its first checkpoint
             trainer.train(resume_from_checkpoint=True if resumed else None)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(

@@ -113,7 +113,7 @@ class Trainer:
         self.processing_class = processing_class
         self.compute_metrics = compute_metrics
         self.state = TrainerState()
-        self.writes_files = True
+        self.writes_files = True  # of several processes that train one model, only one does
         self._inputs = {*inspect.signature(model.forward).parameters, "label"}  # what the model can read
 
     def train(self, resume_from_checkpoint: str | Path | Literal[True] | None = None) -> TrainOutput:
@@ -229,8 +229,7 @@ class Trainer:
         """Forward, backward, clip, step. The figures to log, one of them the loss, and the number of tokens."""
         figures, tokens = self._forward_backward(batches)
         if self.args.max_grad_norm:
-            norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.args.max_grad_norm)
-            figures["grad_norm"] = norm
+            figures["grad_norm"] = nn.utils.clip_grad_norm_(self.model.parameters(), self.args.max_grad_norm)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate
         optimizer.step()
@@ -259,9 +258,8 @@ class Trainer:
 
     def _check(self, figures: Mapping[str, float]) -> None:
         """Raise `InputError` if the run has diverged, before a checkpoint of it is written."""
-        for name in ("loss", "grad_norm"):
+        for name, what in (("loss", "loss"), ("grad_norm", "gradient")):
             if not math.isfinite(figures.get(name, 0.0)):
-                what = "loss" if name == "loss" else "gradient"
                 raise self._diverged(f"The {what} became {figures[name]} before step {self.state.global_step}")
 
     def _diverged(self, sign: str) -> InputError:
@@ -324,9 +322,8 @@ class Trainer:
             checkpoint = found[-1]
         planned = self.state.max_steps
         self.state = load_checkpoint(Path(checkpoint), self.model, optimizer)
-        if (
-            self.args.logging_dir is not None and self.writes_files
-        ):  # steps after the checkpoint will be done, and logged, again
+        # Steps after the checkpoint will be done, and logged, again.
+        if self.args.logging_dir is not None and self.writes_files:
             lines = "".join(json.dumps(entry) + "\n" for entry in self.state.log_history)
             write_text(Path(self.args.logging_dir) / LOG, lines)
         if self.state.max_steps != planned:
