@@ -133,6 +133,8 @@ class BertPreTrainedModel(nn.Module):
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.config = config
+        self.name_or_path: str | None = None  # where the weights came from
+        self.adaptation: Any = None  # what `transfer.adapt` has added
 
     def initialize_weights(self, names: Collection[str] | None = None) -> None:
         """Fresh weights, for the parameters of these names or for all.
@@ -249,13 +251,16 @@ class BertModel(BertPreTrainedModel):
         if output_hidden_states:
             hidden_states.append(batch.restore(hidden))
 
-        pooled = None
-        if self.pooler is not None:
-            cls_hidden = hidden if cls_only else batch.cls_layout.select(hidden)  # -> (rows, hidden)
-            pooled = batch.cls_layout.pad(self.pooler(cls_hidden)).squeeze(1)  # (rows, hidden) -> (batch, hidden)
+        cls_hidden = hidden if cls_only else batch.cls_layout.select(hidden)  # -> (rows, hidden)
         return BertModelOutput(
             last_hidden_state=hidden,
-            pooler_output=pooled,
+            pooler_output=self.pool(cls_hidden, batch),
             hidden_states=tuple(hidden_states) if output_hidden_states else None,
             attentions=tuple(attentions) if output_attentions else None,
         )
+
+    def pool(self, cls_hidden: Tensor, batch: PackedBatch) -> Tensor | None:
+        """The pooled [CLS] of each row, (batch, hidden): zeros for rows without tokens. None without a pooler."""
+        if self.pooler is None:
+            return None
+        return batch.cls_layout.pad(self.pooler(cls_hidden)).squeeze(1)  # (rows, hidden) -> (batch, hidden)
