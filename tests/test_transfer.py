@@ -480,7 +480,7 @@ def test_another_base_and_broken_adapters_get_a_sentence(base: Path, tmp_path: P
         ({"method": "magic"}, "the method is 'magic'; minibert knows adapters"),
         ({"settings": {"width": 3}}, "no settings of 'adapters'"),
         ({"settings": []}, "no settings of 'adapters'"),
-        ({"settings": {"kind": "houlsby", "size": 2}}, "is missing"),
+        ({"settings": {"kind": "houlsby", "size": 2}}, "does not fit this model"),
         ({"settings": {"kind": "pfeiffer", "size": "two"}}, "no settings of 'adapters'"),
         ({"peft_type": "IA3"}, "peft_type is 'IA3'"),
         ({"peft_type": "LORA"}, "'r', 'lora_alpha' and a list 'target_modules' are needed"),
