@@ -25,7 +25,8 @@ from minibert import (
     Trainer,
     TrainingArguments,
 )
-from minibert.training.optimizer import linear_schedule, parameter_groups
+from minibert.training.optimizer import parameter_groups
+from minibert.training.schedules import linear_schedule
 from minibert.training.state import checkpoints
 
 from .helpers import SMALL, in_their_names, make_model, make_peer

@@ -53,9 +53,9 @@ def open_checkpoint(name_or_path: NameOrPath) -> Checkpoint:
         where = str(path / CONFIG)
         values = parse_json_object((path / CONFIG).read_bytes(), where)
         architecture = next(iter(values.get("architectures") or []), None)
-        return Checkpoint(
-            path, "hugging_face", BertConfig.from_dict(values, where), HuggingFaceWeights(path), architecture
-        )
+        # An adapter's weights are its base's: see `load_adapted`.
+        tensors = {} if (path / ADAPTER_CONFIG).is_file() else HuggingFaceWeights(path)
+        return Checkpoint(path, "hugging_face", BertConfig.from_dict(values, where), tensors, architecture)
     if path.is_dir() and any((path / name).is_file() for name in WEIGHTS):
         raise InputError(f"{path} has weights, but no {CONFIG} that says of what shape.")
     with tensorflow.open_checkpoint(path) as google:
