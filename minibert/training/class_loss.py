@@ -10,7 +10,7 @@ from ..losses import IGNORE, full_precision
 from ..outputs import ModelOutput
 
 
-def class_loss(output: ModelOutput, labels: Tensor, smoothing: float, weights: Tensor | None) -> Tensor:
+def class_loss(output: ModelOutput, labels: Tensor | None, smoothing: float, weights: Tensor | None) -> Tensor:
     """Cross-entropy, averaged over the labels that are not -100, by the weights of their classes.
 
     output: with `.logits` (..., classes). labels: (...), class numbers. smoothing: the share of each label that is
@@ -18,7 +18,7 @@ def class_loss(output: ModelOutput, labels: Tensor, smoothing: float, weights: T
     `InputError` for a head of another kind.
     """
     logits = getattr(output, "logits", None)
-    if logits is None or labels.is_floating_point() or logits.shape[:-1] != labels.shape:
+    if logits is None or labels is None or labels.is_floating_point() or logits.shape[:-1] != labels.shape:
         raise InputError(
             "Label smoothing and class weights are for heads that choose one of several classes: this one does not."
         )

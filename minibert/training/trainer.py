@@ -281,8 +281,8 @@ class Trainer:
 
     def _loss_of(self, batch: dict[str, Any]) -> Tensor:
         output = self.model(**batch)
-        if "labels" in batch and (self.args.label_smoothing_factor or self.args.class_weights):
-            return class_loss(output, batch["labels"], self.args.label_smoothing_factor, self._class_weights)
+        if self.args.label_smoothing_factor or self.args.class_weights:
+            return class_loss(output, batch.get("labels"), self.args.label_smoothing_factor, self._class_weights)
         return output.loss
 
     @cached_property
