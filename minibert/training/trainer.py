@@ -35,6 +35,7 @@ from .arguments import TrainingArguments
 from .averaging import WeightAverage
 from .balance import balanced_draw, class_weights
 from .class_loss import class_loss
+from .distributed import whole, whole_model, whole_optimizer_state
 from .early_stopping import evaluations_without_gain
 from .interrupt import InterruptGuard
 from .optimizer import create_optimizer
@@ -215,7 +216,9 @@ class Trainer:
 
     def save_model(self, output_dir: str | Path | None = None) -> None:
         """Save the model, and the tokenizer if there is one, for use: see `save_pretrained`."""
-        save_pretrained(Path(output_dir or self.args.output_dir), self.model, self.processing_class)
+        model = whole_model(self.model)  # by all processes together
+        if self.writes_files:
+            save_pretrained(Path(output_dir or self.args.output_dir), model, self.processing_class)
 
     # ------------------------------------------------------------------------------------------ the parts of training
 
@@ -262,7 +265,8 @@ class Trainer:
         """Forward, backward, clip, step. The figures to log, one of them the loss, and the number of tokens."""
         figures, tokens = self._forward_backward(batches)
         if self.args.max_grad_norm:
-            figures["grad_norm"] = nn.utils.clip_grad_norm_(self.model.parameters(), self.args.max_grad_norm)
+            norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.args.max_grad_norm)
+            figures["grad_norm"] = whole(norm)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * group["rate"]
         optimizer.step()
@@ -362,9 +366,10 @@ class Trainer:
         output_dir, state = Path(self.args.output_dir), self.state
         if improved:
             state.best_model_checkpoint = str(output_dir / f"checkpoint-{state.global_step}")
+        model, optimizer_state = whole_model(self.model), whole_optimizer_state(optimizer)  # by all processes together
         if not self.writes_files:
             return
-        save_checkpoint(output_dir, self.model, optimizer, state, self.processing_class)
+        save_checkpoint(output_dir, model, optimizer_state, state, self.processing_class)
         if self.args.save_total_limit is not None:
             keep_newest(output_dir, self.args.save_total_limit, state.best_model_checkpoint)
 
