@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from ..checkpoints.pretrained import ADAPTER_CONFIG
 from ..commandline import resume_command
 from ..config import BertConfig
 from ..errors import InputError
@@ -27,11 +28,14 @@ from ..tasks import task_class
 from ..tasks.task import Examples, Features, Task, prediction_lines
 from ..tokenization import BertTokenizer
 from ..tokenization.wordpiece import BasicTokenizer
+from ..transfer.adaptation import trained_parameters
+from ..transfer.adapter_files import ADAPTER_WEIGHTS
 from .arguments import TrainingArguments
 from .measure import latencies_ms, peak_memory_mb
 from .report import write_report
 from .state import checkpoints
 from .trainer import LOG, EvalPrediction, Trainer
+from .ways import ADAPTER, encoder_is_frozen, prepare_transfer, settle
 
 log = logging.getLogger("minibert")
 
@@ -42,12 +46,13 @@ CHECKPOINTS = "checkpoints"
 # What a run writes into its folder: what --overwrite may delete, and nothing else.
 RESULTS = (
     "config.json", "model.safetensors", "vocab.txt", "tokenizer.json", "tokenizer_config.json", "metrics.json",
-    "predictions.jsonl", LOG, "report.html", CHECKPOINTS,
+    "predictions.jsonl", LOG, "report.html", CHECKPOINTS, ADAPTER, ADAPTER_CONFIG, ADAPTER_WEIGHTS,
 )  # fmt: skip
 
 
 # A random model has to learn language, too: it takes larger steps, and more of them, than a pretrained one.
 PRETRAINED_DEFAULTS = {"lr": 5e-5, "epochs": 3.0}
+FROZEN_DEFAULTS = {"lr": 1e-3, "epochs": 3.0}  # few weights, and new ones
 RANDOM_DEFAULTS = {"lr": 5e-4, "epochs": 6.0}
 
 
@@ -70,6 +75,7 @@ def finetune(arguments: argparse.Namespace) -> dict[str, Any]:
     out = _free_folder(arguments)
     torch.manual_seed(arguments.seed)  # the new head is drawn at random
     model, tokenizer = _model(arguments, task, train)
+    prepare_transfer(arguments, model)
     tokenizer.model_max_length = min(arguments.max_length, model.config.max_position_embeddings)
     splits = [Split("dev", dev, task.features(dev, tokenizer))]
     if test is not None:
@@ -111,6 +117,7 @@ def _train_and_judge(
     dev, judged = splits[0], outputs[0]
     task.tune(dev.examples, dev.features, judged.predictions)
     trainer.model.config = trainer.model.config.replace(**task.config_changes())
+    figures = settle(trainer.model, out)
     answers = [
         task.answers(split.examples, split.features, output.predictions)
         for split, output in zip(splits, outputs, strict=True)
@@ -119,6 +126,7 @@ def _train_and_judge(
         "task": task.name,
         **task.metrics(dev.examples, answers[0]),
         "best_epoch": _best_epoch(trainer),
+        **figures,
         "train_seconds": trained.metrics["train_runtime"],
         "train_samples_per_second": trained.metrics["train_samples_per_second"],
         "eval_samples_per_second": judged.metrics["eval_samples_per_second"],
@@ -216,16 +224,19 @@ def _delete(folder: Path, names: Iterable[str]) -> None:
 
 
 def _model(arguments: argparse.Namespace, task: Task, train: Examples) -> tuple[BertPreTrainedModel, BertTokenizer]:
+    changes = task.config_changes()
+    if arguments.dropout is not None:
+        changes |= {"hidden_dropout_prob": arguments.dropout, "attention_probs_dropout_prob": arguments.dropout}
     if arguments.model is not None:
         tokenizer = BertTokenizer.from_pretrained(arguments.model)
-        model = task.model_class.from_pretrained(arguments.model, **task.config_changes())
-        defaults = PRETRAINED_DEFAULTS
+        model = task.model_class.from_pretrained(arguments.model, **changes)
+        defaults = FROZEN_DEFAULTS if encoder_is_frozen(arguments) else PRETRAINED_DEFAULTS
     else:
         log.info(
             "No pretrained weights ship with minibert yet: starting from a small random model, which learns little."
         )
         tokenizer = BertTokenizer(_vocabulary(train))
-        config = BertConfig.preset("tiny", vocab_size=len(tokenizer), **task.config_changes())
+        config = BertConfig.preset("tiny", vocab_size=len(tokenizer), **changes)
         model = task.model_class(config)
         defaults = RANDOM_DEFAULTS
     if len(tokenizer) > model.config.vocab_size:
@@ -255,8 +266,19 @@ def _training_arguments(arguments: argparse.Namespace, task: Task, out: Path) ->
         per_device_train_batch_size=arguments.batch_size,
         per_device_eval_batch_size=2 * arguments.batch_size,
         learning_rate=arguments.lr,
+        gradient_accumulation_steps=arguments.accumulation,
         weight_decay=arguments.weight_decay,
         warmup_ratio=arguments.warmup_ratio,
+        lr_scheduler_type="constant_with_warmup" if arguments.schedule == "constant" else arguments.schedule,
+        layer_decay=arguments.layer_decay,
+        gradual_unfreezing=arguments.gradual_unfreezing,
+        label_smoothing_factor=arguments.label_smoothing,
+        class_weights=arguments.class_weights,
+        balanced_sampling=arguments.balanced_sampling,
+        average_decay=arguments.average,
+        gradient_checkpointing=arguments.checkpoint_activations,
+        early_stopping_patience=arguments.patience,
+        early_stopping_threshold=arguments.minimal_gain,
         eval_strategy="epoch",
         save_strategy="epoch",
         save_total_limit=1,
@@ -271,9 +293,12 @@ def _training_arguments(arguments: argparse.Namespace, task: Task, out: Path) ->
 
 
 def _opening(task: Task, train: Examples, dev: Examples, trainer: Trainer) -> str:
-    parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
+    parameters, trained = sum(p.numel() for p in trainer.model.parameters()), trained_parameters(trainer.model)
+    share = "" if trained == parameters else f" ({trained:,} of them trained)"
     parts = [f"{len(train):,} examples to learn from, {len(dev):,} to judge by", task.describe()]
-    return f"{'; '.join(filter(None, parts))}. {parameters / 1e6:.1f} million parameters on {trainer.model.device}."
+    return (
+        f"{'; '.join(filter(None, parts))}. {parameters / 1e6:.1f} million parameters{share} on {trainer.model.device}."
+    )
 
 
 def _headline(task: Task, dev: Split, prediction: EvalPrediction) -> dict[str, float]:

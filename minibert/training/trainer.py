@@ -165,7 +165,7 @@ class Trainer:
                 if enough:
                     break
                 learning_rate = args.learning_rate * self._schedule(state.global_step, warmup_steps, total_steps)
-                meter.add(*self._training_step(optimizer, batches, learning_rate))
+                meter.add(*self.training_step(optimizer, batches, learning_rate))
                 if average:
                     average.update(state.global_step)
                 state.global_step += 1
@@ -259,7 +259,7 @@ class Trainer:
     def _must_stop(self, interrupt: InterruptGuard) -> bool:
         return interrupt.asked
 
-    def _training_step(
+    def training_step(
         self, optimizer: torch.optim.Optimizer, batches: list[dict[str, Any]], learning_rate: float
     ) -> tuple[dict[str, Tensor], int]:
         """Forward, backward, clip, step. The figures to log, one of them the loss, and the number of tokens."""
