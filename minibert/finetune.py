@@ -47,6 +47,7 @@ def build_parser() -> Parser:
         "--max-length", type=positive_int, default=128, metavar="N", help="tokens a text; more are cut"
     )
     training.add_argument("--seed", type=int, default=0, metavar="N", help="of shuffling, dropout and the new head")
+    training.add_argument("--find-lr", metavar="PAGE", help="only try learning rates, and draw the losses (an .html)")
     training.add_argument("--accumulation", type=positive_int, default=1, metavar="N", help="batches a step")
     training.add_argument("--patience", type=positive_int, metavar="N", help="stop after N epochs without a gain")
     training.add_argument("--minimal-gain", type=share, default=0.0, metavar="GAIN", help="what counts as one: more")

@@ -18,12 +18,14 @@ from typing import Any, NamedTuple
 
 import torch
 
+from .. import plots
 from ..checkpoints.pretrained import ADAPTER_CONFIG
 from ..commandline import resume_command
 from ..config import BertConfig
 from ..errors import InputError
 from ..files import write_json, write_text
 from ..model import BertPreTrainedModel
+from ..pages import heading, paragraph, picture, write_page
 from ..tasks import task_class
 from ..tasks.task import Examples, Features, Task, prediction_lines
 from ..tokenization import BertTokenizer
@@ -31,6 +33,7 @@ from ..tokenization.wordpiece import BasicTokenizer
 from ..transfer.adaptation import trained_parameters
 from ..transfer.adapter_files import ADAPTER_WEIGHTS
 from .arguments import TrainingArguments
+from .learning_rate_finder import find_learning_rate
 from .measure import latencies_ms, peak_memory_mb
 from .report import write_report
 from .state import checkpoints
@@ -91,6 +94,8 @@ def finetune(arguments: argparse.Namespace) -> dict[str, Any]:
         compute_metrics=partial(_headline, task, splits[0]),
     )
     log.info(_opening(task, train, dev, trainer))
+    if arguments.find_lr is not None:
+        return _find_learning_rate(Path(arguments.find_lr), trainer)
     is_new = not out.exists()
     _prepare_folder(out, keep=arguments.resume)
     try:
@@ -105,6 +110,17 @@ def finetune(arguments: argparse.Namespace) -> dict[str, Any]:
         raise
     _print_summary(out, task, metrics)
     return metrics
+
+
+def _find_learning_rate(page: Path, trainer: Trainer) -> dict[str, Any]:
+    """Instead of a training: draw how the loss depends on the learning rate."""
+    sweep = find_learning_rate(trainer)
+    text = f"A tenth of the rate with the lowest loss: {sweep.suggestion:.1e}"
+    parts = [heading("Loss while the learning rate grows"), paragraph(f"{text}.")]
+    parts.append(picture(partial(plots.learning_rates, sweep.rates, sweep.losses, sweep.suggestion), text))
+    write_page(page, "Learning rates", parts)
+    print(f"{text}. {page} shows all.")
+    return {"learning_rate": sweep.suggestion}
 
 
 def _train_and_judge(
@@ -293,12 +309,11 @@ def _training_arguments(arguments: argparse.Namespace, task: Task, out: Path) ->
 
 
 def _opening(task: Task, train: Examples, dev: Examples, trainer: Trainer) -> str:
-    parameters, trained = sum(p.numel() for p in trainer.model.parameters()), trained_parameters(trainer.model)
-    share = "" if trained == parameters else f" ({trained:,} of them trained)"
+    model = trainer.model
+    parameters, trained = sum(parameter.numel() for parameter in model.parameters()), trained_parameters(model)
+    share = "" if trained == parameters else f", {trained:,} of them trained,"
     parts = [f"{len(train):,} examples to learn from, {len(dev):,} to judge by", task.describe()]
-    return (
-        f"{'; '.join(filter(None, parts))}. {parameters / 1e6:.1f} million parameters{share} on {trainer.model.device}."
-    )
+    return f"{'; '.join(filter(None, parts))}. {parameters / 1e6:.1f} million parameters{share} on {model.device}."
 
 
 def _headline(task: Task, dev: Split, prediction: EvalPrediction) -> dict[str, float]:
