@@ -16,7 +16,7 @@ from minibert import BertForSequenceClassification, BertTokenizer
 from minibert.checkpoints.huggingface import HuggingFaceWeights
 from minibert.transfer import load_adapter
 
-from .test_commands import GOOD, CommandError, call, files, small_model, write_table  # noqa: F401 (fixtures)
+from .test_commands import CommandError, call, files, small_model  # noqa: F401 (fixtures)
 
 QUICK = ("--epochs", 2, "--batch-size", 8, "--lr", 1e-2)
 
@@ -102,11 +102,9 @@ def test_what_cannot_be_merged_is_an_adapter_that_predict_and_evaluate_know(
 
 def test_a_frozen_encoder_takes_a_higher_rate_by_itself(small_model: Path, files: list[object], tmp_path: Path):
     for flags, rate in [((), 5e-5), (("--lora",), 1e-3), (("--freeze", "encoder"), 1e-3), (("--freeze", 1), 5e-5)]:
-        out = tmp_path / "-".join(map(str, flags)).strip("-")
-        call(
-            "finetune", *files, "--model", small_model, "--out", out / "run", "--epochs", 1, "--warmup-ratio", 0, *flags
-        )
-        assert json.loads((out / "run" / "log.jsonl").read_text().splitlines()[0])["lr"] == rate
+        out = tmp_path / f"run-{len(flags)}-{rate}"
+        call("finetune", *files, "--model", small_model, "--out", out, "--epochs", 1, "--warmup-ratio", 0, *flags)
+        assert json.loads((out / "log.jsonl").read_text().splitlines()[0])["lr"] == rate
 
 
 def test_dropout_schedule_patience_and_the_rest_reach_the_run(small_model: Path, files: list[object], tmp_path: Path):

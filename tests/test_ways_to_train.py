@@ -229,7 +229,7 @@ def test_a_run_stops_early_and_a_resumed_one_at_the_same_place(tmp_path: Path):
         )  # fmt: skip
         trainer = Trainer(model, args, train_dataset=data, eval_dataset=data)
         trainer.compute_metrics = lambda _, trainer=trainer: {"score": scores[trainer.state.global_step]}
-        assert trainer.train(resume_from_checkpoint=resumed or None).global_step == 16
+        assert trainer.train(resume_from_checkpoint=True if resumed else None).global_step == 16
     best = BertForSequenceClassification.from_pretrained(tmp_path / "checkpoint-8")
     assert all(torch.equal(a, b) for a, b in zip(best.state_dict().values(), model.state_dict().values(), strict=True))
 
@@ -273,7 +273,8 @@ def test_the_average_is_evaluated_saved_and_left_in_the_model(tmp_path: Path):
 
 
 def test_checkpointed_activations_change_no_gradient_and_save_memory():
-    gradients, sizes = [], []
+    gradients: list[dict[str, Any]] = []
+    sizes = []
     for checkpointed in (False, True):
         model = make_model("BertForSequenceClassification", SMALL).train()  # with dropout
         torch.manual_seed(0)
@@ -283,7 +284,7 @@ def test_checkpointed_activations_change_no_gradient_and_save_memory():
         if checkpointed:
             checkpoint_activations(model)
             checkpoint_activations(model)  # asking twice is asking once
-        kept = []
+        kept: list[int] = []
 
         def keep(tensor: torch.Tensor, kept: list[int] = kept) -> torch.Tensor:
             kept.append(tensor.numel())
