@@ -22,6 +22,12 @@ def build_parser() -> Parser:
     data.add_argument("--text-column", metavar="NAME", default="text", help="the column with the text")
     data.add_argument("--text-b-column", metavar="NAME", default="text_b", help="with the second text of pairs")
     data.add_argument("--label-column", metavar="NAME", default="label", help="with the label")
+    tags = parser.add_argument_group("--task ner (CoNLL columns, or .jsonl with tokens and tags)")
+    tags.add_argument(
+        "--tag-scheme",
+        choices=["iob1", "iob2", "bioes", "plain"],
+        help="of the tags; plain: they mean nothing but themselves (default: as they look)",
+    )
     model = parser.add_argument_group("model")
     model.add_argument("--model", metavar="NAME_OR_PATH", help="a known name, or a folder or release file")
     model.add_argument("--out", metavar="DIR", help="where everything is written (default: a new folder in runs/)")

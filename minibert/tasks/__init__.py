@@ -25,6 +25,7 @@ TASKS = {
             ("BertForSequenceClassification", "single_label_classification"),
         ),
     ),
+    "ner": Entry("NerTask", (("BertForTokenClassification", None),)),
 }
 
 

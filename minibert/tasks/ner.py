@@ -16,7 +16,6 @@ import html
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,9 +30,9 @@ from ..data.windows import split_windows
 from ..errors import InputError
 from ..heads import BertForTokenClassification
 from ..losses import IGNORE
+from ..pages import heading, paragraph, table
 from ..tokenization import BertTokenizer
 from ..tokenization.words import word_places
-from ..training.report import table
 from .spans import SPAN_TAG, Span, detect_scheme, read_spans, span_metrics, write_tags
 from .task import Columns, Example, Examples, Features, Task, saved_settings
 
@@ -54,7 +53,6 @@ class Window(NamedTuple):
     sure: list[float]
 
 
-@dataclass
 class NerTask(Task):
     """Tags for words.
 
@@ -67,9 +65,10 @@ class NerTask(Task):
     answer_key = "tags"
     headline = ("f1", "precision", "recall", "accuracy")
 
-    columns: Columns = field(default_factory=Columns)
-    scheme: str | None = None
-    names: list[str] = field(default_factory=list)
+    def __init__(self, columns: Columns, scheme: str | None = None, names: Sequence[str] = ()) -> None:
+        self.columns = columns
+        self.scheme = scheme
+        self.names = list(names)
 
     @classmethod
     def from_arguments(cls, arguments: argparse.Namespace) -> NerTask:
@@ -88,7 +87,7 @@ class NerTask(Task):
         return Examples(path, rows, have_truth=rows[0].truth is not None)
 
     def from_texts(self, texts: Sequence[str]) -> Examples:
-        return Examples(Path("-"), [Example(in_words(text)) for text in texts], have_truth=False)
+        return Examples(Path(), [Example(in_words(text)) for text in texts], have_truth=False)
 
     def _conll_rows(self, path: Path, need_truth: bool) -> Iterator[Example]:
         sentences = read_sentences(path)
@@ -135,14 +134,6 @@ class NerTask(Task):
             raise InputError(f"{train.path}: all words have the tag '{tags.pop()}'. There must be at least two tags.")
         self.names = sorted(tags, key=lambda tag: (tag != "O", tag.partition("-")[::-1]))
 
-    def check(self, train: Examples, other: Examples) -> None:
-        """Warns of tags that the training file does not have: nobody can find these, and they count as missed."""
-        if other.have_truth:
-            unknown = sorted({tag for row in other for tag in self._labels(other, row)} - set(self.names))
-            if unknown:
-                more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
-                log.warning(f"{other.path} has tags that {train.path} does not: {', '.join(unknown[:5])}{more}.")
-
     def config_changes(self) -> dict[str, Any]:
         return {"id2label": dict(enumerate(self.names)), **self.settings(scheme=self.scheme)}
 
@@ -161,8 +152,8 @@ class NerTask(Task):
                 if not SPAN_TAG.fullmatch(tag):
                     raise examples.fault(
                         row,
-                        f"tag {place + 1} is '{tag}', but others are O, or B, I, E or S with a type, as B-PER. Mend it, "
-                        "or if tags mean nothing but themselves, learn them with --tag-scheme plain",
+                        f"tag {place + 1} is '{tag}', but others are O, or B, I, E or S with a type, as in B-PER. Mend "
+                        "it; or if tags mean nothing but themselves, learn them with --tag-scheme plain",
                     )
         spans = read_spans(row.truth, self._scheme)
         return write_tags(spans, len(row.truth), "iob2" if self._scheme == "iob1" else self._scheme)
@@ -179,25 +170,33 @@ class NerTask(Task):
         if room < 1:
             raise InputError(f"In {tokenizer.model_max_length} tokens there is no room for a word: raise --max-length.")
         number = {name: i for i, name in enumerate(self.names)}
-        features = []
+        features: Features = []
+        unknown: set[str] = set()
         for place, (row, pieces) in enumerate(zip(examples, _pieces(examples, tokenizer, room), strict=True)):
-            labels = [number.get(tag, IGNORE) for tag in self._labels(examples, row)] if examples.have_truth else None
+            tags = self._labels(examples, row) if examples.have_truth else None
+            unknown.update(tag for tag in tags or () if tag not in number)
             windows = split_windows([len(ids) for ids in pieces], room)
             for this, (start, end) in enumerate(windows):
                 inside = pieces[start:end]
                 ids = [tokenizer.cls_token_id, *(i for word in inside for i in word), tokenizer.sep_token_id]
                 heads = list(accumulate((len(word) for word in inside), initial=1))[:-1]
                 feature = {"input_ids": ids, "token_type_ids": [0] * len(ids)}
-                if labels is not None:
+                if tags is not None:
                     own_start = start if this == 0 else (start + windows[this - 1][1]) // 2
                     own_end = end if this == len(windows) - 1 else (windows[this + 1][0] + end) // 2
                     feature["labels"] = [IGNORE] * len(ids)
                     for word in range(own_start, own_end):
-                        feature["labels"][heads[word - start]] = labels[word]
+                        feature["labels"][heads[word - start]] = number.get(tags[word], IGNORE)
                 features.append({**feature, "example": place, "first_word": start, "heads": heads})
+        if unknown:
+            more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+            log.warning(
+                f"{examples.path} has tags that the model never met: {', '.join(sorted(unknown)[:5])}{more}. It cannot "
+                "find these, and they count as missed."
+            )
         return features
 
-    def answers(self, examples: Examples, features: Features, outputs: NDArray[np.float32]) -> list[dict[str, Any]]:
+    def answers(self, examples: Examples, features: Features, outputs: Any) -> list[dict[str, Any]]:
         """`tags` in the file's scheme, always well-formed, and `entities`; without these, `probabilities` of the tags.
 
         An entity's probability is that of the least sure tag in it.
@@ -265,17 +264,17 @@ class NerTask(Task):
         sentences = list(dict.fromkeys(mistake.example for mistake in wrong))[:MISTAKES]
         colours = {kind: f"hsl({360 * i // len(types)} 80% 80%)" for i, kind in enumerate(metrics["per_type"])}
         return [
-            f"<h2>Every {what}, the weakest first</h2>",
+            heading(f"Every {what}, the weakest first"),
             table([what, "precision", "recall", "F1", "examples"], numbers),
-            "<h2>The most confident mistakes</h2>",
+            heading("The most confident mistakes"),
             table(
                 ["probability", "words", "predicted", "true", "sentence"],
                 [[f"{m.probability:.3f}", m.words, m.predicted, m.actual, m.sentence] for m in wrong[:MISTAKES]],
             )
             if wrong
-            else "<p>None: all that was found is right.</p>",
-            "<h2>Truth and prediction</h2>",
-            "<p>The sentences of these mistakes: above as they should be, below as the model reads them.</p>",
+            else paragraph("None: all that was found is right."),
+            heading("Truth and prediction"),
+            paragraph("The sentences of these mistakes: above as they should be, below as the model reads them."),
             *(
                 "<p>"
                 + "<br>".join(
