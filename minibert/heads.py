@@ -211,10 +211,12 @@ class BertForMultipleChoice(BertTaskModel):
             if input_ids.dim() != 3:
                 raise InputError("Multiple choice reads padded input_ids of shape (batch, choices, seq).")
             choices = [input_ids.shape[1]] * input_ids.shape[0]
-            input_ids = input_ids.flatten(0, 1)  # (batch, choices, seq) -> (rows, seq), as the others
-            attention_mask = None if attention_mask is None else attention_mask.flatten(0, 1)
-            token_type_ids = None if token_type_ids is None else token_type_ids.flatten(0, 1)
-            position_ids = None if position_ids is None else position_ids.flatten(0, 1)
+            input_ids, attention_mask, token_type_ids, position_ids = (
+                input_ids.flatten(0, 1),  # (batch, choices, seq) -> (rows, seq), as the others
+                None if attention_mask is None else attention_mask.flatten(0, 1),
+                None if token_type_ids is None else token_type_ids.flatten(0, 1),
+                None if position_ids is None else position_ids.flatten(0, 1),
+            )
         output = super().forward(
             input_ids,
             attention_mask,
