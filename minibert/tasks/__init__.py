@@ -25,6 +25,7 @@ TASKS = {
             ("BertForSequenceClassification", "single_label_classification"),
         ),
     ),
+    "choice": Entry("ChoiceTask", (("BertForMultipleChoice", None),)),
     "ner": Entry("NerTask", (("BertForTokenClassification", None),)),
 }
 
