@@ -27,6 +27,8 @@ TASKS = {
     ),
     "choice": Entry("ChoiceTask", (("BertForMultipleChoice", None),)),
     "ner": Entry("NerTask", (("BertForTokenClassification", None),)),
+    "mlm": Entry("MlmTask", (("BertForMaskedLM", None), ("BertForPreTraining", None))),
+    "nsp": Entry("NspTask", (("BertForNextSentencePrediction", None),)),
 }
 
 

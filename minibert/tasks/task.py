@@ -114,6 +114,9 @@ class Task(ABC):
     def from_texts(self, texts: Sequence[str]) -> Examples:
         """Questions from the command line. Raises `InputError` if the task cannot be asked that way."""
 
+    def flags(self, arguments: argparse.Namespace) -> None:
+        """Note what the command line of `predict` says of the task, such as `mlm`'s --top-k."""
+
     @abstractmethod
     def learn_labels(self, train: Examples) -> None:
         """Note what the training file tells, such as the names of the labels. Raises `InputError` if it is too little."""
