@@ -13,13 +13,15 @@ from .tasks import TASKS
 def build_parser() -> Parser:
     parser = Parser(
         "predict",
-        "Ask a fine-tuned model. Ask a pretrained one which words belong at each [MASK], or with --task nsp, whether the "
-        "second of two texts goes on with the first. Writes one JSON object a text to the standard output.",
+        "Ask a fine-tuned model. Ask a pretrained one which word belongs at [MASK], or with --task nsp whether the "
+        "second of two texts follows the first. Writes one JSON object a text to the standard output.",
         "  python -m minibert.finetune --out my-first-model\n"
         "  python -m minibert.predict --model my-first-model 'Warm bread, cold butter, happy me.'",
     )
     parser.add_argument("texts", nargs="*", metavar="TEXT", help="texts to judge")
-    parser.add_argument("--model", metavar="NAME_OR_PATH", required=True, help="what finetune wrote to --out, or BERT")
+    parser.add_argument(
+        "--model", metavar="NAME_OR_PATH", required=True, help="what finetune wrote to --out; or a pretrained one"
+    )
     parser.add_argument("--task", choices=list(TASKS), help="what to ask (default: what the model was trained for)")
     parser.add_argument("--input", metavar="FILE", help="a .tsv, .csv or .jsonl of texts, or a .txt with one a line")
     parser.add_argument("--text-column", metavar="NAME", default="text", help="the column with the text")
