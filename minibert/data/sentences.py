@@ -46,6 +46,7 @@ OPENING = "\"'“‘«(\\[$£€"
 CANDIDATE = re.compile(rf"(?P<mark>[.!?…])(?P<closing>[{CLOSING}]*)\s+(?=[{OPENING}—–-]*(?P<next>[^\W_]+))")
 LAST_WORD = re.compile(r"[^\s\"'“‘«(\[—–-]*$")
 ROMAN_OR_NUMBER = re.compile(r"\d+|[IVXLCDM]+")
+LETTER_AND_DOT = re.compile(r"[^\W\d_]\.")  # "u.s", but not "3.5"
 REACH = 30  # as far back as an abbreviation can begin, in characters
 
 
@@ -95,7 +96,7 @@ def _is_end_in_lower_case(text: str, candidate: re.Match[str]) -> bool:
     if word in NUMBERED:
         return not ROMAN_OR_NUMBER.fullmatch(candidate["next"].upper())
     is_initial = len(word) == 1 and word.isalpha() and word != "i"
-    return not (word in TITLES or word in OTHERS or is_initial or "." in word)
+    return not (word in TITLES or word in OTHERS or is_initial or LETTER_AND_DOT.search(word))
 
 
 def _is_pause(text: str, candidate: re.Match[str]) -> bool:
