@@ -18,7 +18,7 @@ def build_parser() -> Parser:
     )
     parser.add_argument("texts", nargs="*", metavar="TEXT", help="texts to judge")
     parser.add_argument("--model", metavar="DIR", required=True, help="what minibert.finetune wrote to --out")
-    parser.add_argument("--input", metavar="FILE", help="a .tsv, .csv or .jsonl of texts, or a .txt with one a line")
+    parser.add_argument("--input", metavar="FILE", help="a file of the task's format, or a .txt with a text a line")
     parser.add_argument("--text-column", metavar="NAME", default="text", help="the column with the text")
     parser.add_argument("--text-b-column", metavar="NAME", default="text_b", help="with the second text of pairs")
     parser.add_argument("--batch-size", type=positive_int, default=32, metavar="N", help="texts at a time")
@@ -28,7 +28,6 @@ def build_parser() -> Parser:
 def main(arguments: argparse.Namespace) -> None:
     if bool(arguments.texts) == bool(arguments.input):
         raise InputError("Give either texts or --input FILE.")
-    from .data.tables import read_lines
     from .tasks.task import Columns
     from .training.judging import Judge
 
@@ -36,7 +35,7 @@ def main(arguments: argparse.Namespace) -> None:
     if not arguments.input:
         examples = judge.task.from_texts(arguments.texts)
     elif arguments.input.endswith(".txt"):
-        examples = judge.task.from_texts(read_lines(arguments.input))
+        examples = judge.task.from_text_file(arguments.input)
     else:
         examples = judge.task.read(arguments.input, need_truth=False)
     for line in judge.predict(examples):

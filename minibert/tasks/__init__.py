@@ -25,6 +25,8 @@ TASKS = {
             ("BertForSequenceClassification", "single_label_classification"),
         ),
     ),
+    "qa": Entry("QuestionAnsweringTask", (("BertForQuestionAnswering", None),)),
+    "summarization": Entry("SummarizationTask"),
 }
 
 

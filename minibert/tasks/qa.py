@@ -31,6 +31,7 @@ from ..errors import InputError
 from ..heads import BertForQuestionAnswering
 from ..losses import IGNORE
 from ..metrics.squad import exact_match, f1
+from ..pages import heading, marked, paragraph, subheading, table
 from ..tokenization import BertTokenizer
 from .task import Columns, Example, Examples, Features, Task, saved_settings
 
@@ -38,6 +39,7 @@ MAX_ANSWER_LENGTH = 30  # in tokens, as in Google's code
 MAX_QUESTION_LENGTH = 64  # likewise; the rest of a longer question is not read
 N_BEST = 20  # spans that share the probability, likewise
 SHOWN = 5  # of them
+MISTAKES = 15  # in a report
 QUESTION_WORDS = ("who", "whose", "whom", "what", "when", "where", "which", "why", "how")
 
 Offsets = list[tuple[int, int]]  # of each token of a text its first character, and the one after its last
@@ -59,10 +61,13 @@ class Verdict(NamedTuple):
 
 
 class QuestionAnsweringTask(Task):
+    """Where in a text stands the answer to a question?"""
+
     name = "qa"
     model_class = BertForQuestionAnswering
     answer_key = "answer"
     headline = ("f1", "exact_match")
+    max_length = 384  # as in Google's code
 
     def __init__(
         self,
@@ -240,6 +245,58 @@ class QuestionAnsweringTask(Task):
             "by_question_word": {word: mean(words == word) for word in np.unique(words).tolist()},
             "no_answer_threshold": self.no_answer_threshold,
         }
+
+    def other_files(
+        self, split: str, examples: Examples, answers: Sequence[Mapping[str, Any]]
+    ) -> dict[str, dict[str, Any]]:
+        """What SQuAD's official script reads: each question's id, and the answer."""
+        pairs = zip(examples, answers, strict=True)
+        return {f"{split}_predictions.json": {example.given["id"]: answer["answer"] for example, answer in pairs}}
+
+    def report(self, examples: Examples, answers: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]) -> list[str]:
+        """Scores by kind of question, and the most confident mistakes: the text, and the model's best answers."""
+        kinds = {
+            "with an answer": metrics["answerable"],
+            "without an answer": metrics["unanswerable"],
+            **dict(sorted(metrics["by_question_word"].items(), key=lambda item: item[1]["f1"])),
+        }
+        wrong = [
+            (example, answer)
+            for example, answer in zip(examples, answers, strict=True)
+            if not exact_match(answer["answer"], right_texts(example))
+        ]
+        wrong.sort(key=lambda pair: -pair[1]["probability"])
+        return [
+            heading("Kinds of questions, the hardest question words first"),
+            table(
+                ["questions", "F1", "exact match", "count"],
+                [
+                    [kind, f"{found['f1']:.3f}", f"{found['exact_match']:.3f}", found["questions"]]
+                    for kind, found in kinds.items()
+                    if found["questions"]
+                ],
+            ),
+            heading("The most confident mistakes"),
+            paragraph("Blue: a right answer. Underlined: the model's.")
+            if wrong
+            else paragraph("None: every answer is right, word for word."),
+            *(piece for example, answer in wrong[:MISTAKES] for piece in _mistake(example, answer)),
+        ]
+
+
+def _mistake(example: Example, answer: Mapping[str, Any]) -> list[str]:
+    """A question, its context with the answers marked, and what else the model thought of."""
+    right = {(place["answer_start"], place["answer_start"] + len(place["text"]), "right") for place in example.truth}
+    given = [] if answer["start"] is None else [(answer["start"], answer["end"], "given")]
+    return [
+        subheading(example.given["question"]),
+        paragraph("There is no answer in the text.") if not right else "",
+        marked(example.given["context"], [*right, *given]),
+        table(
+            ["probability", "answer"],
+            [[f"{one['probability']:.3f}", one["answer"] or "(no answer)"] for one in answer["n_best"]],
+        ),
+    ]
 
 
 def windows(length: int, room: int, stride: int) -> Iterator[slice]:
