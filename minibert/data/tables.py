@@ -65,7 +65,7 @@ def read_table(path: str | os.PathLike[str]) -> Table:
     path = Path(path)
     if path.suffix not in FORMATS:
         raise InputError(f"{path}: the name must end in one of {', '.join(FORMATS)}.")
-    text = read_file(path)
+    text = read_text(path)
     if not text.strip():
         raise InputError(f"{path} is empty.")
     rows = list(_json_rows(path, text) if path.suffix == ".jsonl" else _separated_rows(path, text))
@@ -76,16 +76,16 @@ def read_table(path: str | os.PathLike[str]) -> Table:
 
 def read_lines(path: str | os.PathLike[str]) -> list[str]:
     """The lines of a text file that are not blank. Raises `InputError` if it cannot be read, or has none."""
-    lines = [line for line in read_file(path).splitlines() if line.strip()]
+    lines = [line for line in read_text(Path(path)).splitlines() if line.strip()]
     if not lines:
         raise InputError(f"{path} has no text.")
     return lines
 
 
-def read_file(path: str | os.PathLike[str]) -> str:
-    """A whole file of text in UTF-8. Raises `InputError` if it cannot be read."""
+def read_text(path: Path) -> str:
+    """A whole text file. Raises `InputError` if it cannot be read, or is not UTF-8."""
     try:
-        return Path(path).read_bytes().decode("utf-8-sig")
+        return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise InputError(

@@ -31,7 +31,7 @@ import torch
 from ..config import BertConfig
 from ..data.batches import pack_examples
 from ..data.sentences import split_sentences
-from ..data.tables import read_file, read_table
+from ..data.tables import read_table, read_text
 from ..errors import InputError
 from ..heads import BertForExtractiveSummarization
 from ..losses import IGNORE
@@ -102,7 +102,7 @@ class SummarizationTask(Task):
 
     def from_text_file(self, path: str | Path) -> Examples:
         """The whole file is one article."""
-        return self.from_texts([read_file(path)])
+        return self.from_texts([read_text(Path(path))])
 
     def learn_labels(self, train: Examples) -> None:
         if not any(oracle(sentences(example), example.truth) for example in train):
