@@ -3,11 +3,11 @@ Summarization", called BERTSUM).
 
 Files: `.jsonl`, `.csv` or `.tsv` with the columns `article` and `summary` (a text each; `--text-column` and
 `--label-column` name others), or, to be asked, a `.txt` that is one article.
-Features: [CLS] first sentence [SEP] [CLS] second sentence [SEP] ..., with token types 0, 1, 0, 1, ... to tell neighbours
-apart. An article that is too long is read in several windows of whole sentences, as few as possible and about equal in
-length. So any checkpoint reads articles of any length, at a cost that grows with the length and not with its square;
-the price is that sentences of different windows do not see each other. (Position embeddings for longer rows would have
-to be learnt from nothing, on few long articles.)
+Features: [CLS] first sentence [SEP] [CLS] second sentence [SEP] ..., with token types 0, 1, 0, 1, ... to tell
+neighbours apart. An article that is too long is read in several windows of whole sentences, as few as possible and
+about equal in length. So any checkpoint reads articles of any length, at a cost that grows with the length and not
+with its square; the price is that sentences of different windows do not see each other. (Position embeddings for longer
+rows would have to be learnt from nothing, on few long articles.)
 Head: `BertForExtractiveSummarization`, a score for each sentence, read at its [CLS].
 Labels: a person's summary is seldom made of whole sentences. The oracle looks for the sentences that come nearest to
 it: again and again the one that raises ROUGE-1 + ROUGE-2 most, until none does (Nallapati et al. 2017, "SummaRuNNer",
@@ -262,23 +262,25 @@ def oracle(texts: tuple[str, ...], summary: str) -> tuple[int, ...]:
     missing = [ngrams(words(summary), size) for size in sizes]  # what no chosen sentence has said yet
     wanted = [counts.total() for counts in missing]
     said = [0 for _ in sizes]
-    chosen: list[int] = []
+
+    def value(number: int) -> float:
+        """Of what was chosen, and this sentence."""
+        counts = grams[number]
+        shared = [w - m.total() + (c & m).total() for w, m, c in zip(wanted, missing, counts, strict=True)]
+        total = [s + c.total() for s, c in zip(said, counts, strict=True)]
+        return sum(score(*three).f1 for three in zip(shared, total, wanted, strict=True))
+
+    left = list(range(len(texts)))
     best = 0.0
-    while True:
-        gains = []
-        for number, counts in enumerate(grams):
-            if number not in chosen:
-                shared = [w - (m - c).total() for w, m, c in zip(wanted, missing, counts, strict=True)]
-                total = [s + c.total() for s, c in zip(said, counts, strict=True)]
-                value = sum(score(*three).f1 for three in zip(shared, total, wanted, strict=True))
-                gains.append((value, -number))
-        value, number = max(gains, default=(0.0, 0))
-        if value <= best:
-            return tuple(sorted(chosen))
-        best = value
-        chosen.append(-number)
-        said = [s + c.total() for s, c in zip(said, grams[-number], strict=True)]
-        missing = [m - c for m, c in zip(missing, grams[-number], strict=True)]
+    while left:
+        number = max(left, key=value)
+        if value(number) <= best:
+            break
+        best = value(number)
+        left.remove(number)
+        said = [s + c.total() for s, c in zip(said, grams[number], strict=True)]
+        missing = [m - c for m, c in zip(missing, grams[number], strict=True)]
+    return tuple(number for number in range(len(texts)) if number not in left)
 
 
 def choose(texts: Sequence[str], scores: Sequence[float], count: int) -> list[int]:
