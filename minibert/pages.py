@@ -69,7 +69,8 @@ def paragraph(text: str) -> str:
 def marked(text: str, marks: Sequence[tuple[int, int, str]], around: int = 200) -> str:
     """A paragraph of plain text with pieces marked: first character, the one after the last, "right" or "given".
 
-    Marks may overlap. Of what is not marked, only so many characters on each side of a mark are shown.
+    Marks may overlap. Of what is not marked, only so many characters on each side of a mark are shown; without any
+    mark, so many of the beginning.
     """
     borders = sorted({0, len(text), *(place for begin, end, _ in marks for place in (begin, end))})
     pieces = []
@@ -79,7 +80,7 @@ def marked(text: str, marks: Sequence[tuple[int, int, str]], around: int = 200) 
         if kinds:
             pieces.append(f"<mark class='{' '.join(kinds)}'>{html.escape(piece)}</mark>")
             continue
-        before = piece[:around] if begin > 0 else ""
+        before = piece[:around] if begin > 0 or end == len(text) else ""
         after = piece[max(len(before), len(piece) - around) :] if end < len(text) else ""
         left_out = " … " if len(before) + len(after) < len(piece) else ""
         pieces.append(html.escape(before + left_out + after))

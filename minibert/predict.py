@@ -16,7 +16,7 @@ def build_parser() -> Parser:
         "  python -m minibert.finetune --out my-first-model\n"
         "  python -m minibert.predict --model my-first-model 'Warm bread, cold butter, happy me.'",
     )
-    parser.add_argument("texts", nargs="*", metavar="TEXT", help="texts to judge")
+    parser.add_argument("texts", nargs="*", metavar="TEXT", help="texts to judge; for qa, a question and a text")
     parser.add_argument("--model", metavar="DIR", required=True, help="what minibert.finetune wrote to --out")
     parser.add_argument("--input", metavar="FILE", help="a file of the task's format, or a .txt with a text a line")
     parser.add_argument("--text-column", metavar="NAME", default="text", help="the column with the text")

@@ -197,6 +197,19 @@ def test_a_row_reads_question_and_window_and_points_at_the_answer(tokenizer: Ber
     assert all(row["start_positions"] == row["end_positions"] == 0 for row in rows if row["example"] == 1)
 
 
+def test_training_keeps_every_window_with_the_answer_and_one_without(tokenizer: BertTokenizer):
+    tokenizer.model_max_length = 24
+    examples = Examples(Path("x"), [example(TEXT * 3, "1939"), example(TEXT * 3)])
+    task = QuestionAnsweringTask(stride=9)
+    everything, chosen = (task.features(examples, tokenizer, training) for training in (False, True))
+    tokenizer.model_max_length = 384
+    with_answer = [row for row in everything if row["start_positions"] > 0]
+    assert 1 <= len(with_answer) < len(everything) - 10
+    assert [row for row in chosen if row["start_positions"] > 0] == with_answer
+    assert [row["example"] for row in chosen if row["start_positions"] == 0] == [0, 1]
+    assert all(row in everything for row in chosen)
+
+
 @pytest.mark.parametrize(
     ("answer", "covered"),
     [("kg", "kg"), ("  1939", "1939"), ("939", "1939"), ("bergang o", "Übergang of"), ("Łódź", "Łódź")],
@@ -366,7 +379,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(folder / "dev.json", squad(*questions[3:], context=context, title="<b>Two</b>"))
     unlabelled = [{key: value for key, value in question.items() if key != "answers"} for question in questions]
     write(folder / "test.json", squad(*unlabelled, context=context))
-    flags = [flag for split in ("train", "dev", "test") for flag in (f"--{split}", folder / f"{split}.json")]
+    flags: list[object] = [
+        flag for split in ("train", "dev", "test") for flag in (f"--{split}", folder / f"{split}.json")
+    ]
     flags += ["--model", folder / "small", "--max-length", 64, "--epochs", 1, "--out", folder / "out"]
     call("finetune", "--task", "qa", *flags)
     return folder / "out"

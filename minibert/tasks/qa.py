@@ -15,6 +15,7 @@ chosen on the dev set to make F1 highest.
 from __future__ import annotations
 
 import argparse
+import random
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
@@ -135,7 +136,11 @@ class QuestionAnsweringTask(Task):
 
     def features(self, examples: Examples, tokenizer: BertTokenizer, training: bool = False) -> Features:
         """One or more windows a question, with the notes `example` (its number), `text_at` (the place of the first
-        token of the context) and `offsets` (of the tokens of the context)."""
+        token of the context) and `offsets` (of the tokens of the context).
+
+        To train on, only one of a question's windows without the answer is kept: nearly all windows of a long text are
+        such, and would teach nothing but that (Alberti et al. 2019, section 3, keep one in fifty).
+        """
         max_length = int(tokenizer.model_max_length)
         question_limit = min(MAX_QUESTION_LENGTH, (max_length - 3) // 2)
         stride = max_length // 3 if self.stride is None else self.stride
@@ -159,7 +164,8 @@ class QuestionAnsweringTask(Task):
             question = _tokenize(example.given["question"], tokenizer)[0][:question_limit]
             start = [tokenizer.cls_token_id, *question, tokenizer.sep_token_id]
             answer = _answer_tokens(example.truth, offsets) if example.truth else None
-            for window in windows(len(ids), max_length - len(start) - 1, stride):
+            found = list(windows(len(ids), max_length - len(start) - 1, stride))
+            for window in _to_train_on(found, answer, number) if training else found:
                 row: dict[str, Any] = {
                     "input_ids": [*start, *ids[window], tokenizer.sep_token_id],
                     "token_type_ids": [0] * len(start) + [1] * (len(ids[window]) + 1),
@@ -376,6 +382,12 @@ def _positions(answer: tuple[int, int] | None, window: slice, text_at: int) -> t
         return 0, 0
     first, last = (token - window.start + text_at for token in answer)
     return (first, last) if first <= last else (IGNORE, IGNORE)
+
+
+def _to_train_on(found: Sequence[slice], answer: tuple[int, int] | None, seed: int) -> list[slice]:
+    without = [window for window in found if _positions(answer, window, 1) == (0, 0)]
+    dropped = random.Random(seed).sample(without, max(0, len(without) - 1))
+    return [window for window in found if window not in dropped]
 
 
 def _best_text(example: Example, verdict: Verdict) -> str:

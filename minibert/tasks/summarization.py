@@ -207,11 +207,11 @@ class SummarizationTask(Task):
             ),
             heading("Where the chosen sentences stand"),
             table(
-                ["sentence of the article", "this model", "oracle"],
+                ["sentence of the article", "this model, %", "oracle, %"],
                 [
                     [
                         f"{place + 1}" if place < PLACES else f"after {PLACES}",
-                        *(f"{_share(choices, place):.1%}" for choices in (chosen, oracles)),
+                        *(f"{100 * _share(choices, place):.1f}" for choices in (chosen, oracles)),
                     ]
                     for place in range(PLACES + 1)
                 ],
