@@ -138,8 +138,9 @@ class QuestionAnsweringTask(Task):
         """One or more windows a question, with the notes `example` (its number), `text_at` (the place of the first
         token of the context) and `offsets` (of the tokens of the context).
 
-        To train on, only one of a question's windows without the answer is kept: nearly all windows of a long text are
-        such, and would teach nothing but that (Alberti et al. 2019, section 3, keep one in fifty).
+        To train on, only one of a question's windows without the answer is kept, drawn at random: of a long text nearly
+        all windows are such, and would teach nothing but that. (Alberti et al. 2019, "A BERT Baseline for the Natural
+        Questions", leave most of them out, too.)
         """
         max_length = int(tokenizer.model_max_length)
         question_limit = min(MAX_QUESTION_LENGTH, (max_length - 3) // 2)
@@ -222,7 +223,7 @@ class QuestionAnsweringTask(Task):
                 place = offsets[first][0], offsets[last][1]
                 found[number][place] = max(score, found[number].get(place, -np.inf))
         return [
-            Verdict(sorted((Span(score, *place) for place, score in spans.items()), reverse=True)[:N_BEST], nothing)
+            Verdict(sorted((Span(score, *place) for place, score in spans.items()), key=_rank)[:N_BEST], nothing)
             for spans, nothing in zip(found, no_answer, strict=True)
         ]
 
@@ -394,6 +395,11 @@ def _best_text(example: Example, verdict: Verdict) -> str:
     best = verdict.spans[0]
     text: str = example.given["context"][best.begin : best.end]
     return text
+
+
+def _rank(span: Span) -> tuple[float, int, int]:
+    """To sort by: the best first; of equally good ones that which begins, then that which ends first."""
+    return -span.score, span.begin, span.end
 
 
 def _margin(verdict: Verdict) -> float:

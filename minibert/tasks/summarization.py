@@ -10,8 +10,8 @@ with its square; the price is that sentences of different windows do not see eac
 rows would have to be learnt from nothing, on few long articles.)
 Head: `BertForExtractiveSummarization`, a score for each sentence, read at its [CLS].
 Labels: a person's summary is seldom made of whole sentences. The oracle looks for the sentences that come nearest to
-it: again and again the one that raises ROUGE-1 + ROUGE-2 most, until none does (Nallapati et al. 2017, "SummaRuNNer",
-section 3.1). These are to be learnt, and no choice of sentences gets much more ROUGE.
+it: again and again the one that raises ROUGE-1 + ROUGE-2 most, until none does (Nallapati et al. 2017,
+"SummaRuNNer"). These are to be learnt, and no choice of sentences gets much more ROUGE.
 Answer: the sentences with the highest scores, in the order of the text, but none that repeats three words in a row of
 one that is chosen (trigram blocking, Paulus et al. 2018). Beside it stand the first sentences of the article ("lead"),
 which are hard to beat in news, and the oracle's.
