@@ -286,8 +286,9 @@ def test_the_best_window_wins_and_a_span_seen_twice_counts_once(tokenizer: BertT
     begins, ends = np.zeros((2, len(features), 16), dtype=np.float32)
     for number, row in enumerate(features):  # every window likes its token "h" or "n", the later ones more
         for place, (first, _) in enumerate(row["offsets"]):
-            if examples[0].given["context"][first] in "hn":
-                begins[number, row["text_at"] + place] = ends[number, row["text_at"] + place] = 4 + number
+            if (letter := examples[0].given["context"][first]) in "hn":
+                liking = number + {"h": 3, "n": 4}[letter]
+                begins[number, row["text_at"] + place] = ends[number, row["text_at"] + place] = liking
     (answer,) = task.answers(examples, features, (begins, ends))
     assert answer["answer"] == "n"
     places = [(span["start"], span["end"]) for span in answer["n_best"]]
