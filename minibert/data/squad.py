@@ -45,7 +45,7 @@ def read_squad(path: str | Path) -> list[Question]:
     """
     path = Path(path)
     if path.suffix == ".json":
-        questions = list(_squad_questions(path, _articles(path)))
+        questions = list(_squad_questions(path, _contents(path)["data"]))
     else:
         table = read_table(path)
         questions = [_table_question(path, row) for row in table.rows]
@@ -58,13 +58,15 @@ def read_squad(path: str | Path) -> list[Question]:
     return questions
 
 
-def _articles(path: Path) -> list[Any]:
+def _contents(path: Path) -> dict[str, Any]:
+    """A whole SQuAD file, of which only this is known: its "data" is a list."""
     try:
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: {(error.strerror or str(error)).lower()}.") from error
-    articles: list[Any] = _field(parse_json_object(content, str(path)), "data", list, str(path))
-    return articles
+    contents = parse_json_object(content, str(path))
+    _field(contents, "data", list, str(path))
+    return contents
 
 
 def _squad_questions(path: Path, articles: list[Any]) -> Iterator[Question]:
@@ -140,8 +142,7 @@ def build_parser() -> Parser:
     parser = Parser(
         "data.squad",
         "Cut a SQuAD file by article: writes train.json, dev.json and test.json. No article stands in two of them.",
-        "  python -m minibert.data.squad dev-v1.1.json --out squad-by-article\n"
-        "  python -m minibert.finetune --task qa --train squad-by-article/train.json --dev squad-by-article/dev.json",
+        "  python -m minibert.data.squad dev-v1.1.json --out squad-by-article",
     )
     parser.add_argument("file", metavar="FILE", help="a SQuAD .json, version 1.1 or 2.0")
     parser.add_argument("--out", metavar="DIR", required=True, help="a folder, made if it does not exist")
@@ -156,7 +157,8 @@ def main(arguments: argparse.Namespace) -> None:
     if path.suffix != ".json":
         raise InputError(f"{path}: a SQuAD .json is needed.")
     read_squad(path)  # raises what is wrong with the file
-    articles = _articles(path)
+    contents = _contents(path)
+    articles = contents["data"]
     dev, test = (round(part * len(articles)) for part in (arguments.dev, arguments.test))
     left = len(articles) - dev - test
     if dev + test == 0 or left < 1:
@@ -171,7 +173,7 @@ def main(arguments: argparse.Namespace) -> None:
     for name, numbers in splits.items():
         if numbers:
             part = [article for i, article in enumerate(articles) if i in numbers]
-            write_json(out / f"{name}.json", {"version": "by article", "data": part})
+            write_json(out / f"{name}.json", contents | {"data": part})
             questions = sum(len(paragraph["qas"]) for article in part for paragraph in article["paragraphs"])
             print(f"{out / name}.json: {len(part):,} articles, {questions:,} questions")
 
