@@ -18,7 +18,7 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--model", metavar="DIR", required=True, help="what minibert.finetune wrote to --out")
     parser.add_argument("--task", choices=list(TASKS), help="what to ask (default: what the model was trained for)")
-    parser.add_argument("--data", metavar="FILE", required=True, help="labelled examples (.tsv, .csv or .jsonl)")
+    parser.add_argument("--data", metavar="FILE", required=True, help="labelled examples, in the task's format")
     parser.add_argument("--slice", metavar="COLUMN", help="also judge the examples of each value of this column")
     parser.add_argument("--text-column", metavar="NAME", default="text", help="the column with the text")
     parser.add_argument("--text-b-column", metavar="NAME", default="text_b", help="with the second text of pairs")

@@ -18,12 +18,12 @@ def build_parser() -> Parser:
         "  python -m minibert.finetune --out my-first-model\n"
         "  python -m minibert.predict --model my-first-model 'Warm bread, cold butter, happy me.'",
     )
-    parser.add_argument("texts", nargs="*", metavar="TEXT", help="texts to judge")
     parser.add_argument(
         "--model", metavar="NAME_OR_PATH", required=True, help="what finetune wrote to --out; or a pretrained one"
     )
     parser.add_argument("--task", choices=list(TASKS), help="what to ask (default: what the model was trained for)")
-    parser.add_argument("--input", metavar="FILE", help="a .tsv, .csv or .jsonl of texts, or a .txt with one a line")
+    parser.add_argument("texts", nargs="*", metavar="TEXT", help="texts to judge; for qa, a question and a text")
+    parser.add_argument("--input", metavar="FILE", help="a file of the task's format, or a .txt with a text a line")
     parser.add_argument("--text-column", metavar="NAME", default="text", help="the column with the text")
     parser.add_argument("--text-b-column", metavar="NAME", default="text_b", help="with the second text of pairs")
     parser.add_argument("--top-k", type=positive_int, default=5, metavar="N", help="words to tell for each [MASK]")
@@ -34,7 +34,6 @@ def build_parser() -> Parser:
 def main(arguments: argparse.Namespace) -> None:
     if bool(arguments.texts) == bool(arguments.input):
         raise InputError("Give either texts or --input FILE.")
-    from .data.tables import read_lines
     from .tasks.task import Columns
     from .training.judging import Judge
 
@@ -43,7 +42,7 @@ def main(arguments: argparse.Namespace) -> None:
     if not arguments.input:
         examples = judge.task.from_texts(arguments.texts)
     elif arguments.input.endswith(".txt"):
-        examples = judge.task.from_texts(read_lines(arguments.input))
+        examples = judge.task.from_text_file(arguments.input)
     else:
         examples = judge.task.read(arguments.input, need_truth=False)
     for line in judge.predict(examples):

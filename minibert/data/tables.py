@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..files import check_characters
 
 FORMATS = (".tsv", ".csv", ".jsonl")
 
@@ -100,6 +101,7 @@ def _json_rows(path: Path, text: str) -> Iterator[Row]:
         if line.strip():
             try:
                 values = json.loads(line)
+                check_characters(values)
             except ValueError as error:
                 raise InputError(f"{path}, line {number}: this is no JSON ({error}).") from error
             if not isinstance(values, dict):

@@ -29,6 +29,8 @@ TASKS = {
     "ner": Entry("NerTask", (("BertForTokenClassification", None),)),
     "mlm": Entry("MlmTask", (("BertForMaskedLM", None), ("BertForPreTraining", None))),
     "nsp": Entry("NspTask", (("BertForNextSentencePrediction", None),)),
+    "qa": Entry("QuestionAnsweringTask", (("BertForQuestionAnswering", None),)),
+    "summarization": Entry("SummarizationTask"),
 }
 
 
