@@ -128,13 +128,20 @@ class BertPooler(nn.Module):
 
 
 class BertPreTrainedModel(nn.Module):
-    """What all models share: a config, fresh weights, and weights in and out of files."""
+    """What all models share: a config, fresh weights, and weights in and out of files.
+
+    name_or_path: what `from_pretrained` was given, None for a random model.
+    new_weights: the names of those that its file did not have.
+    adaptation: what `transfer.adapt` has added, None for an ordinary BERT.
+    """
+
+    name_or_path: str | None = None
+    new_weights: Collection[str] = ()
+    adaptation: Any = None
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.config = config
-        self.name_or_path: str | None = None  # where the weights came from
-        self.adaptation: Any = None  # what `transfer.adapt` has added
 
     def initialize_weights(self, names: Collection[str] | None = None) -> None:
         """Fresh weights, for the parameters of these names or for all.

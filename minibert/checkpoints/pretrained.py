@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -81,8 +81,8 @@ def load_model(
     """See `BertPreTrainedModel.from_pretrained`."""
     if (Path(name_or_path) / ADAPTER_CONFIG).is_file():
         return load_adapted(model_class, Path(name_or_path), attn_implementation, dtype, config_overrides)
-    model, new = _load_whole(model_class, name_or_path, attn_implementation, dtype, config_overrides)
-    _announce(model, new)
+    model = _load_whole(model_class, name_or_path, attn_implementation, dtype, config_overrides)
+    _announce(model)
     return model.eval()
 
 
@@ -107,9 +107,10 @@ def load_adapted(
     if (folder / CONFIG).is_file():  # a folder written by PEFT has none
         own = BertConfig.from_json_file(folder / CONFIG)
         config_overrides = {**own.to_dict(), "num_labels": own.num_labels, **config_overrides}
-    model, new = _load_whole(model_class, base, attn_implementation, dtype, config_overrides)
+    model = _load_whole(model_class, base, attn_implementation, dtype, config_overrides)
     brought = load_adapter(model, folder)
-    _announce(model, [name for name in new if name not in brought])
+    model.new_weights = [name for name in model.new_weights if name not in brought]
+    _announce(model)
     return model.eval()
 
 
@@ -119,8 +120,8 @@ def _load_whole(
     attn_implementation: str,
     dtype: torch.dtype | None,
     config_overrides: Mapping[str, Any],
-) -> tuple[Model, list[str]]:
-    """The model, and which parameters the checkpoint lacks: they have fresh weights."""
+) -> Model:
+    """Weights for all parameters that the checkpoint has, and fresh ones for its `new_weights`."""
     checkpoint = open_checkpoint(name_or_path)
     with torch.device("meta"):  # shapes only: nothing is drawn at random that is about to be replaced
         config = checkpoint.config.replace(**config_overrides)
@@ -138,13 +139,14 @@ def _load_whole(
         found[name] = torch.empty(shapes[name])
     model.load_state_dict({name: tensor.to(dtype or torch.float32) for name, tensor in found.items()}, assign=True)
     model.initialize_weights(new)
+    model.new_weights = new
     model.name_or_path = str(Path(name_or_path).resolve() if Path(name_or_path).exists() else name_or_path)
-    return model, new
+    return model
 
 
-def _announce(model: BertPreTrainedModel, new: Sequence[str]) -> None:
-    if new:
-        names, kind = ", ".join(new), type(model).__name__
+def _announce(model: BertPreTrainedModel) -> None:
+    if model.new_weights:
+        names, kind = ", ".join(model.new_weights), type(model).__name__
         log.warning(f"{model.name_or_path} has no {names}: new in {kind}, and still to be trained.")
 
 
