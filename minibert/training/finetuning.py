@@ -32,6 +32,7 @@ from ..tokenization import BertTokenizer
 from ..tokenization.wordpiece import BasicTokenizer
 from ..transfer.adaptation import trained_parameters
 from ..transfer.adapter_files import ADAPTER_WEIGHTS
+from ..transfer.features import forget_features
 from .arguments import TrainingArguments
 from .learning_rate_finder import find_learning_rate
 from .measure import latencies_ms, peak_memory_mb
@@ -131,6 +132,7 @@ def _train_and_judge(
 ) -> dict[str, Any]:
     """Train, then write all results. splits: dev, and test if there is one."""
     trained = trainer.train(resume_from_checkpoint=True if arguments.resume else None)
+    forget_features(trainer.model)  # speed is measured below
     trainer.compute_metrics = None  # it is the dev set's; from here on, metrics are those of the final answers
     outputs = [trainer.predict(split.features, "eval") for split in splits]
     dev, judged = splits[0], outputs[0]
