@@ -22,6 +22,15 @@ def build_parser() -> Parser:
     data.add_argument("--text-column", metavar="NAME", default="text", help="the column with the text")
     data.add_argument("--text-b-column", metavar="NAME", default="text_b", help="with the second text of pairs")
     data.add_argument("--label-column", metavar="NAME", default="label", help="with the label")
+    data.add_argument(
+        "--long-texts",
+        choices=["head", "tail", "both", "windows"],
+        default="head",
+        help="what is kept of texts over --max-length; windows: everything, and the mean of the logits",
+    )
+    data.add_argument(
+        "--label-separator", metavar="TEXT", default=",", help="of several labels in a cell, for multilabel"
+    )
     model = parser.add_argument_group("model")
     model.add_argument("--model", metavar="NAME_OR_PATH", help="a known name, or a folder or release file")
     model.add_argument("--out", metavar="DIR", help="where everything is written (default: a new folder in runs/)")

@@ -25,6 +25,9 @@ TASKS = {
             ("BertForSequenceClassification", "single_label_classification"),
         ),
     ),
+    "multilabel": Entry("MultilabelTask", (("BertForSequenceClassification", "multi_label_classification"),)),
+    "regression": Entry("RegressionTask", (("BertForSequenceClassification", "regression"),)),
+    "similarity": Entry("SimilarityTask", (("BertModel", None),)),
 }
 
 
