@@ -178,7 +178,7 @@ def best_threshold(probabilities: NDArray[np.float64], truths: NDArray[np.bool_]
     taken = np.arange(1, len(order) + 1)
     f1 = 2 * np.cumsum(truths[order]) / (taken + truths.sum())
     following = np.append(falling[1:], 0.0)
-    f1[falling == following] = 0.0  # no threshold parts what is equal
+    f1[:-1][falling[:-1] == falling[1:]] = 0.0  # no threshold parts what is equal
     best = int(f1.argmax())
     return float((falling[best] + following[best]) / 2)
 
