@@ -20,6 +20,7 @@ import torch
 
 from ..commandline import resume_command
 from ..config import BertConfig
+from ..data.public import PUBLIC, fetch
 from ..errors import InputError
 from ..files import write_json, write_text
 from ..model import BertPreTrainedModel
@@ -64,6 +65,7 @@ def finetune(arguments: argparse.Namespace) -> dict[str, Any]:
 
     Raises `InputError` for what the user can mend, and `KeyboardInterrupt` with a text that says how to go on.
     """
+    _choose_data(arguments)
     task = task_class(arguments.task).from_arguments(arguments)
     train, dev, test = _read_files(arguments, task)
     task.learn_labels(train)
@@ -151,6 +153,17 @@ def _train_and_judge(
     )
     shutil.rmtree(out / CHECKPOINTS)
     return metrics
+
+
+def _choose_data(arguments: argparse.Namespace) -> None:
+    """Fill in what `--dataset` stands for, and the task."""
+    if arguments.dataset is not None:
+        if arguments.train or arguments.dev or arguments.test:
+            raise InputError("--dataset brings files of its own: leave --train, --dev and --test out.")
+        files = fetch(arguments.dataset)
+        arguments.train, arguments.dev, arguments.test = (files.get(part) for part in ("train", "dev", "test"))
+        arguments.task = arguments.task or PUBLIC[arguments.dataset].task
+    arguments.task = arguments.task or "classification"
 
 
 def _read_files(arguments: argparse.Namespace, task: Task) -> tuple[Examples, Examples, Examples | None]:
