@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -102,8 +104,8 @@ def test_a_loss_needs_one_label_a_pair():
 # ---------------------------------------------------------------------------------------------------- pairs and files
 
 
-def make_pairs(*pairs: tuple[str, str], scores: list[float] | None = None) -> Examples:
-    truths = scores or [None] * len(pairs)
+def make_pairs(*pairs: tuple[str, str], scores: Sequence[float | None] | None = None) -> Examples:
+    truths = scores if scores is not None else [None] * len(pairs)
     rows = [Example({"text": a, "text_b": b}, truth) for (a, b), truth in zip(pairs, truths, strict=True)]
     return Examples(Path("pairs.tsv"), rows)
 
@@ -143,7 +145,7 @@ def test_a_pair_goes_through_features_and_collate_as_two_rows(small_model: Path)
     packed = batch["input_ids"]
     assert isinstance(packed, PackedBatch)
     bounds = packed.layout.cu_seqlens.tolist()
-    rows = [packed.input_ids[a:b].tolist() for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    rows = [packed.input_ids[a:b].tolist() for a, b in pairwise(bounds)]
     assert rows == expected
     assert packed.token_type_ids.sum() == 0
 
