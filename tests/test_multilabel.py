@@ -165,3 +165,9 @@ def test_an_unknown_label_gets_one_line_and_nothing_is_written(small_model: Path
         capsys.readouterr().err
     )
     assert not (tmp_path / "out").exists()
+
+
+def test_a_separator_must_be_something(capsys):
+    with pytest.raises(CommandError, match="2"):
+        call("finetune", "--task", "multilabel", "--label-separator", "")
+    assert "--label-separator must be a character or more" in one_line(capsys.readouterr().err)

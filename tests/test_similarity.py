@@ -200,15 +200,28 @@ def test_learning_from_scores_end_to_end(small_model: Path, tmp_path: Path, caps
 def test_learning_from_pairs_that_belong_together(small_model: Path, tmp_path: Path):
     header = ("text", "text_b")
     train = write_table(tmp_path / "train.tsv", PAIRS * 4, header)
-    dev = write_table(tmp_path / "dev.tsv", PAIRS, header)
+    dev, test = (write_table(tmp_path / f"{part}.tsv", PAIRS, header) for part in ("dev", "test"))
     out = tmp_path / "out"
-    flags = ["--task", "similarity", "--train", train, "--dev", dev, "--model", small_model, "--out", out]
+    files = ["--train", train, "--dev", dev, "--test", test]
+    flags = ["--task", "similarity", *files, "--model", small_model, "--out", out]
     call("finetune", *flags, "--epochs", 3, "--batch-size", 8, "--lr", 1e-2)
     metrics = json.loads((out / "metrics.json").read_text())
-    lines = [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]
+    assert metrics["test"] == {name: metrics[name] for name in ("accuracy_at_1", "mrr")}
+    lines = [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()[: len(PAIRS)]]
     assert metrics["accuracy_at_1"] == np.mean([line["rank"] == 1 for line in lines])
     assert metrics["mrr"] == np.mean([1 / line["rank"] for line in lines])
     assert "hardest to find" in (out / "report.html").read_text()
+
+
+def test_slices_of_pairs_that_belong_together(small_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    BertForSimilarity.from_pretrained(small_model).save_pretrained(tmp_path)
+    BertTokenizer.from_pretrained(small_model).save_pretrained(tmp_path)
+    rows = [(*pair, kind) for pair, kind in zip(PAIRS, "xxyy", strict=True)]
+    data = write_table(tmp_path / "data.tsv", rows, ("text", "text_b", "kind"))
+    call("evaluate", "--model", tmp_path, "--data", data, "--slice", "kind")
+    metrics = json.loads(capsys.readouterr().out)
+    assert {"x", "y"} == metrics["slices"].keys()
+    assert sum(part["mrr"] for part in metrics["slices"].values()) / 2 == pytest.approx(metrics["mrr"])
 
 
 def test_a_bert_from_elsewhere_can_be_judged_as_it_is(tmp_path: Path, small_model: Path):

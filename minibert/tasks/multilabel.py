@@ -59,6 +59,8 @@ class MultilabelTask(TextTask):
 
     @classmethod
     def from_arguments(cls, arguments: argparse.Namespace) -> MultilabelTask:
+        if not arguments.label_separator:
+            raise InputError("--label-separator must be a character or more: found an empty text.")
         return cls(label_separator=arguments.label_separator, **text_settings(arguments))
 
     @classmethod

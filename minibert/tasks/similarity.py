@@ -65,7 +65,9 @@ class SimilarityTask(Task):
                 f"{path}: similarity is about pairs, but there is no column '{self.columns.text_b}'. Name the right "
                 "one with --text-b-column."
             )
-        return replace(examples, have_truth=examples.have_truth or need_truth)
+        if need_truth:
+            self.headline = SCORED if has_scores(examples) else MATCHED
+        return replace(examples, have_truth=examples.have_truth or self.headline == MATCHED)
 
     def from_texts(self, texts: Sequence[str]) -> Examples:
         return pair_from_texts(texts)
@@ -73,7 +75,6 @@ class SimilarityTask(Task):
     def learn_labels(self, train: Examples) -> None:
         """The range of the scores. Raises `InputError` if all are the same."""
         if not has_scores(train):
-            self.headline = MATCHED
             return
         self.lowest, self.highest = min(train.truths), max(train.truths)
         if self.lowest == self.highest:
