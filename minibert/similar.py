@@ -12,7 +12,7 @@ def build_parser() -> Parser:
     parser = Parser(
         "similar",
         "Search a file by meaning. Writes one JSON object a query, with the texts of the file that are nearest to it.",
-        "  python -m minibert.similar --model all-minilm-l6-v2 --input questions.txt 'How do I learn to cook?'",
+        "  python -m minibert.similar --model all-MiniLM-L6-v2 --input minibert/data/reviews/train.tsv 'Cold soup.'",
     )
     parser.add_argument("queries", nargs="+", metavar="QUERY", help="what to look for")
     parser.add_argument("--model", metavar="NAME_OR_PATH", required=True, help="best one fine-tuned for similarity")

@@ -135,18 +135,18 @@ def test_a_run_end_to_end(small_model: Path, tmp_path: Path, capsys: pytest.Capt
     out = tmp_path / "out"
     flags = [*tables(tmp_path), "--test", f"classification={tmp_path / 'dev1.tsv'}", "--model", small_model]
     call("finetune", *flags, "--out", out, "--epochs", 1, "--batch-size", 4, "--sampling", "square-root")
-    assert {path.name for path in out.iterdir()} == {"classification", "similarity", "metrics.json", "log.jsonl"}
+    assert {path.name for path in out.iterdir()} == {"tasks", "metrics.json", "log.jsonl"}
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["classification"]["test"]["accuracy"] == metrics["classification"]["accuracy"]
-    for name in ("classification", "similarity"):
-        assert (out / name / "report.html").exists()
-        assert json.loads((out / name / "metrics.json").read_text()) == metrics[name]
+    folders = [out / "tasks" / name for name in ("classification", "similarity")]
+    for folder in folders:
+        assert (folder / "report.html").exists()
+        assert json.loads((folder / "metrics.json").read_text()) == metrics[folder.name]
     capsys.readouterr()
-    call("evaluate", "--model", out / "similarity", "--data", tmp_path / "dev2.tsv")
+    call("evaluate", "--model", folders[1], "--data", tmp_path / "dev2.tsv")
     assert json.loads(capsys.readouterr().out)["spearman"] == pytest.approx(metrics["similarity"]["spearman"])
     encoders = [
-        transformers.AutoModel.from_pretrained(out / name, add_pooling_layer=False).state_dict()
-        for name in ("classification", "similarity")
+        transformers.AutoModel.from_pretrained(folder, add_pooling_layer=False).state_dict() for folder in folders
     ]
     assert all(torch.equal(tensor, encoders[1][name]) for name, tensor in encoders[0].items())
     call("finetune", *flags, "--out", out, "--epochs", 1, "--overwrite")

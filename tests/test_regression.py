@@ -63,6 +63,11 @@ def test_labels_are_scaled_for_training_and_answers_are_in_their_own_unit():
     assert [answer["score"] for answer in answers] == [200.0, 300.0, 400.0]
 
 
+def test_small_numbers_keep_their_digits():
+    task = RegressionTask(Columns(), mean=1e-9, deviation=1e-10)
+    assert task.read_logits(np.array([[2.5]], dtype=np.float32)) == [{"score": 1.25e-9}]
+
+
 def test_a_saved_model_knows_its_unit_again():
     task = RegressionTask(Columns(), long_texts="both")
     task.learn_labels(make_examples(3.0, 5.0))

@@ -72,7 +72,8 @@ class RegressionTask(TextTask):
         return (example.truth - self.mean) / self.deviation
 
     def read_logits(self, logits: NDArray[np.float32]) -> list[dict[str, Any]]:
-        return [{"score": round(float(logit) * self.deviation + self.mean, 6)} for logit in logits[:, 0]]
+        scores = logits[:, 0].astype(float) * self.deviation + self.mean
+        return [{"score": float(f"{score:.7g}")} for score in scores]  # as many digits as float32 has
 
     def metrics(self, examples: Examples, answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         return regression_metrics(np.array(examples.truths), np.array([answer["score"] for answer in answers]))

@@ -24,14 +24,14 @@ from numpy.typing import NDArray
 
 from .. import plots
 from ..config import BertConfig
-from ..embeddings import BertForSimilarity
+from ..embeddings import CHUNK, BertForSimilarity, token_ids
 from ..errors import InputError
 from ..packing import PackedBatch
 from ..pages import heading, paragraph, picture, table
 from ..tokenization import BertTokenizer
 from .regression import parse_number, pearson, ranks
 from .task import Columns, Examples, Features, Task, saved_settings
-from .texts import CHUNK, has_pairs, pair_from_texts, read_texts
+from .texts import has_pairs, pair_from_texts, read_texts
 
 MISTAKES = 25  # in a report
 SCORED, MATCHED = ("spearman", "pearson"), ("accuracy_at_1", "mrr")  # the figures of both kinds of files
@@ -94,7 +94,7 @@ class SimilarityTask(Task):
         return self.settings(lowest=self.lowest, highest=self.highest, pooling="mean")
 
     def features(self, examples: Examples, tokenizer: BertTokenizer, training: bool = False) -> Features:
-        first, second = (_encode(examples.given(key), tokenizer) for key in ("text", "text_b"))
+        first, second = (token_ids(examples.given(key), tokenizer) for key in ("text", "text_b"))
         # The two rows of a pair lie one after the other, and positions begin anew where the second one begins.
         rows: Features = [
             {"input_ids": one + two, "position_ids": [*range(len(one)), *range(len(two))]}
@@ -220,10 +220,3 @@ def partner_ranks(first: NDArray[np.float32], second: NDArray[np.float32], topic
         better = (cosines > own) & (topic[chunk, None] != topic)
         found += (1 + better.sum(axis=1)).tolist()
     return found
-
-
-def _encode(texts: Sequence[str], tokenizer: BertTokenizer) -> list[list[int]]:
-    rows: list[list[int]] = []
-    for start in range(0, len(texts), CHUNK):
-        rows += tokenizer(list(texts[start : start + CHUNK]), truncation=True)["input_ids"]
-    return rows

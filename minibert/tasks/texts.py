@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 
 from ..config import BertConfig
 from ..data.tables import read_table
+from ..embeddings import CHUNK
 from ..errors import InputError
 from ..heads import BertForSequenceClassification
 from ..tokenization import BertTokenizer
 from .task import Columns, Example, Examples, Features, Task, saved_settings
 
-CHUNK = 1000  # texts tokenized at a time: what the engine notes of each token takes a hundred times the room of its id
 HEAD_SHARE = 0.25  # of "both": 128 of 510 tokens in the paper
 
 
@@ -57,8 +57,9 @@ class TextTask(Task):
     def read(self, path: str | Path, need_truth: bool = True) -> Examples:
         examples = read_texts(path, self.columns, self.parse_label, need_truth)
         if self.pairs is not None and has_pairs(examples) != self.pairs:
-            trained = f"pairs: the column '{self.columns.text_b}' is needed" if self.pairs else "single texts"
-            raise InputError(f"{examples.path}: the model was trained on {trained}.")
+            column = f"the column '{self.columns.text_b}'"
+            advice = f"pairs: {column} is needed" if self.pairs else f"single texts: leave {column} out"
+            raise InputError(f"{examples.path}: the model was trained on {advice}.")
         return examples
 
     def from_texts(self, texts: Sequence[str]) -> Examples:

@@ -24,7 +24,7 @@ from ..data.public import PUBLIC, fetch
 from ..errors import InputError
 from ..files import write_json, write_text
 from ..model import BertPreTrainedModel
-from ..tasks import TASKS, task_class
+from ..tasks import task_class
 from ..tasks.task import Examples, Features, Task, prediction_lines
 from ..tokenization import BertTokenizer
 from ..tokenization.wordpiece import BasicTokenizer
@@ -39,11 +39,12 @@ log = logging.getLogger("minibert")
 SAMPLE = Path(__file__).parents[1] / "data" / "reviews"
 RUNS = Path("runs")
 CHECKPOINTS = "checkpoints"
+TASK_FOLDERS = "tasks"  # one for each, if several are learnt together
 
 # What a run writes into its folder: what --overwrite may delete, and nothing else.
 RESULTS = (
     "config.json", "model.safetensors", "vocab.txt", "tokenizer.json", "tokenizer_config.json", "metrics.json",
-    "predictions.jsonl", LOG, "report.html", CHECKPOINTS, *TASKS,
+    "predictions.jsonl", LOG, "report.html", CHECKPOINTS, TASK_FOLDERS,
 )  # fmt: skip
 
 
@@ -228,6 +229,7 @@ def free_folder(arguments: argparse.Namespace) -> Path:
 
 
 def prepare_folder(out: Path, keep: bool) -> None:
+    """Make the folder, and delete an earlier run in it unless that is to go on."""
     out.mkdir(parents=True, exist_ok=True)
     if not keep:
         _delete(out, RESULTS)
@@ -285,6 +287,7 @@ def _vocabulary(train: Examples) -> dict[str, int]:
 
 
 def training_arguments(arguments: argparse.Namespace, out: Path, best_metric: str) -> TrainingArguments:
+    """What the command line says to the trainer. The epoch with the highest `best_metric` is kept."""
     return TrainingArguments(
         output_dir=str(out / CHECKPOINTS),
         num_train_epochs=arguments.epochs,
@@ -319,12 +322,14 @@ def _headline(task: Task, dev: Split, prediction: EvalPrediction) -> dict[str, f
 
 
 def best_epoch(trainer: Trainer) -> float:
+    """The one that is kept."""
     best = trainer.args.best_metric
     evaluations = [entry for entry in trainer.state.log_history if best in entry]
     return max(evaluations, key=lambda entry: entry[best])["epoch"]
 
 
 def print_summary(out: Path, task: Task, metrics: dict[str, Any]) -> None:
+    """The main figures, and where the rest is."""
     for split, values in (("dev", metrics), ("test", metrics.get("test"))):
         if values is not None:
             print(f"{split:>4}: " + ", ".join(f"{name} {values[name]:.4f}" for name in task.headline))

@@ -24,6 +24,7 @@ from ..files import write_json
 from .arguments import TrainingArguments
 from .finetuning import (
     CHECKPOINTS,
+    TASK_FOLDERS,
     Run,
     best_epoch,
     clear,
@@ -46,7 +47,7 @@ MEAN = "mean"  # over the tasks, of the first figure of each
 def finetune_together(arguments: argparse.Namespace) -> dict[str, Any]:
     """As `finetune`, but `arguments.task` is a list of tasks, and train, dev and test are lists of TASK=FILE.
 
-    --out holds a folder for each task, as `finetune` writes it, and a `metrics.json` with the figures of all. Returns
+    --out holds in tasks/TASK what `finetune` writes for one, and a `metrics.json` with the figures of all. Returns
     these. Raises as `finetune` does.
     """
     if arguments.dataset is not None:
@@ -59,7 +60,8 @@ def finetune_together(arguments: argparse.Namespace) -> dict[str, Any]:
     for name in arguments.task:
         own = {flag: paths.get(name) for flag, paths in files.items()}
         runs[name] = prepare(argparse.Namespace(**{**vars(arguments), "task": name, **own}), out)
-        arguments.lr, arguments.epochs = runs[name].trainer.args.learning_rate, runs[name].trainer.args.num_train_epochs
+    settings = next(iter(runs.values())).trainer.args  # `prepare` filled in the defaults
+    arguments.lr, arguments.epochs = settings.learning_rate, settings.num_train_epochs
     trainer = MultitaskTrainer(runs, training_arguments(arguments, out, MEAN), arguments.sampling)
     log.info(_opening(runs, trainer))
     is_new = not out.exists()
@@ -70,8 +72,9 @@ def finetune_together(arguments: argparse.Namespace) -> dict[str, Any]:
         figures = {"best_epoch": best_epoch(trainer), **costs(trained)}
         for name, run in runs.items():
             run.trainer.state.log_history = trainer.history_of(name)
-            (out / name).mkdir(exist_ok=True)
-            metrics[name] = write_results(arguments, out / name, run, figures)
+            folder = out / TASK_FOLDERS / name
+            folder.mkdir(parents=True, exist_ok=True)
+            metrics[name] = write_results(arguments, folder, run, figures)
         write_json(out / "metrics.json", metrics)
         shutil.rmtree(out / CHECKPOINTS)
     except KeyboardInterrupt:
@@ -83,7 +86,7 @@ def finetune_together(arguments: argparse.Namespace) -> dict[str, Any]:
         clear(out, is_new)
         raise
     for name, run in runs.items():
-        print_summary(out / name, run.task, metrics[name])
+        print_summary(out / TASK_FOLDERS / name, run.task, metrics[name])
     return metrics
 
 
