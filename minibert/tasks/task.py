@@ -114,6 +114,9 @@ class Task(ABC):
     def from_texts(self, texts: Sequence[str]) -> Examples:
         """Questions from the command line. Raises `InputError` if the task cannot be asked that way."""
 
+    def flags(self, arguments: argparse.Namespace) -> None:
+        """Note what the command line of `predict` says of the task, such as `mlm`'s --top-k."""
+
     def from_text_file(self, path: str | Path) -> Examples:
         """Questions from a `.txt`: one a line, unless the task says otherwise."""
         return self.from_texts(read_lines(path))
