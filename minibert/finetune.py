@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from .commandline import Parser, positive_float, positive_int, run, share, whole_number
+from .commandline import OneOrMore, Parser, positive_float, positive_int, run, share, whole_number
+from .data.public import PUBLIC
 from .tasks import TASKS
 
 
@@ -15,13 +16,39 @@ def build_parser() -> Parser:
         "  python -m minibert.finetune --out my-first-model",
     )
     data = parser.add_argument_group("data (.tsv or .csv with a header, or .jsonl; see below for other tasks)")
-    data.add_argument("--task", choices=list(TASKS), default="classification", help="what to learn")
-    data.add_argument("--train", metavar="FILE", help="examples to learn from")
-    data.add_argument("--dev", metavar="FILE", help="examples to choose the best epoch by")
-    data.add_argument("--test", metavar="FILE", help="examples to judge the result by, labelled or not")
+    data.add_argument(
+        "--task",
+        choices=list(TASKS),
+        action=OneOrMore,
+        help="what to learn (default: classification); given more than once, all by one encoder, with --train "
+        "TASK=FILE, --dev TASK=FILE and --test TASK=FILE for each",
+    )
+    data.add_argument(
+        "--sampling",
+        choices=["proportional", "square-root"],
+        default="proportional",
+        help="how often each of several tasks comes, by its number of examples",
+    )
+    data.add_argument(
+        "--dataset", choices=list(PUBLIC), metavar="NAME", help=f"instead of files, fetch one of {', '.join(PUBLIC)}"
+    )
+    data.add_argument("--train", metavar="FILE", action=OneOrMore, help="examples to learn from")
+    data.add_argument("--dev", metavar="FILE", action=OneOrMore, help="examples to choose the best epoch by")
+    data.add_argument(
+        "--test", metavar="FILE", action=OneOrMore, help="examples to judge the result by, labelled or not"
+    )
     data.add_argument("--text-column", metavar="NAME", default="text", help="the column with the text")
     data.add_argument("--text-b-column", metavar="NAME", default="text_b", help="with the second text of pairs")
     data.add_argument("--label-column", metavar="NAME", default="label", help="with the label")
+    data.add_argument(
+        "--long-texts",
+        choices=["head", "tail", "both", "windows"],
+        default="head",
+        help="what is kept of texts over --max-length; windows: everything, and the mean of the logits",
+    )
+    data.add_argument(
+        "--label-separator", metavar="TEXT", default=",", help="of several labels in a cell, for multilabel"
+    )
     tags = parser.add_argument_group("--task ner (CoNLL columns, or .jsonl with tokens and tags)")
     tags.add_argument(
         "--tag-scheme",
@@ -94,7 +121,7 @@ def _add_transfer(parser: argparse.ArgumentParser) -> None:
     )
     way.add_argument("--gradual-unfreezing", action="store_true", help="the head first, in the last epoch everything")
     way.add_argument(
-        "--layer-decay", type=positive_float, default=1.0, metavar="FACTOR", help="of the rate, from block to block"
+        "--layer-decay", type=positive_float, metavar="FACTOR", help="of the rate, from block to block, such as 0.8"
     )
     way.add_argument("--mix", choices=["last_four", "learned"], help="encoder frozen, the head reads several layers")
     way.add_argument("--lora", type=positive_int, nargs="?", const=8, metavar="RANK", help="low-rank updates (8)")
@@ -113,9 +140,14 @@ def _add_transfer(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    from .training.finetuning import finetune  # brings torch along
+    if isinstance(arguments.task, list):
+        from .training.multitask import finetune_together  # brings torch along
 
-    finetune(arguments)
+        finetune_together(arguments)
+    else:
+        from .training.finetuning import finetune
+
+        finetune(arguments)
 
 
 if __name__ == "__main__":

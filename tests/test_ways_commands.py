@@ -1,4 +1,3 @@
-# ruff: noqa: F811 (fixtures are imported by name, and asked for by name)
 """The flags of `finetune` that say what is trained, and `compare`, as people use them."""
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from minibert import BertForSequenceClassification, BertTokenizer
 from minibert.checkpoints.huggingface import HuggingFaceWeights
 from minibert.transfer import load_adapter
 
-from .test_commands import CommandError, call, files, small_model  # noqa: F401 (fixtures)
+from .test_commands import CommandError, call
 
 QUICK = ("--epochs", 2, "--batch-size", 8, "--lr", 1e-2)
 

@@ -26,6 +26,7 @@ from ..files import replacing, write_json
 from ..model import BertPreTrainedModel
 from ..transfer.adapter_files import load_trained, save_adapter
 from .distributed import divided_like, load_optimizer_state
+from .shared_encoder import SharedEncoder
 
 
 class Saves(Protocol):
@@ -110,6 +111,10 @@ def load_checkpoint(folder: Path, model: BertPreTrainedModel, optimizer: torch.o
 
 def load_weights(folder: Path, model: BertPreTrainedModel) -> None:
     """The weights of a saved model of the same kind and shape, into this one; of an adapted one, what was trained."""
+    if isinstance(model, SharedEncoder):
+        for name, part in model.by_task.items():
+            load_weights(folder / name, part)
+        return
     if model.adaptation is not None:
         load_trained(model, folder)
         return
