@@ -75,24 +75,20 @@ class SummarizationTask(Task):
     def read(self, path: str | Path, need_truth: bool = True) -> Examples:
         table = read_table(path)
         found = table.rows[0].values
-        article, summary = (
-            own if name == default and own in found else name
-            for name, default, own in (
-                (self.columns.text, Columns.text, "article"),
-                (self.columns.label, Columns.label, "summary"),
-            )
-        )
+        article, summary = self.columns.text, self.columns.label
+        if article == Columns.text and "article" in found:
+            article = "article"
+        if summary == Columns.label and "summary" in found:
+            summary = "summary"
         have_truth = need_truth or summary in found
         articles = table.texts(article, "--text-column")
         summaries = table.texts(summary, "--label-column") if have_truth else [None] * len(articles)
+        rows = []
         for row, text, truth in zip(table.rows, articles, summaries, strict=True):
             for name, value in ((article, text), (summary, truth)):
                 if value is not None and not value.strip():
                     raise table.fault(row, f"'{name}' is empty")
-        rows = [
-            Example({"article": text}, truth, row.line, row.values)
-            for row, text, truth in zip(table.rows, articles, summaries, strict=True)
-        ]
+            rows.append(Example({"article": text}, truth, row.line, row.values))
         return Examples(table.path, rows, have_truth)
 
     def from_texts(self, texts: Sequence[str]) -> Examples:
