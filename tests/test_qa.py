@@ -134,6 +134,8 @@ def test_a_question_from_the_command_line_is_two_texts():
     assert (examples[0].given["question"], examples[0].given["context"]) == ("When?", TEXT)
     with pytest.raises(InputError, match=r"Give two texts, the question and .*: found 1"):
         QuestionAnsweringTask().from_texts(["When?"])
+    with pytest.raises(InputError, match="The question is empty"):
+        QuestionAnsweringTask().from_texts([" ", TEXT])
 
 
 def test_a_split_by_article_keeps_every_question_and_divides_no_article(tmp_path: Path):

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -297,8 +298,9 @@ def windows(lengths: Sequence[int], room: int) -> list[slice]:
     A last sentence in a window of its own would look like an article's first.
     """
     fewest = len(_filled(lengths, room))
-    smallest = next(size for size in range(max(lengths), room + 1) if len(_filled(lengths, size)) == fewest)
-    return _filled(lengths, smallest)
+    sizes = range(max(lengths), room + 1)
+    enough = bisect_left(sizes, True, key=lambda size: len(_filled(lengths, size)) == fewest)
+    return _filled(lengths, sizes[enough])
 
 
 def _filled(lengths: Sequence[int], room: int) -> list[slice]:
