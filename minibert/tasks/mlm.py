@@ -141,5 +141,5 @@ class MlmTask(Task):
 
 def _words(value: Any) -> list[str]:
     if not isinstance(value, str) or not value.split():
-        raise ValueError("the words behind the masks, with spaces between them")
+        raise ValueError("the right words, one for each mask")
     return value.split()

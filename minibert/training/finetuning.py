@@ -44,7 +44,8 @@ TASK_FOLDERS = "tasks"  # one for each, if several are learnt together
 # What a run writes into its folder: what --overwrite may delete, and nothing else.
 RESULTS = (
     "config.json", "model.safetensors", "vocab.txt", "tokenizer.json", "tokenizer_config.json", "metrics.json",
-    "predictions.jsonl", "dev_predictions.json", "test_predictions.json", LOG, "report.html", CHECKPOINTS, TASK_FOLDERS,
+    "predictions.jsonl", "dev_predictions.json", "test_predictions.json", LOG, "report.html", CHECKPOINTS,
+    TASK_FOLDERS,
 )  # fmt: skip
 
 
@@ -105,9 +106,7 @@ def prepare(arguments: argparse.Namespace, out: Path) -> Run:
     task.learn_labels(train)
     torch.manual_seed(arguments.seed)  # the new head is drawn at random
     model, tokenizer = _model(arguments, task, train)
-    if arguments.max_length is None:
-        arguments.max_length = task.max_length
-    tokenizer.model_max_length = min(arguments.max_length, model.config.max_position_embeddings)
+    tokenizer.model_max_length = min(arguments.max_length or task.max_length, model.config.max_position_embeddings)
     splits = [Split("dev", dev, task.features(dev, tokenizer))]
     if test is not None:
         splits.append(Split("test", test, task.features(test, tokenizer)))
