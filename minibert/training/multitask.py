@@ -197,6 +197,9 @@ def _rows(run: Run) -> Any:
 
 
 def _opening(runs: Mapping[str, Run], trainer: MultitaskTrainer) -> str:
-    parts = [f"{name}: {len(run.train):,} examples, {run.task.describe()}" for name, run in runs.items()]
+    parts = [
+        ", ".join(filter(None, (f"{name}: {len(run.train):,} examples", run.task.describe())))
+        for name, run in runs.items()
+    ]
     parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
     return f"{'; '.join(parts)}. {parameters / 1e6:.1f} million parameters on {trainer.model.device}."
