@@ -38,6 +38,7 @@ from .finetuning import (
 )  # fmt: skip
 from .shared_encoder import SharedEncoder
 from .trainer import Plan, Trainer
+from .ways import adaptation_of
 
 log = logging.getLogger("minibert")
 
@@ -54,6 +55,8 @@ def finetune_together(arguments: argparse.Namespace) -> dict[str, Any]:
         raise InputError("--dataset is for one task: give several their files with --train TASK=FILE and so on.")
     if arguments.model is None:
         raise InputError("Several tasks share one --model: name it.")
+    if adaptation_of(arguments) is not None or arguments.freeze is not None or arguments.reinit_top is not None:
+        raise InputError("Several tasks train a whole model: leave out the flags that freeze it or add to it.")
     files = {flag: _by_task(arguments, flag) for flag in ("train", "dev", "test")}
     out = free_folder(arguments)
     runs = {}
