@@ -42,6 +42,12 @@ from .ways import adaptation_of
 
 log = logging.getLogger("minibert")
 
+# What works on one model, or on the labels of one task.
+ONE_TASK_ONLY = (
+    "dataset", "find_lr", "freeze", "gradual_unfreezing", "mix", "lora", "adapters", "bitfit", "prefix",
+    "label_smoothing", "class_weights", "balanced_sampling",
+)  # fmt: skip
+
 MEAN = "mean"  # over the tasks, of the first figure of each
 
 
@@ -51,8 +57,9 @@ def finetune_together(arguments: argparse.Namespace) -> dict[str, Any]:
     --out holds in tasks/TASK what `finetune` writes for one, and a `metrics.json` with the figures of all. Returns
     these. Raises as `finetune` does.
     """
-    if arguments.dataset is not None:
-        raise InputError("--dataset is for one task: give several their files with --train TASK=FILE and so on.")
+    for name in ONE_TASK_ONLY:
+        if getattr(arguments, name):
+            raise InputError(f"--{name.replace('_', '-')} is for one task at a time: leave it out.")
     if arguments.model is None:
         raise InputError("Several tasks share one --model: name it.")
     if adaptation_of(arguments) is not None or arguments.freeze is not None or arguments.reinit_top is not None:
