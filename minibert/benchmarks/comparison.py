@@ -1,0 +1,143 @@
+"""Programs at the same work, side by side: what a run is, how it is measured, and the table that comes of it."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from typing import Any, TypeVar
+
+from torch import Tensor
+
+from ..config import BertConfig
+from ..errors import InputError
+from ..training.measure import peak_memory_mb
+from .measure import markdown_table, ratios, spread, take_turns
+from .models import Setting, UnavailableError
+
+OURS = "minibert"
+STEPS_FOR_PEAK = 3  # the optimizer's own memory is there from the second step on
+
+Result = TypeVar("Result")
+Lengths = Sequence[int]  # of the texts in a batch
+Step = Callable[[Any], Any]  # what a program does with a batch
+Build = Callable[[Setting], Step]  # a program: told what to load, it does the work
+Make = Callable[[Lengths, Any], Any]  # a batch out of lengths, for a config
+
+
+@dataclass(frozen=True)
+class Run:
+    """A program at its work: it takes one batch a round, and the first ones again when all are done."""
+
+    work: str
+    program: str
+    step: Step
+    batches: Sequence[Any]
+    lengths: Sequence[Lengths]  # of each batch
+
+
+def available(programs: Mapping[str, tuple[Build, Setting]], work: str, notes: list[str]) -> dict[str, Step]:
+    """The programs that can do this work here, ready; a sentence is added to the notes on each that cannot."""
+    steps = {}
+    for name, (build, setting) in programs.items():
+        try:
+            steps[name] = build(setting)
+        except UnavailableError as why:
+            notes.append(f"{work}: {name} is left out. {why}")
+    return steps
+
+
+def measure(runs: Sequence[Run], rounds: int) -> list[dict[str, Any]]:
+    """Let the runs take turns; a result for each. Programs are compared with minibert at the same work."""
+    candidates = {
+        str(number): partial(next, map(run.step, itertools.cycle(run.batches))) for number, run in enumerate(runs)
+    }
+    seconds = list(take_turns(candidates, rounds).values())
+    ours = {run.work: seconds[number] for number, run in enumerate(runs) if run.program == OURS}
+    return [
+        {
+            "work": run.work,
+            "program": run.program,
+            "tokens": statistics.mean(map(sum, run.lengths)),
+            "padding": 1 - sum(map(sum, run.lengths)) / sum(len(batch) * max(batch) for batch in run.lengths),
+            "milliseconds": {key: 1e3 * value for key, value in spread(times).items()},
+            "tokens_per_second": sum(
+                sum(batch) for batch in itertools.islice(itertools.cycle(run.lengths), 1, rounds + 1)
+            )
+            / sum(times),  # without the first batch, which warmed up
+            "minibert_times_as_fast": spread(ratios(ours[run.work], times)),
+        }
+        for run, times in zip(runs, seconds, strict=True)
+    ]
+
+
+def add_memory(result: dict[str, Any], build: Build, setting: Setting, make: Make, lengths: Lengths) -> None:
+    """Add the peak of a process that does nothing but this work."""
+    result |= in_fresh_process(peak_memory, build, setting, make, lengths)
+
+
+def peak_memory(build: Build, setting: Setting, make: Make, lengths: Lengths) -> dict[str, float | None]:
+    """The most memory that this process has needed so far (on a GPU, the GPU's): before the first step, and after."""
+    step, batch = build(setting), make(lengths, setting.config)
+    before = peak_memory_mb()
+    for _ in range(STEPS_FOR_PEAK):
+        step(batch)
+    return {"memory_before_mb": before, "peak_memory_mb": peak_memory_mb()}
+
+
+def in_fresh_process(function: Callable[..., Result], *arguments: Any) -> Result:
+    """What the function returns in a new process. Raises `InputError` if that was killed."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        try:
+            return process.submit(function, *arguments).result()
+        except BrokenProcessPool as error:
+            raise InputError(
+                "A process that measured memory was killed, most likely for lack of it: choose a smaller --size or "
+                "--batch-size."
+            ) from error
+
+
+def check_close(program: str, answer: Tensor, wanted: Tensor, tolerance: float) -> None:
+    """Raise if a program does not compute what minibert does: then its time says nothing."""
+    error = (answer.double() - wanted.double()).norm() / wanted.double().norm()
+    if not error <= tolerance:
+        raise RuntimeError(
+            f"{program}'s answer differs from minibert's by {error:.1e} of its size, where {tolerance:.0e} is allowed: "
+            f"nothing was timed."
+        )
+
+
+def as_table(results: Sequence[Mapping[str, Any]]) -> str:
+    """The results in Markdown, one line each."""
+    columns = ["work", "tokens", "padding", "program", "ms (quartiles)", "tokens/s", "peak MB", "minibert is"]
+    rows = []
+    for result in results:
+        time, ratio, memory = result["milliseconds"], result["minibert_times_as_fast"], result["peak_memory_mb"]
+        rows.append(
+            [
+                result["work"],
+                f"{result['tokens']:,.0f}",
+                f"{result['padding']:.0%}",
+                result["program"],
+                f"{time['median']:.1f} ({time['low']:.1f}-{time['high']:.1f})",
+                f"{result['tokens_per_second']:,.0f}",
+                "-" if memory is None else f"{memory:,.0f}",
+                f"{ratio['median']:.2f}x ({ratio['low']:.2f}-{ratio['high']:.2f})" if result["program"] != OURS else "",
+            ]
+        )
+    return markdown_table(columns, rows)
+
+
+def check_lengths(batches: Sequence[Lengths], config: BertConfig) -> None:
+    """Raise `InputError` for a text that is longer than the model can read."""
+    longest = max(max(batch) for batch in batches)
+    if longest > config.max_position_embeddings:
+        raise InputError(
+            f"A text of {longest} tokens is too long for the model, which knows {config.max_position_embeddings} "
+            f"positions: give shorter --lengths, or another --model."
+        )
