@@ -23,7 +23,7 @@ def build_parser() -> Parser:
     )
     inference = subjects.add_parser("inference", help="against transformers, torch's encoder and ONNX Runtime")
     _add_model(inference)
-    inference.add_argument("--compile", action="store_true", help="through torch.compile as well")
+    inference.add_argument("--compile", action="store_true", help="the single sentence through torch.compile, too")
     finetune = subjects.add_parser("finetune", help="training steps for classification against transformers' Trainer")
     _add_model(finetune)
     pretrain = subjects.add_parser("pretrain", help="training steps for masked words against transformers' Trainer")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -25,9 +24,9 @@ STEPS_FOR_PEAK = 3  # the optimizer's own memory is there from the second step o
 
 Result = TypeVar("Result")
 Lengths = Sequence[int]  # of the texts in a batch
-Step = Callable[[Any], Any]  # what a program does with a batch
-Build = Callable[[Setting], Step]  # a program: told what to load, it does the work
-Make = Callable[[Lengths, Any], Any]  # a batch out of lengths, for a config
+Step = Callable[[Any], Tensor]  # what a program does with a batch
+Build = Callable[[Setting], Step]  # a program: told what to load, it is ready to do the work
+Make = Callable[..., Any]  # a batch out of lengths, for a config, from a seed
 
 
 @dataclass(frozen=True)
@@ -41,39 +40,38 @@ class Run:
     lengths: Sequence[Lengths]  # of each batch
 
 
-def available(programs: Mapping[str, tuple[Build, Setting]], work: str, notes: list[str]) -> dict[str, Step]:
-    """The programs that can do this work here, ready; a sentence is added to the notes on each that cannot."""
+def available(programs: Mapping[str, tuple[Build, Setting]], notes: list[str]) -> dict[str, Step]:
+    """The programs that can do the work here, ready; a sentence is added to the notes on each that cannot."""
     steps = {}
     for name, (build, setting) in programs.items():
         try:
             steps[name] = build(setting)
         except UnavailableError as why:
-            notes.append(f"{work}: {name} is left out. {why}")
+            notes.append(f"{name} is left out. {why}")
     return steps
 
 
 def measure(runs: Sequence[Run], rounds: int) -> list[dict[str, Any]]:
     """Let the runs take turns; a result for each. Programs are compared with minibert at the same work."""
-    candidates = {
-        str(number): partial(next, map(run.step, itertools.cycle(run.batches))) for number, run in enumerate(runs)
-    }
-    seconds = list(take_turns(candidates, rounds).values())
-    ours = {run.work: seconds[number] for number, run in enumerate(runs) if run.program == OURS}
-    return [
-        {
-            "work": run.work,
-            "program": run.program,
-            "tokens": statistics.mean(map(sum, run.lengths)),
-            "padding": 1 - sum(map(sum, run.lengths)) / sum(len(batch) * max(batch) for batch in run.lengths),
-            "milliseconds": {key: 1e3 * value for key, value in spread(times).items()},
-            "tokens_per_second": sum(
-                sum(batch) for batch in itertools.islice(itertools.cycle(run.lengths), 1, rounds + 1)
-            )
-            / sum(times),  # without the first batch, which warmed up
-            "minibert_times_as_fast": spread(ratios(ours[run.work], times)),
-        }
-        for run, times in zip(runs, seconds, strict=True)
-    ]
+    turns = {str(number): partial(next, map(run.step, itertools.cycle(run.batches))) for number, run in enumerate(runs)}
+    seconds = list(take_turns(turns, rounds).values())
+    ours = {run.work: times for run, times in zip(runs, seconds, strict=True) if run.program == OURS}
+    results = []
+    for run, times in zip(runs, seconds, strict=True):
+        timed = list(itertools.islice(itertools.cycle(run.lengths), 1, 1 + rounds))  # the first one was the warm-up
+        tokens, places = sum(map(sum, timed)), sum(len(batch) * max(batch) for batch in timed)
+        results.append(
+            {
+                "work": run.work,
+                "program": run.program,
+                "tokens": tokens / rounds,
+                "padding": 1 - tokens / places,
+                "milliseconds": {key: 1e3 * value for key, value in spread(times).items()},
+                "tokens_per_second": tokens / sum(times),
+                "minibert_times_as_fast": spread(ratios(ours[run.work], times)),
+            }
+        )
+    return results
 
 
 def add_memory(result: dict[str, Any], build: Build, setting: Setting, make: Make, lengths: Lengths) -> None:
@@ -114,7 +112,7 @@ def check_close(program: str, answer: Tensor, wanted: Tensor, tolerance: float) 
 
 def as_table(results: Sequence[Mapping[str, Any]]) -> str:
     """The results in Markdown, one line each."""
-    columns = ["work", "tokens", "padding", "program", "ms (quartiles)", "tokens/s", "peak MB", "minibert is"]
+    columns = ["work", "tokens", "padding", "program", "ms (quartiles)", "tokens/s", "peak MB", "minibert is as fast"]
     rows = []
     for result in results:
         time, ratio, memory = result["milliseconds"], result["minibert_times_as_fast"], result["peak_memory_mb"]

@@ -6,11 +6,12 @@ minibert takes the padding out and puts it back within the time that is measured
 from __future__ import annotations
 
 import argparse
-import io
 import sys
+import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -23,6 +24,7 @@ from .comparison import (
     Build,
     Lengths,
     Run,
+    Step,
     add_memory,
     as_table,
     available,
@@ -64,6 +66,7 @@ def bench_inference(arguments: argparse.Namespace) -> None:
         for work in works:
             print(f"{work.name} ...", file=sys.stderr)
             results += compare(work, setting.but(head=work.head), arguments, notes)
+    notes = list(dict.fromkeys(notes))  # each but once
     title = f"Inference in {dtype_of(setting)}, {arguments.rounds} rounds; medians and quartiles."
     settings = {name: getattr(arguments, name) for name in ("model", "size", "batch_size", "rounds", "bf16", "compile")}
     publish(
@@ -89,10 +92,10 @@ def chosen_works(arguments: argparse.Namespace) -> list[Work]:
 def compare(work: Work, setting: Setting, arguments: argparse.Namespace, notes: list[str]) -> list[dict[str, Any]]:
     """The results of all programs at one work."""
     programs: dict[str, tuple[Build, Setting]] = {name: (build, setting) for name, build in PROGRAMS.items()}
-    if arguments.compile:
+    if arguments.compile and work.head == CLS:
         compiled = setting.but(compiled=True)
         programs |= {f"{name}, compiled": (PROGRAMS[name], compiled) for name in (OURS, "transformers")}
-    steps = available(programs, work.name, notes)
+    steps = available(programs, notes)
     batches = [make_batch(lengths, setting.config, seed) for seed, lengths in enumerate(work.batches)]
     wanted = real_answers(steps[OURS](batches[0]), batches[0])
     for name, step in steps.items():
@@ -126,19 +129,19 @@ def dtype_of(setting: Setting) -> torch.dtype:
 # (batch, labels).
 
 
-def minibert_program(setting: Setting) -> partial[Tensor]:
+def minibert_program(setting: Setting) -> Step:
     return _ready(open_with_minibert(setting, dtype_of(setting)), setting)
 
 
-def transformers_program(setting: Setting) -> partial[Tensor]:
+def transformers_program(setting: Setting) -> Step:
     return _ready(open_with_transformers(setting, dtype_of(setting)), setting)
 
 
-def torch_program(setting: Setting) -> partial[Tensor]:
+def torch_program(setting: Setting) -> Step:
     """`torch.nn.TransformerEncoder`, whose fast path for inference leaves the padding out, too, with our embeddings."""
     config = setting.config
     if setting.head != EVERY_TOKEN:
-        raise UnavailableError("It is an encoder without a head.")
+        raise UnavailableError("It has no head: it does not classify.")
     if config.hidden_act != "gelu":
         raise UnavailableError(f"Its fast path does not know hidden_act '{config.hidden_act}'.")
     model = open_with_minibert(setting, dtype_of(setting)).to(best_device())
@@ -166,15 +169,17 @@ def torch_program(setting: Setting) -> partial[Tensor]:
     return partial(_encode, model, encoder)
 
 
-def onnx_program(setting: Setting) -> partial[Tensor]:
+def onnx_program(setting: Setting) -> Step:
     """ONNX Runtime, with transformers' model as torch exports it."""
     if setting.bf16 or best_device().type != "cpu":
         raise UnavailableError("It is measured in float32 on the CPU alone.")
     runtime = library("onnxruntime")
     model = open_with_transformers(setting)
-    inputs = {name: tensor for name, tensor in padded_batch([4, 3], setting.config).items()}
-    file = io.BytesIO()
-    with warnings.catch_warnings():
+    inputs = padded_batch([4, 3], setting.config)
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        file = Path(folder) / "model.onnx"
         warnings.simplefilter("ignore")  # about paths of the code that depend on the values of tensors
         torch.onnx.export(
             model,
@@ -185,9 +190,7 @@ def onnx_program(setting: Setting) -> partial[Tensor]:
             dynamic_axes={name: {0: "batch", 1: "seq"} for name in inputs},
             dynamo=False,  # the newer exporter wants further packages
         )
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    session = runtime.InferenceSession(file.getvalue(), options, providers=["CPUExecutionProvider"])
+        session = runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     return partial(_run_session, session)
 
 
@@ -199,10 +202,12 @@ PROGRAMS: dict[str, Build] = {
 }
 
 
-def _ready(model: Any, setting: Setting) -> partial[Tensor]:
+def _ready(model: Any, setting: Setting) -> Step:
     model = model.to(best_device()).eval()
     if setting.compiled:
-        model.compile()
+        for module in model.modules():
+            if type(module).__name__ in ("BertBlock", "BertLayer"):
+                module.compile()  # one block is compiled for all, in seconds; the model as a whole takes a minute
     return partial(_answer, model)
 
 

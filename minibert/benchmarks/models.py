@@ -65,7 +65,7 @@ def open_with_minibert(setting: Setting, dtype: torch.dtype = torch.float32) -> 
 
 
 def open_with_transformers(setting: Setting, dtype: torch.dtype = torch.float32) -> Any:
-    """transformers' model with these weights and its fused attention. Raises `UnavailableError` without transformers."""
+    """transformers' model with these weights and its fused attention. Raises `UnavailableError` if it is missing."""
     transformers = library("transformers")
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
