@@ -9,15 +9,17 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..data.batches import length_grouped_batches
+from ..data.stream import pack_instances
 from ..training.arguments import TrainingArguments
-from ..training.optimizer import linear_schedule
+from ..training.pretraining_trainer import Budget, PretrainingTrainer
 from ..training.trainer import Trainer, best_device
 from .comparison import (
     OURS,
@@ -109,7 +111,7 @@ def compare(
     return results, notes
 
 
-def check_equal(programs: dict[str, tuple[Build, Setting]], batches: Sequence[Examples], tolerance: float) -> None:
+def check_equal(programs: Mapping[str, tuple[Build, Setting]], batches: Sequence[Examples], tolerance: float) -> None:
     """Raise if the losses of the first steps differ, without dropout."""
     plain = {name: (build, setting.but(dropout=False)) for name, (build, setting) in programs.items()}
     wanted: Tensor | None = None
@@ -147,22 +149,34 @@ def own_order(results: list[dict[str, Any]]) -> list[str]:
 class StepwiseTrainer(Trainer):
     """minibert's Trainer with its loop turned inside out: it makes one step, on the examples that it is given."""
 
-    def __init__(self, setting: Setting) -> None:
-        arguments = TrainingArguments(learning_rate=LEARNING_RATE, bf16=setting.bf16, disable_tqdm=True)
-        super().__init__(open_with_minibert(setting), arguments)
-        self._optimizer = self._create_optimizer()
-        self.model.train()
-
     def step(self, examples: Examples) -> Tensor:
-        batch = self.batch(examples, list(range(len(examples))))
-        learning_rate = LEARNING_RATE * linear_schedule(self.state.global_step, 0, TOTAL_STEPS)
-        figures, _ = self._training_step(self._optimizer, [batch], learning_rate)
+        self.model.train()
+        if self.state.global_step == 0:
+            self._optimizer = self._create_optimizer()
+        learning_rate = self.args.learning_rate * self._schedule(self.state.global_step, 0, TOTAL_STEPS)
+        figures, _ = self._training_step(self._optimizer, [self._make_batch(examples)], learning_rate)
         self.state.global_step += 1
         return figures["loss"]
 
+    def _make_batch(self, examples: Examples) -> dict[str, Any]:
+        return self.batch(examples, list(range(len(examples))))
+
+
+class StepwisePretrainer(StepwiseTrainer, PretrainingTrainer):
+    """The same for pretraining, whose batches tell which tokens are to be predicted."""
+
+    def _make_batch(self, examples: Examples) -> dict[str, Any]:
+        names = ("input_ids", "token_type_ids", "labels")
+        return pack_instances([{name: np.array(example[name]) for name in names} for example in examples])
+
 
 def minibert_program(setting: Setting) -> Step:
-    return StepwiseTrainer(setting).step
+    model = open_with_minibert(setting)
+    arguments = TrainingArguments(learning_rate=LEARNING_RATE, bf16=setting.bf16, disable_tqdm=True)
+    if setting.head == "BertForSequenceClassification":
+        return StepwiseTrainer(model, arguments).step
+    no_corpus: Any = None  # every step is handed its examples
+    return StepwisePretrainer(model, arguments, no_corpus, [], no_corpus, batch_size=1, budget=Budget()).step
 
 
 def transformers_program(setting: Setting) -> Step:
