@@ -17,7 +17,7 @@ def build_parser() -> Parser:
     )
     subjects = parser.add_subparsers(
         dest="subject",
-        metavar="inference|finetune|pretrain|attention|startup",
+        metavar="inference|finetune|pretrain|attention|curves|startup",
         required=True,
         parser_class=PlainParser,
     )
@@ -33,6 +33,12 @@ def build_parser() -> Parser:
     )
     attention = subjects.add_parser("attention", help="the attention implementations against each other")
     _add_work(attention, batch_size=32)
+    curves = subjects.add_parser("curves", help="time and memory as texts, batches and models grow")
+    curves.add_argument("--size", choices=list(PRESETS), default="mini", help="of random weights (default: mini)")
+    curves.add_argument("--longest", type=positive_int, default=4096, metavar="N", help="tokens (default: 4096)")
+    curves.add_argument("--most", type=positive_int, default=64, metavar="N", help="texts in a batch (default: 64)")
+    curves.add_argument("--picture", metavar="FILE", help="a .png file, drawn with matplotlib")
+    _add_rounds(curves, rounds=3)
     startup = subjects.add_parser("startup", help="how long imports and --help take")
     _add_rounds(startup)
     return parser
@@ -53,8 +59,10 @@ def _add_work(parser: argparse.ArgumentParser, batch_size: int) -> None:
     _add_rounds(parser)
 
 
-def _add_rounds(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rounds", type=positive_int, default=10, metavar="N", help="timed runs (default: 10)")
+def _add_rounds(parser: argparse.ArgumentParser, rounds: int = 10) -> None:
+    parser.add_argument(
+        "--rounds", type=positive_int, default=rounds, metavar="N", help=f"timed runs (default: {rounds})"
+    )
     parser.add_argument("--json", metavar="FILE", help="where the figures are written as JSON as well")
 
 
@@ -68,6 +76,8 @@ def main(arguments: argparse.Namespace) -> None:
         from .benchmarks.training import bench_finetune as bench
     elif arguments.subject == "pretrain":
         from .benchmarks.training import bench_pretrain as bench
+    elif arguments.subject == "curves":
+        from .benchmarks.curves import bench_curves as bench
     else:
         from .benchmarks.startup import bench_startup as bench
     bench(arguments)

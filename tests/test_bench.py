@@ -7,6 +7,8 @@ import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,13 @@ import torch
 
 from minibert import BertConfig, BertForSequenceClassification, bench
 from minibert.attention.eager import eager_attention
-from minibert.benchmarks import comparison, inference, startup, training
+from minibert.benchmarks import comparison, curves, inference, startup, training
 from minibert.benchmarks.attention import check_equal, layout_of
 from minibert.benchmarks.comparison import check_close
 from minibert.benchmarks.lengths import SST2_COUNTS, attention_workloads, read_lengths, two_thirds_full
 from minibert.benchmarks.measure import markdown_table, spread, take_turns, times_as_fast
 from minibert.benchmarks.models import Setting
-from minibert.benchmarks.texts import made_up_ids, padded_batch
+from minibert.benchmarks.texts import classified_examples, made_up_ids, padded_batch
 from minibert.commandline import run
 from minibert.errors import InputError
 from minibert.training.arguments import TrainingArguments
@@ -142,7 +144,7 @@ def write_lengths(folder: Path, *lengths: int) -> Path:
 @pytest.fixture
 def measured_in_this_process(monkeypatch: pytest.MonkeyPatch):
     """A new process takes seconds to import everything; one test below starts it."""
-    monkeypatch.setattr(comparison, "in_fresh_process", lambda function, *arguments: function(*arguments))
+    monkeypatch.setattr(comparison, "in_fresh_process", in_this_process)
 
 
 @pytest.mark.usefixtures("measured_in_this_process")
@@ -249,7 +251,7 @@ def test_training_that_differs_in_a_detail_is_not_timed(
 ):
     pytest.importorskip("accelerate")
     setting = Setting(little, "BertForSequenceClassification")
-    batches = [training.classified_examples(lengths, setting.config) for lengths in ([3, 12], [4, 11])]
+    batches = [classified_examples(lengths, setting.config) for lengths in ([3, 12], [4, 11])]
     programs = {
         "minibert": (training.minibert_program, setting),
         "transformers": (training.transformers_program, setting),
@@ -296,6 +298,44 @@ def test_made_up_ids_are_known_and_no_padding():
     config = BertConfig(**LITTLE).replace(pad_token_id=7)
     ids = [number for row in made_up_ids([40] * 50, config) for number in row]
     assert set(ids) == set(range(50)) - {7}
+
+
+def in_this_process(function: Any, *arguments: Any) -> Any:
+    return function(*arguments)
+
+
+def test_curves_hold_every_point_and_are_drawn(tmp_path: Path, little: Path, monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("accelerate")
+
+    @contextmanager
+    def little_weights(*_: Any, **__: Any) -> Iterator[Setting]:
+        yield Setting(little, "BertForMaskedLM")
+
+    points = [curves.Point(axis, "mini", lengths) for axis in (curves.LENGTH, curves.TEXTS) for lengths in ([4], [8])]
+    monkeypatch.setattr(curves, "in_fresh_process", in_this_process)
+    monkeypatch.setattr(curves, "weights", little_weights)
+    monkeypatch.setattr(curves, "chosen_points", lambda *_: points)
+    call("curves", "--rounds", 1, "--json", tmp_path / "out.json", "--picture", tmp_path / "out.png")
+    results = json.loads((tmp_path / "out.json").read_text())["results"]
+    assert len(results) == len(points) * 2 * 2  # works and programs
+    assert [result["value"] for result in results if result["axis"] == curves.LENGTH] == [4] * 4 + [8] * 4
+    assert min(result["milliseconds"]["median"] for result in results) > 0
+    assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_curves_double_along_each_axis():
+    points = curves.chosen_points("tiny", longest=100, most=5)
+    assert [point.lengths for point in points if point.axis == curves.LENGTH] == [[32], [64]]
+    assert [len(point.lengths) for point in points if point.axis == curves.TEXTS] == [1, 2, 4]
+    assert [point.size for point in points if point.axis == curves.SIZE] == ["tiny", "mini", "small", "medium", "base"]
+
+
+def test_picture_that_cannot_be_drawn_is_refused_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for path in (tmp_path / "curves.gif", tmp_path / "missing" / "curves.png"):
+        with pytest.raises(SystemExit):
+            call("curves", "--picture", path)
+        assert "it must be a .png file in a folder that is there" in capsys.readouterr().err
 
 
 def test_startup_bench_times_every_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -29,16 +29,17 @@ def take_turns(candidates: Mapping[str, Callable[[], object]], rounds: int) -> d
     for number in range(rounds + 1):
         names = list(candidates) if number % 2 else list(reversed(list(candidates)))
         for name in names:
-            _finish_gpu_work()
+            finish_gpu_work()
             start = time.perf_counter()
             candidates[name]()
-            _finish_gpu_work()
+            finish_gpu_work()
             if number:
                 seconds[name].append(time.perf_counter() - start)
     return seconds
 
 
-def _finish_gpu_work() -> None:
+def finish_gpu_work() -> None:
+    """Wait until the GPU has done what it was told; a CPU has always done it."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
