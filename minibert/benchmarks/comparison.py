@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -16,7 +17,8 @@ from torch import Tensor
 from ..config import BertConfig
 from ..errors import InputError
 from ..training.measure import peak_memory_mb
-from .measure import markdown_table, ratios, spread, take_turns
+from ..training.trainer import best_device
+from .measure import describe_machine, markdown_table, publish, ratios, spread, take_turns
 from .models import Setting, UnavailableError
 
 OURS = "minibert"
@@ -108,6 +110,19 @@ def check_close(program: str, answer: Tensor, wanted: Tensor, tolerance: float) 
             f"{program}'s answer differs from minibert's by {error:.1e} of its size, where {tolerance:.0e} is allowed: "
             f"nothing was timed."
         )
+
+
+def report(
+    what: str, arguments: argparse.Namespace, results: Sequence[Mapping[str, Any]], notes: Sequence[str]
+) -> None:
+    """Print a table with all that belongs to it; write JSON if asked."""
+    title = (
+        f"{what}, {arguments.rounds} rounds; medians and quartiles. Peak memory is that of a new process that does "
+        "nothing else, with its libraries."
+    )
+    settings = {name: value for name, value in vars(arguments).items() if name != "json"} | {"notes": list(notes)}
+    machine = describe_machine(best_device())
+    publish(arguments.json, machine, settings, results, title, *notes, as_table(results))
 
 
 def as_table(results: Sequence[Mapping[str, Any]]) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -18,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..config import BertConfig
 from ..training.trainer import best_device
 from .comparison import (
     OURS,
@@ -26,14 +26,14 @@ from .comparison import (
     Run,
     Step,
     add_memory,
-    as_table,
     available,
     check_close,
     check_lengths,
     measure,
+    report,
 )
 from .lengths import inference_workloads, own_batches
-from .measure import check_writable, describe_machine, publish
+from .measure import check_writable
 from .models import Setting, UnavailableError, library, open_with_minibert, open_with_transformers, weights
 from .texts import padded_batch
 
@@ -67,17 +67,7 @@ def bench_inference(arguments: argparse.Namespace) -> None:
             print(f"{work.name} ...", file=sys.stderr)
             results += compare(work, setting.but(head=work.head), arguments, notes)
     notes = list(dict.fromkeys(notes))  # each but once
-    title = f"Inference in {dtype_of(setting)}, {arguments.rounds} rounds; medians and quartiles."
-    settings = {name: getattr(arguments, name) for name in ("model", "size", "batch_size", "rounds", "bf16", "compile")}
-    publish(
-        arguments.json,
-        describe_machine(best_device()),
-        settings | {"notes": notes},
-        results,
-        title,
-        *notes,
-        as_table(results),
-    )
+    report(f"Inference in {dtype_of(setting)}", arguments, results, notes)
 
 
 def chosen_works(arguments: argparse.Namespace) -> list[Work]:
@@ -101,16 +91,15 @@ def compare(work: Work, setting: Setting, arguments: argparse.Namespace, notes: 
     for name, step in steps.items():
         answer = real_answers(step(batches[0]), batches[0])
         check_close(name, answer, wanted, TOLERANCE_BF16 if setting.bf16 else TOLERANCE)
-    results = measure(
-        [Run(work.name, name, step, batches, work.batches) for name, step in steps.items()], arguments.rounds
-    )
+    runs = [Run(work.name, name, step, batches, work.batches) for name, step in steps.items()]
+    results = measure(runs, arguments.rounds)
     largest = max(work.batches, key=lambda lengths: len(lengths) * max(lengths))
     for result in results:
         add_memory(result, *programs[result["program"]], make_batch, largest)
     return results
 
 
-def make_batch(lengths: Lengths, config: Any, seed: int = 0) -> Batch:
+def make_batch(lengths: Lengths, config: BertConfig, seed: int = 0) -> Batch:
     """A padded batch, where the models are."""
     return {name: tensor.to(best_device()) for name, tensor in padded_batch(lengths, config, seed).items()}
 
@@ -174,23 +163,12 @@ def onnx_program(setting: Setting) -> Step:
     if setting.bf16 or best_device().type != "cpu":
         raise UnavailableError("It is measured in float32 on the CPU alone.")
     runtime = library("onnxruntime")
-    model = open_with_transformers(setting)
-    inputs = padded_batch([4, 3], setting.config)
+    file = setting.folder / f"{setting.head}.onnx"
+    if not file.exists():  # the process that measures memory finds it there, and needs no more than its users do
+        _export(open_with_transformers(setting), setting.config, file)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        file = Path(folder) / "model.onnx"
-        warnings.simplefilter("ignore")  # about paths of the code that depend on the values of tensors
-        torch.onnx.export(
-            model,
-            tuple(inputs.values()),
-            file,
-            input_names=list(inputs),
-            output_names=["answer"],
-            dynamic_axes={name: {0: "batch", 1: "seq"} for name in inputs},
-            dynamo=False,  # the newer exporter wants further packages
-        )
-        session = runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    session = runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     return partial(_run_session, session)
 
 
@@ -222,6 +200,32 @@ def _encode(model: Any, encoder: nn.TransformerEncoder, batch: Batch) -> Tensor:
     hidden = rectangle.restore(model.embeddings(rectangle))  # (tokens, hidden) -> (batch, seq, hidden)
     padding = batch["attention_mask"] == 0
     return encoder(hidden, src_key_padding_mask=padding if padding.any() else None)
+
+
+class _FirstOutput(nn.Module):
+    """A model as the exporter wants it: tensors in, by their places, and a tensor out."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        return self.model(input_ids=input_ids, attention_mask=attention_mask)[0]
+
+
+def _export(model: Any, config: BertConfig, file: Path) -> None:
+    inputs = padded_batch([4, 3], config)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about paths of the code that depend on the values of tensors
+        torch.onnx.export(
+            _FirstOutput(model),
+            tuple(inputs.values()),
+            file,
+            input_names=list(inputs),
+            output_names=["answer"],
+            dynamic_axes={name: {0: "batch", 1: "seq"} for name in inputs},
+            dynamo=False,  # the newer exporter wants further packages
+        )
 
 
 def _run_session(session: Any, batch: Batch) -> Tensor:

@@ -42,6 +42,8 @@ def finish_gpu_work() -> None:
     """Wait until the GPU has done what it was told; a CPU has always done it."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
+    if torch.backends.mps.is_available():
+        torch.mps.synchronize()
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

@@ -7,6 +7,7 @@ AdamW, the schedule. Nothing is logged or saved.
 from __future__ import annotations
 
 import argparse
+import random
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
 from torch import Tensor
 
 from ..data.batches import length_grouped_batches
@@ -28,14 +31,14 @@ from .comparison import (
     Run,
     Step,
     add_memory,
-    as_table,
     available,
     check_close,
     check_lengths,
     measure,
+    report,
 )
-from .lengths import own_batches, sst2_lengths, two_thirds_full
-from .measure import check_writable, describe_machine, publish
+from .lengths import own_batches, read_lengths, sst2_lengths, two_thirds_full
+from .measure import check_writable
 from .models import Setting, library, open_with_minibert, open_with_transformers, weights
 from .texts import classified_examples, masked_examples
 
@@ -49,11 +52,12 @@ Examples = list[dict[str, Any]]
 
 
 def bench_finetune(arguments: argparse.Namespace) -> None:
-    """Fine-tuning for classification. The examples are the same in two orders; each Trainer prefers one of them."""
+    """Fine-tuning for classification. Texts of the same lengths in two orders: each Trainer prefers one of them."""
     check_writable(arguments.json)
     size, rounds = arguments.batch_size, arguments.rounds
     if arguments.lengths:
-        lengths = [length for batch in own_batches(arguments.lengths, size) for length in batch]
+        lengths = read_lengths(arguments.lengths)
+        random.Random(0).shuffle(lengths)
     else:
         lengths = sst2_lengths(size * rounds)
     orders = {
@@ -62,8 +66,7 @@ def bench_finetune(arguments: argparse.Namespace) -> None:
     }
     with weights("BertForSequenceClassification", arguments.model, arguments.size) as setting:
         results, notes = compare(orders, setting, classified_examples, arguments)
-    texts = own_order(results)
-    report("Fine-tuning", arguments, results, notes, texts)
+    report(f"Fine-tuning steps{_precision(arguments)}", arguments, results, [*notes, *own_order(results)])
 
 
 def bench_pretrain(arguments: argparse.Namespace) -> None:
@@ -76,7 +79,7 @@ def bench_pretrain(arguments: argparse.Namespace) -> None:
         work, batches = arguments.lengths, own_batches(arguments.lengths, size)
     with weights("BertForMaskedLM", arguments.model, arguments.size) as setting:
         results, notes = compare({work: batches}, setting, masked_examples, arguments)
-    report("MLM pretraining", arguments, results, notes, [])
+    report(f"MLM pretraining steps{_precision(arguments)}", arguments, results, notes)
 
 
 def compare(
@@ -122,14 +125,8 @@ def check_equal(programs: Mapping[str, tuple[Build, Setting]], batches: Sequence
             check_close(name, losses, wanted, tolerance)
 
 
-def report(
-    what: str, arguments: argparse.Namespace, results: list[dict[str, Any]], notes: list[str], texts: list[str]
-) -> None:
-    precision = "matrix products in bfloat16" if arguments.bf16 else "float32"
-    title = f"{what} steps, {precision}, {arguments.rounds} rounds; medians and quartiles."
-    settings = {name: getattr(arguments, name) for name in ("model", "size", "batch_size", "rounds", "bf16")}
-    machine = describe_machine(best_device())
-    publish(arguments.json, machine, settings | {"notes": notes}, results, title, *notes, *texts, as_table(results))
+def _precision(arguments: argparse.Namespace) -> str:
+    return " with matrix products in bfloat16" if arguments.bf16 else " in float32"
 
 
 def own_order(results: list[dict[str, Any]]) -> list[str]:
@@ -181,11 +178,11 @@ def minibert_program(setting: Setting) -> Step:
 
 def transformers_program(setting: Setting) -> Step:
     """transformers' Trainer: its collator, `training_step`, optimizer and schedule, in the order of its own loop."""
-    transformers, tokenizers = library("transformers"), library("tokenizers")
+    transformers = library("transformers")
     library("accelerate")  # which transformers' Trainer needs
     model, config = open_with_transformers(setting), setting.config
     pad = "[PAD]"
-    words = tokenizers.Tokenizer(tokenizers.models.WordPiece({pad: config.pad_token_id}, unk_token=pad))
+    words = Tokenizer(WordPiece({pad: config.pad_token_id}, unk_token=pad))
     tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=words, pad_token=pad)
     collators = {
         "BertForSequenceClassification": transformers.DataCollatorWithPadding,
