@@ -152,5 +152,5 @@ def check_lengths(batches: Sequence[Lengths], config: BertConfig) -> None:
     if longest > config.max_position_embeddings:
         raise InputError(
             f"A text of {longest} tokens is too long for the model, which knows {config.max_position_embeddings} "
-            f"positions: give shorter --lengths, or another --model."
+            f"positions: choose shorter ones (--lengths, --max-length), or another --model."
         )
