@@ -11,26 +11,76 @@ from .config import PRESETS
 def build_parser() -> Parser:
     parser = Parser(
         "bench",
-        "Measure minibert on this machine. Writes a Markdown table to the standard output.",
-        "  python -m minibert.bench attention --size mini --batch-size 8 --rounds 3",
+        "Measure minibert on this machine, beside other programs with the same weights. Writes a Markdown table to the "
+        "standard output.",
+        "  python -m minibert.bench inference --size mini --rounds 3",
     )
-    subjects = parser.add_subparsers(dest="subject", metavar="attention", required=True, parser_class=PlainParser)
+    subjects = parser.add_subparsers(
+        dest="subject",
+        metavar="inference|finetune|pretrain|attention|curves|startup",
+        required=True,
+        parser_class=PlainParser,
+    )
+    inference = subjects.add_parser("inference", help="against transformers, torch's encoder and ONNX Runtime")
+    _add_model(inference)
+    inference.add_argument("--compile", action="store_true", help="the single sentence through torch.compile, too")
+    finetune = subjects.add_parser("finetune", help="training steps for classification against transformers' Trainer")
+    _add_model(finetune)
+    pretrain = subjects.add_parser("pretrain", help="training steps for masked words against transformers' Trainer")
+    _add_model(pretrain, batch_size=16)
+    pretrain.add_argument(
+        "--max-length", type=positive_int, default=128, metavar="N", help="tokens of the longest text (default: 128)"
+    )
     attention = subjects.add_parser("attention", help="the attention implementations against each other")
-    attention.add_argument("--size", choices=list(PRESETS), default="base", help="whose heads (default: base)")
-    attention.add_argument(
-        "--batch-size", type=positive_int, default=32, metavar="N", help="rows in a batch (default: 32)"
-    )
-    attention.add_argument("--lengths", metavar="FILE", help="tokens of each text, one number a line, as one batch")
-    attention.add_argument("--rounds", type=positive_int, default=10, metavar="N", help="timed runs (default: 10)")
-    attention.add_argument("--bf16", action="store_true", help="in bfloat16 instead of float32")
-    attention.add_argument("--json", metavar="FILE", help="where the figures are written as JSON as well")
+    _add_work(attention, batch_size=32)
+    curves = subjects.add_parser("curves", help="time and memory as texts, batches and models grow")
+    curves.add_argument("--size", choices=list(PRESETS), default="mini", help="of random weights (default: mini)")
+    curves.add_argument("--longest", type=positive_int, default=4096, metavar="N", help="tokens (default: 4096)")
+    curves.add_argument("--most", type=positive_int, default=64, metavar="N", help="texts in a batch (default: 64)")
+    curves.add_argument("--picture", metavar="FILE", help="a .png file, drawn with matplotlib")
+    _add_rounds(curves, rounds=3)
+    startup = subjects.add_parser("startup", help="how long imports and --help take")
+    _add_rounds(startup)
     return parser
 
 
-def main(arguments: argparse.Namespace) -> None:
-    from .benchmarks.attention import bench_attention  # brings torch along
+def _add_model(parser: argparse.ArgumentParser, batch_size: int = 32) -> None:
+    parser.add_argument("--model", metavar="NAME_OR_PATH", help="a known name, or a folder or release file")
+    _add_work(parser, batch_size)
 
-    bench_attention(arguments)
+
+def _add_work(parser: argparse.ArgumentParser, batch_size: int) -> None:
+    parser.add_argument("--size", choices=list(PRESETS), default="base", help="of random weights (default: base)")
+    parser.add_argument(
+        "--batch-size", type=positive_int, default=batch_size, metavar="N", help=f"texts (default: {batch_size})"
+    )
+    parser.add_argument("--lengths", metavar="FILE", help="tokens of each text, one number a line, instead of ours")
+    parser.add_argument("--bf16", action="store_true", help="in bfloat16 instead of float32")
+    _add_rounds(parser)
+
+
+def _add_rounds(parser: argparse.ArgumentParser, rounds: int = 10) -> None:
+    parser.add_argument(
+        "--rounds", type=positive_int, default=rounds, metavar="N", help=f"timed runs (default: {rounds})"
+    )
+    parser.add_argument("--json", metavar="FILE", help="where the figures are written as JSON as well")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    # What is imported here brings torch along.
+    if arguments.subject == "attention":
+        from .benchmarks.attention import bench_attention as bench
+    elif arguments.subject == "inference":
+        from .benchmarks.inference import bench_inference as bench
+    elif arguments.subject == "finetune":
+        from .benchmarks.training import bench_finetune as bench
+    elif arguments.subject == "pretrain":
+        from .benchmarks.training import bench_pretrain as bench
+    elif arguments.subject == "curves":
+        from .benchmarks.curves import bench_curves as bench
+    else:
+        from .benchmarks.startup import bench_startup as bench
+    bench(arguments)
 
 
 if __name__ == "__main__":

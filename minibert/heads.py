@@ -129,7 +129,8 @@ class BertTaskModel(BertPreTrainedModel):
         output_attentions: bool = False,
     ) -> TaskOutput:
         batch = self.bert.pack(input_ids, attention_mask, token_type_ids, position_ids)
-        output = self.bert.encode(batch, output_hidden_states, output_attentions, self.reads_cls_only)
+        read = batch.cls_layout if self.reads_cls_only else batch.layout
+        output = self.bert.encode(batch, output_hidden_states, output_attentions, read)
         logits, loss = self.judge(batch, output, labels)
         return TaskOutput(loss, logits, output.hidden_states, output.attentions)
 

@@ -6,7 +6,7 @@ pass goes through.
 
 Shapes are told where they change. In them, tokens is the number of real tokens in the batch: there is no padding in
 here (see `packing.py`). hidden is the width of the model, heads * head_dim = hidden. queries is tokens, except in the
-last block of a model that only needs the [CLS] tokens: there it is their number, rows.
+last block of a model that reads only some of them in the end, such as [CLS]: there it is their number.
 """
 
 from __future__ import annotations
@@ -236,38 +236,46 @@ class BertModel(BertPreTrainedModel):
         batch: PackedBatch,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
-        cls_only: bool = False,
+        read: Layout | None = None,
     ) -> BertModelOutput:
         """As `forward`, but last_hidden_state stays packed: (tokens, hidden).
 
-        With `cls_only` it is (rows, hidden), of the [CLS] tokens alone, which is all that the pooler reads: the last
-        block then computes nothing else, unless the states or attentions of all tokens are asked for.
+        read: the tokens that somebody is going to read, the first one of each row among them; None: all. Then
+        last_hidden_state is of them alone, and the last block computes nothing else, unless the states or attentions
+        of all tokens are asked for.
         """
         attend = get_attention("eager") if output_attentions else self.attend
-        cls_only = cls_only and not output_hidden_states and not output_attentions
+        read = batch.layout if read is None else read
+        last = batch.layout if output_hidden_states or output_attentions else read  # what the last block computes
         hidden_states, attentions = [], []
 
         hidden = self.embeddings(batch)  # -> (tokens, hidden)
         for number, block in enumerate(self.blocks, start=1):
             if output_hidden_states:
                 hidden_states.append(batch.restore(hidden))
-            queries = batch.cls_layout if cls_only and number == len(self.blocks) else batch.layout
+            queries = last if number == len(self.blocks) else batch.layout
             hidden, probabilities = block(hidden, queries, batch.layout, attend)
             if output_attentions:
                 attentions.append(batch.layout.blank_padding(probabilities))
         if output_hidden_states:
             hidden_states.append(batch.restore(hidden))
+        if last is not read:
+            hidden = read.select(hidden)  # (tokens, hidden) -> (queries, hidden)
 
-        cls_hidden = hidden if cls_only else batch.cls_layout.select(hidden)  # -> (rows, hidden)
         return BertModelOutput(
             last_hidden_state=hidden,
-            pooler_output=self.pool(cls_hidden, batch),
+            pooler_output=self.pool(hidden, read, batch),
             hidden_states=tuple(hidden_states) if output_hidden_states else None,
             attentions=tuple(attentions) if output_attentions else None,
         )
 
-    def pool(self, cls_hidden: Tensor, batch: PackedBatch) -> Tensor | None:
-        """The pooled [CLS] of each row, (batch, hidden): zeros for rows without tokens. None without a pooler."""
+    def pool(self, hidden: Tensor, read: Layout, batch: PackedBatch) -> Tensor | None:
+        """The pooled first token of each row, (batch, hidden): zeros for empty rows. None without a pooler.
+
+        hidden: (queries, hidden), of the tokens in `read`.
+        """
         if self.pooler is None:
             return None
+        cls_places = batch.cls_layout.pack(read.cu_seqlens[:-1].unsqueeze(1))  # (batch + 1) -> (rows)
+        cls_hidden = hidden.index_select(0, cls_places)  # (queries, hidden) -> (rows, hidden)
         return batch.cls_layout.pad(self.pooler(cls_hidden)).squeeze(1)  # (rows, hidden) -> (batch, hidden)

@@ -35,7 +35,7 @@ class Layout:
     cu_seqlens: (batch + 1,) int32, the cumulative lengths, from 0 to the number of tokens.
     mask:       (batch, seq) bool, True where the rectangle has a token; None if it has one everywhere.
     indices:    (tokens,) int64, the places of the tokens in the flattened rectangle; None likewise.
-    selected:   (rows,) int64, for the layout of [CLS] alone: its tokens' places among all packed tokens.
+    selected:   (chosen,) int64, for the layout of some tokens alone: their places among all packed tokens.
     """
 
     batch: int
@@ -58,9 +58,15 @@ class Layout:
     def first_tokens(self) -> Layout:
         """The layout that keeps only each row's first token, its [CLS]. Empty rows have none."""
         filled = self.cu_seqlens.diff() > 0  # (batch + 1) -> (batch)
-        filled_rectangle = filled.unsqueeze(1)  # (batch) -> (batch, 1)
-        first = self.from_mask(filled_rectangle)
-        return replace(first, selected=self.cu_seqlens[:-1][filled].long())
+        return self.only(self.cu_seqlens[:-1][filled].long())
+
+    def only(self, chosen: Tensor) -> Layout:
+        """The layout that keeps only these tokens, given by their places among all packed ones, in order."""
+        rows = torch.searchsorted(self.cu_seqlens[1:].long(), chosen, right=True)
+        lengths = rows.bincount(minlength=self.batch)  # (chosen) -> (batch)
+        places = torch.arange(max(1, int(lengths.max())), device=chosen.device)  # -> (seq)
+        mask = places < lengths.unsqueeze(1)  # (seq) -> (batch, seq)
+        return replace(self.from_mask(mask), selected=chosen)
 
     def pack(self, padded: Tensor) -> Tensor:
         """(batch, seq, ...) -> (tokens, ...): leave the padding out."""
@@ -77,10 +83,10 @@ class Layout:
         return packed.unflatten(0, (self.batch, self.seq))  # (batch * seq, ...) -> (batch, seq, ...)
 
     def select(self, packed: Tensor) -> Tensor:
-        """This layout's tokens out of a matrix of all packed tokens: all of them, or each row's [CLS]."""
+        """This layout's tokens out of a matrix of all packed tokens: all of them, or those it was made for."""
         if self.selected is None:
             return packed
-        return packed.index_select(0, self.selected)  # (tokens, ...) -> (rows, ...)
+        return packed.index_select(0, self.selected)  # (tokens, ...) -> (chosen, ...)
 
     def blank_padding(self, probabilities: Tensor) -> Tensor:
         """(batch, heads, seq, seq) with zeros for the queries at padded places: nobody asks there."""

@@ -56,6 +56,31 @@ def test_a_mask_with_holes_and_an_empty_row_by_hand():
     assert first.pad(torch.tensor([0, 7]), fill=-1).tolist() == [[0], [-1], [7]]
 
 
+def test_a_layout_of_some_tokens_by_hand():
+    """Of the sentences 0 1 | 2 3 4 | (empty) | 5 the tokens 1 | 2 4 | | are kept."""
+    layout = Layout.from_mask(torch.tensor([[1, 1, 0], [1, 1, 1], [0, 0, 0], [1, 0, 0]]).bool())
+    some = layout.only(torch.tensor([1, 2, 4]))
+    assert some.cu_seqlens.tolist() == [0, 1, 3, 3, 3]
+    assert some.seq == 2
+    kept = some.select(torch.arange(6))
+    assert kept.tolist() == [1, 2, 4]
+    assert some.pad(kept, fill=-1).tolist() == [[1, -1], [2, 4], [-1, -1], [-1, -1]]
+
+
+@given(st.lists(st.lists(st.booleans(), max_size=6), min_size=1, max_size=5))
+def test_a_layout_of_some_tokens_keeps_each_in_its_row(keep):
+    """For each sentence, whether each of its tokens is kept."""
+    lengths = torch.tensor([len(row) for row in keep])
+    layout = Layout.from_mask(torch.arange(6) < lengths.unsqueeze(1))
+    flat = [kept for row in keep for kept in row]
+    chosen = torch.tensor([place for place, kept in enumerate(flat) if kept], dtype=torch.int64)
+    some = layout.only(chosen)
+    row_of = torch.tensor([number for number, row in enumerate(keep) for _ in row], dtype=torch.int64)
+    padded = some.pad(some.select(row_of), fill=-1)
+    expected = [[number] * sum(row) + [-1] * (some.seq - sum(row)) for number, row in enumerate(keep)]
+    assert padded.tolist() == expected
+
+
 @given(st.integers(1, 5), st.integers(1, 7), st.randoms())
 def test_packing_and_padding_undo_each_other(batch, seq, random):
     mask = torch.tensor([[random.random() < 0.6 for _ in range(seq)] for _ in range(batch)])

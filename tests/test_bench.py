@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from minibert import bench
+from minibert import BertConfig, BertForSequenceClassification, bench
 from minibert.attention.eager import eager_attention
+from minibert.benchmarks import comparison, curves, inference, startup, training
 from minibert.benchmarks.attention import check_equal, layout_of
-from minibert.benchmarks.lengths import SST2_COUNTS, attention_workloads, read_lengths
+from minibert.benchmarks.comparison import check_close
+from minibert.benchmarks.lengths import SST2_COUNTS, attention_workloads, read_lengths, two_thirds_full
 from minibert.benchmarks.measure import markdown_table, spread, take_turns, times_as_fast
+from minibert.benchmarks.models import Setting
+from minibert.benchmarks.texts import classified_examples, made_up_ids, padded_batch
 from minibert.commandline import run
 from minibert.errors import InputError
+from minibert.training.arguments import TrainingArguments
+from minibert.training.measure import peak_memory_mb
 
 
 def test_candidates_take_turns_in_both_orders_after_a_warm_up():
@@ -102,3 +112,242 @@ def test_help_answers_without_torch():
         "import sys\nfrom minibert import bench\nbench.build_parser().format_help()\nsys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+LITTLE: dict[str, Any] = {
+    "vocab_size": 50,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 40,
+}
+
+
+@pytest.fixture
+def little(tmp_path: Path) -> Path:
+    """A folder with a model that takes no time."""
+    BertForSequenceClassification(BertConfig(**LITTLE)).save_pretrained(tmp_path / "little")
+    return tmp_path / "little"
+
+
+def call(*flags: object) -> None:
+    run(bench.build_parser(), bench.main, [str(flag) for flag in flags])
+
+
+def write_lengths(folder: Path, *lengths: int) -> Path:
+    path = folder / "lengths"
+    path.write_text("\n".join(map(str, lengths)))
+    return path
+
+
+@pytest.fixture
+def measured_in_this_process(monkeypatch: pytest.MonkeyPatch):
+    """A new process takes seconds to import everything; one test below starts it."""
+    monkeypatch.setattr(comparison, "in_fresh_process", in_this_process)
+
+
+@pytest.mark.usefixtures("measured_in_this_process")
+@pytest.mark.parametrize("bf16", [False, True])
+def test_inference_bench_tells_padding_ratio_and_memory_of_every_program(
+    tmp_path: Path, little: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, bf16: bool
+):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    lengths, out = write_lengths(tmp_path, 3, 12, 9, 7), tmp_path / "figures.json"
+    flags = ["--model", little, "--rounds", 2, "--batch-size", 2, "--lengths", lengths, "--json", out]
+    call("inference", *flags, *["--bf16"] * bf16)
+    figures, printed = json.loads(out.read_text()), capsys.readouterr().out
+    reason = "float32" if bf16 else "onnxruntime is not installed"
+    assert any(note.startswith("ONNX Runtime is left out") and reason in note for note in figures["settings"]["notes"])
+    assert figures["settings"]["notes"][0] in printed
+    results = {result["program"]: result for result in figures["results"]}
+    assert set(results) == {"minibert", "transformers", "torch TransformerEncoder"}
+    for result in results.values():
+        assert result["tokens"] == (3 + 12 + 9 + 7) / 2
+        assert result["padding"] == pytest.approx(1 - (3 + 12 + 9 + 7) / (24 + 18))
+        assert min(result["peak_memory_mb"], result["memory_before_mb"]) > 0
+        assert f"| {result['program']} " in printed
+    assert results["minibert"]["minibert_times_as_fast"]["median"] == 1
+
+
+def test_usual_work_is_three_kinds_of_batches_and_one_sentence_to_classify():
+    arguments = bench.build_parser().parse_args(["inference", "--rounds", "2", "--batch-size", "4"])
+    works = {work.name: work for work in inference.chosen_works(arguments)}
+    assert [len(works[name].batches) for name in ("SST-2", "uniform 1-128", "all 128")] == [3, 3, 1]
+    assert works["classify one of 32"].batches == [[32]]
+
+
+@pytest.mark.usefixtures("measured_in_this_process")
+def test_compiled_programs_are_timed_beside_the_others(little: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda module: compiled.append(type(module).__name__))
+    monkeypatch.setattr(inference, "chosen_works", lambda arguments: [inference.Work("one", [[5]], inference.CLS)])
+    compiled: list[str] = []
+    call("inference", "--model", little, "--rounds", 1, "--compile", "--json", tmp_path / "out.json")
+    programs = [result["program"] for result in json.loads((tmp_path / "out.json").read_text())["results"]]
+    assert {"minibert, compiled", "transformers, compiled"} < set(programs)
+    assert set(compiled) == {"BertBlock", "BertLayer"}
+
+
+def test_onnx_runtime_gets_the_same_weights(little: Path):
+    pytest.importorskip("onnxruntime")
+    setting = Setting(little, "BertModel")
+    batch = padded_batch([3, 9], setting.config)
+    ours, theirs = inference.minibert_program(setting)(batch), inference.onnx_program(setting)(batch)
+    check_close("ONNX Runtime", inference.real_answers(theirs, batch), inference.real_answers(ours, batch), 1e-5)
+
+
+@pytest.mark.usefixtures("measured_in_this_process")
+def test_inference_that_differs_is_not_timed(little: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    def wrong(setting: Setting) -> Any:
+        step = inference.minibert_program(setting)
+        return lambda batch: step(batch) + 1e-3
+
+    monkeypatch.setitem(inference.PROGRAMS, "transformers", wrong)
+    monkeypatch.setattr(comparison, "take_turns", lambda *_: pytest.fail("it was timed"))
+    with pytest.raises(RuntimeError, match="transformers's answer differs from minibert's by"):
+        call("inference", "--model", little, "--lengths", write_lengths(tmp_path, 3, 5))
+
+
+@pytest.mark.usefixtures("measured_in_this_process")
+@pytest.mark.parametrize("bf16", [False, True])
+def test_finetuning_bench_compares_equal_steps_in_both_orders(
+    tmp_path: Path, little: Path, capsys: pytest.CaptureFixture[str], bf16: bool
+):
+    pytest.importorskip("accelerate")
+    out = tmp_path / "figures.json"
+    flags = ["--model", little, "--rounds", 2, "--batch-size", 2, "--lengths", write_lengths(tmp_path, 12, 4, 3, 11)]
+    call("finetune", *flags, "--json", out, *["--bf16"] * bf16)
+    results = json.loads(out.read_text())["results"]
+    programs = ["minibert", "transformers", *["transformers, float32"] * bf16]
+    assert [(result["work"], result["program"]) for result in results] == [
+        (order, program) for order in (training.AS_IT_COMES, training.BY_LENGTH) for program in programs
+    ]
+    assert {result["tokens"] for result in results} == {15}  # all four texts in two rounds, in either order
+    assert {round(result["padding"], 4) for result in results} == {0.3478, 0.0625}  # 30 tokens on 46 and on 32 places
+    assert "Each in its own order, minibert is" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("measured_in_this_process")
+def test_pretraining_bench_is_two_thirds_full(tmp_path: Path, little: Path):
+    pytest.importorskip("accelerate")
+    out = tmp_path / "figures.json"
+    call("pretrain", "--model", little, "--rounds", 1, "--batch-size", 4, "--max-length", 36, "--json", out)
+    results = json.loads(out.read_text())["results"]
+    assert [result["program"] for result in results] == ["minibert", "transformers"]
+    assert all(result["padding"] == pytest.approx(1 / 3) for result in results)
+
+
+def test_trainers_without_transformers_are_told(little: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    notes: list[str] = []
+    program = training.transformers_program, Setting(little, "BertForMaskedLM")
+    assert comparison.available({"transformers": program}, notes) == {}
+    assert notes[0].startswith("transformers is left out. accelerate is not installed")
+
+
+@pytest.mark.parametrize("wrong", [{"adam_epsilon": 0.01}, {"adam_beta1": 0.5}, {"bf16": True}])
+def test_training_that_differs_in_a_detail_is_not_timed(
+    little: Path, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, Any]
+):
+    pytest.importorskip("accelerate")
+    setting = Setting(little, "BertForSequenceClassification")
+    batches = [classified_examples(lengths, setting.config) for lengths in ([3, 12], [4, 11])]
+    programs = {
+        "minibert": (training.minibert_program, setting),
+        "transformers": (training.transformers_program, setting),
+    }
+    training.check_equal(programs, batches, training.TOLERANCE)
+
+    def other(**settings: Any) -> TrainingArguments:
+        return TrainingArguments(**(settings | wrong))
+
+    monkeypatch.setattr(training, "TrainingArguments", other)
+    with pytest.raises(RuntimeError, match="transformers's answer differs"):
+        training.check_equal(programs, batches, training.TOLERANCE)
+
+
+def test_peak_memory_is_that_of_a_process_of_its_own():
+    """The array is large here, and not in the other process."""
+    here = torch.ones(200 * 2**18)  # 200 MiB
+    there = comparison.in_fresh_process(peak_memory_mb)
+    assert there is None or there < (peak_memory_mb() or 0) - 150
+    assert here.sum() == 200 * 2**18
+
+
+def test_process_that_is_killed_is_told_in_a_sentence():
+    with pytest.raises(InputError, match="was killed, most likely for lack of it: choose a smaller --size"):
+        comparison.in_fresh_process(os._exit, 9)
+
+
+def test_text_longer_than_the_model_can_read_is_refused(
+    tmp_path: Path, little: Path, capsys: pytest.CaptureFixture[str]
+):
+    for subject in ("inference", "finetune", "pretrain"):
+        with pytest.raises(SystemExit) as end:
+            call(subject, "--model", little, "--lengths", write_lengths(tmp_path, 41))
+        assert end.value.code == 2
+        assert "A text of 41 tokens is too long for the model, which knows 40 positions" in capsys.readouterr().err
+
+
+def test_pretraining_lengths_of_a_hand_computed_case():
+    assert two_thirds_full(3, 90) == [90, 60, 30]
+    assert two_thirds_full(1, 90) == [90]
+
+
+def test_made_up_ids_are_known_and_no_padding():
+    config = BertConfig(**LITTLE).replace(pad_token_id=7)
+    ids = [number for row in made_up_ids([40] * 50, config) for number in row]
+    assert set(ids) == set(range(50)) - {7}
+
+
+def in_this_process(function: Any, *arguments: Any) -> Any:
+    return function(*arguments)
+
+
+def test_curves_hold_every_point_and_are_drawn(tmp_path: Path, little: Path, monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("accelerate")
+
+    @contextmanager
+    def little_weights(*_: Any, **__: Any) -> Iterator[Setting]:
+        yield Setting(little, "BertForMaskedLM")
+
+    points = [curves.Point(axis, "mini", lengths) for axis in (curves.LENGTH, curves.TEXTS) for lengths in ([4], [8])]
+    monkeypatch.setattr(curves, "in_fresh_process", in_this_process)
+    monkeypatch.setattr(curves, "weights", little_weights)
+    monkeypatch.setattr(curves, "chosen_points", lambda *_: points)
+    call("curves", "--rounds", 1, "--json", tmp_path / "out.json", "--picture", tmp_path / "out.png")
+    results = json.loads((tmp_path / "out.json").read_text())["results"]
+    assert len(results) == len(points) * 2 * 2  # works and programs
+    assert [result["value"] for result in results if result["axis"] == curves.LENGTH] == [4] * 4 + [8] * 4
+    assert min(result["milliseconds"]["median"] for result in results) > 0
+    assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_curves_double_along_each_axis():
+    points = curves.chosen_points("tiny", longest=100, most=5)
+    assert [point.lengths for point in points if point.axis == curves.LENGTH] == [[32], [64]]
+    assert [len(point.lengths) for point in points if point.axis == curves.TEXTS] == [1, 2, 4]
+    assert [point.size for point in points if point.axis == curves.SIZE] == ["tiny", "mini", "small", "medium", "base"]
+
+
+def test_picture_that_cannot_be_drawn_is_refused_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for path in (tmp_path / "curves.gif", tmp_path / "missing" / "curves.png"):
+        with pytest.raises(SystemExit):
+            call("curves", "--picture", path)
+        assert "it must be a .png file in a folder that is there" in capsys.readouterr().err
+
+
+def test_startup_bench_times_every_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    started: list[list[str]] = []
+    monkeypatch.setattr(startup, "start", started.append)
+    call("startup", "--rounds", 1, "--json", tmp_path / "out.json")
+    results = {result["what"]: result for result in json.loads((tmp_path / "out.json").read_text())["results"]}
+    assert {f"{command} --help" for command in startup.COMMANDS} < set(results)
+    assert [name for name, result in results.items() if "seconds_beyond_torch" in result] == list(startup.WITH_TORCH)
+    assert ["-m", "minibert.finetune", "--help"] in started
+
+
+def test_command_that_fails_at_startup_is_no_figure():
+    with pytest.raises(subprocess.CalledProcessError):
+        startup.start(["-c", "raise SystemExit(1)"])

@@ -88,6 +88,21 @@ def test_a_packed_batch_gives_what_the_padded_one_gives(name: str):
         torch.testing.assert_close(ours[key], padded_logits, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("attention", ["eager", "sdpa", "packed"])
+@pytest.mark.parametrize("output_hidden_states", [False, True])
+def test_the_tokens_that_are_read_do_not_change_when_the_others_are_left_out(
+    attention: str, output_hidden_states: bool
+):
+    bert = make_model("BertModel", attn_implementation=attention).double()
+    batch = bert.pack(**make_batch(empty_row=True))
+    first = batch.cls_layout.selected
+    chosen = torch.cat([first, first[:3] + 1, torch.tensor([5])]).unique()
+    full, some = bert.encode(batch), bert.encode(batch, output_hidden_states, read=batch.layout.only(chosen))
+    assert len(some.last_hidden_state) == len(chosen)
+    torch.testing.assert_close(some.last_hidden_state, full.last_hidden_state[chosen], rtol=0, atol=1e-12)
+    torch.testing.assert_close(some.pooler_output, full.pooler_output, rtol=0, atol=1e-12)
+
+
 def test_the_last_block_of_a_cls_head_is_exact_though_it_computes_cls_alone():
     task = make_model("BertForSequenceClassification", attn_implementation="sdpa").double()
     batch = make_batch(empty_row=True)

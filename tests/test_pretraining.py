@@ -193,6 +193,17 @@ def test_the_loss_is_that_of_the_models_own_forward(instances: PretrainingInstan
         assert ("nsp_accuracy" in figures) == (name == "BertForPreTraining")
 
 
+def test_the_last_block_computes_only_what_the_losses_read(instances: PretrainingInstances, tokenizer: BertTokenizer):
+    model = make_model("BertForPreTraining", config(tokenizer))
+    computed: list[int] = []
+    model.bert.blocks[-1].feed_forward.register_forward_hook(
+        lambda module, inputs, output: computed.append(len(output))
+    )
+    batch = pack_instances([instances.epoch(0)[index] for index in range(5)])
+    PretrainingLoss(model)(batch)
+    assert computed == [5 + len(batch["masked_lm_ids"])]
+
+
 def test_the_stream_goes_on_anywhere_and_over_the_end_of_an_epoch(instances: PretrainingInstances):
     stream = InstanceStream(instances)
     first, second = len(instances.epoch(0)), len(instances.epoch(1))

@@ -49,6 +49,7 @@ MEANING: dict[str, set[int]] = {
     "tokens": {35, 4, 9, 70, 8},
     "queries": {35, 4, 70, 8},
     "rows": {4, 5, 8, 10},
+    "chosen": {4, 8},
     "hidden": {12},
     "heads": {3},
     "head_dim": {4},
@@ -240,7 +241,9 @@ def run_every_model(attention: str) -> None:
         pretraining(**inputs, labels=mlm_labels, next_sentence_label=rows).prediction_logits  # noqa: B018
         heads.BertForMaskedLM(CONFIG, attention).train(training)(**inputs, labels=mlm_labels).logits  # noqa: B018
         heads.BertForNextSentencePrediction(CONFIG, attention).train(training)(**inputs, labels=rows)
-        heads.BertForSequenceClassification(CONFIG, attention).train(training)(**inputs, labels=rows)
+        classifier = heads.BertForSequenceClassification(CONFIG, attention).train(training)
+        classifier(**inputs, labels=rows)
+        classifier(**inputs, output_hidden_states=True)
         heads.BertForTokenClassification(CONFIG, attention).train(training)(**inputs, labels=mlm_labels)
         heads.BertForQuestionAnswering(CONFIG, attention).train(training)(
             **inputs, start_positions=rows - 100, end_positions=rows - 100

@@ -6,7 +6,6 @@ import argparse
 import itertools
 import sys
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,10 +14,9 @@ from torch import Tensor
 from ..attention import IMPLEMENTATIONS, Attention, get_attention
 from ..config import BertConfig
 from ..errors import InputError
-from ..files import write_json
 from ..packing import Layout
 from .lengths import attention_workloads, read_lengths
-from .measure import describe_machine, header, markdown_table, spread, take_turns, times_as_fast
+from .measure import check_writable, describe_machine, markdown_table, publish, spread, take_turns, times_as_fast
 
 BASELINE = "sdpa"
 # (what is measured, dropout, with backward pass)
@@ -31,8 +29,7 @@ def bench_attention(arguments: argparse.Namespace) -> None:
 
     Before a batch is timed, each implementation must equal eager there, forward and backward.
     """
-    if arguments.json and not Path(arguments.json).absolute().parent.is_dir():
-        raise InputError(f"--json {arguments.json}: there is no such folder. Make it first.")  # now, not after minutes
+    check_writable(arguments.json)  # now, not after minutes
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = torch.bfloat16 if arguments.bf16 else torch.float32
     config = BertConfig.preset(arguments.size)
@@ -66,12 +63,8 @@ def bench_attention(arguments: argparse.Namespace) -> None:
             for name in attentions
         ]
     settings = {"size": arguments.size, "dtype": str(dtype), "rounds": arguments.rounds, "notes": notes}
-    if arguments.json:
-        write_json(arguments.json, {"machine": machine, "settings": settings, "results": results})
-    print(header(machine))
-    print(f"One layer of BERT-{arguments.size} in {dtype}, {arguments.rounds} rounds; medians and quartiles.")
-    print(*notes, sep="\n")
-    print(as_table(results), end="")
+    title = f"One layer of BERT-{arguments.size} in {dtype}, {arguments.rounds} rounds; medians and quartiles."
+    publish(arguments.json, machine, settings, results, title, *notes, as_table(results))
 
 
 def available_attentions(device: torch.device, dtype: torch.dtype) -> tuple[dict[str, Attention], list[str]]:

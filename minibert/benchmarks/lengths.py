@@ -35,6 +35,27 @@ def attention_workloads(batch: int, seed: int = 0) -> dict[str, list[int]]:
     }
 
 
+def inference_workloads(batch: int, batches: int) -> dict[str, list[list[int]]]:
+    """Batches by name: real lengths, uniform ones (about half is padding), and full ones (none is)."""
+    uniform = random.Random(0)
+    return {
+        "SST-2": [sst2_lengths(batch, seed) for seed in range(batches)],
+        "uniform 1-128": [[uniform.randint(1, 128) for _ in range(batch)] for _ in range(batches)],
+        "all 128": [[128] * batch],
+    }
+
+
+def two_thirds_full(batch: int, longest: int) -> list[int]:
+    """Lengths from the longest down to a third of it, in equal steps: 67 % of the rectangle."""
+    return [longest - round(2 * longest * row / (3 * max(1, batch - 1))) for row in range(batch)]
+
+
+def own_batches(path: str, batch: int) -> list[list[int]]:
+    """The lengths in a file, in their order, as batches. Raises `InputError` as `read_lengths`."""
+    lengths = read_lengths(path)
+    return [lengths[start : start + batch] for start in range(0, len(lengths), batch)]
+
+
 def read_lengths(path: str) -> list[int]:
     """A file with one whole number a line, the tokens of a text. Raises `InputError` for anything else."""
     lines = Path(path).read_text(encoding="utf-8", errors="replace").split()

@@ -19,6 +19,8 @@ from typing import Any
 import torch
 
 from .. import __version__
+from ..errors import InputError
+from ..files import write_json
 
 
 def take_turns(candidates: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
@@ -27,18 +29,21 @@ def take_turns(candidates: Mapping[str, Callable[[], object]], rounds: int) -> d
     for number in range(rounds + 1):
         names = list(candidates) if number % 2 else list(reversed(list(candidates)))
         for name in names:
-            _finish_gpu_work()
+            finish_gpu_work()
             start = time.perf_counter()
             candidates[name]()
-            _finish_gpu_work()
+            finish_gpu_work()
             if number:
                 seconds[name].append(time.perf_counter() - start)
     return seconds
 
 
-def _finish_gpu_work() -> None:
+def finish_gpu_work() -> None:
+    """Wait until the GPU has done what it was told; a CPU has always done it."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
+    if torch.backends.mps.is_available():
+        torch.mps.synchronize()
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
@@ -47,9 +52,14 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     return {"median": median, "low": low, "high": high}
 
 
+def ratios(seconds: Sequence[float], baseline: Sequence[float]) -> list[float]:
+    """How many times as fast as the baseline, in each round."""
+    return [theirs / ours for ours, theirs in zip(seconds, baseline, strict=True)]
+
+
 def times_as_fast(seconds: Mapping[str, Sequence[float]], name: str, baseline: str) -> float:
     """How many times as fast as `baseline` a candidate is: the median over the rounds."""
-    return statistics.median(theirs / ours for ours, theirs in zip(seconds[name], seconds[baseline], strict=True))
+    return statistics.median(ratios(seconds[name], seconds[baseline]))
 
 
 def describe_machine(device: torch.device) -> dict[str, Any]:
@@ -59,12 +69,29 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
         "processor": _processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),  # AVX2 has no bfloat16
         "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,  # Windows has none
         "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "python": platform.python_version(),
         "minibert": __version__,
-        **{package: _version(package) for package in ("torch", "triton", "transformers")},
+        **{package: _version(package) for package in ("torch", "triton", "transformers", "accelerate", "onnxruntime")},
     }
+
+
+def check_writable(path: str | None) -> None:
+    """Raise `InputError` if the results could not be written there in the end."""
+    if path and not Path(path).absolute().parent.is_dir():
+        raise InputError(f"--json {path}: there is no such folder. Make it first.")
+
+
+def publish(
+    path: str | None, machine: Mapping[str, Any], settings: Mapping[str, Any], results: Sequence[Any], *texts: str
+) -> None:
+    """Print the machine and the texts; write everything as JSON if a path is given."""
+    if path:
+        write_json(path, {"machine": machine, "settings": settings, "results": results})
+    print(header(machine))
+    print(*texts, sep="\n", end="")
 
 
 def header(machine: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..packing import PackedBatch
+from ..packing import Layout, PackedBatch
 
 # Batches are cut from stretches of this many batches, each sorted by length: enough for neighbours of equal length, few
 # enough that every epoch mixes the data anew.
@@ -94,5 +94,5 @@ def _stack(key: str, values: list[Any]) -> Tensor:
 
 
 def move(value: Any, device: torch.device) -> Any:
-    """A tensor or a packed batch on another device; anything else as it is."""
-    return value.to(device, non_blocking=True) if isinstance(value, (Tensor, PackedBatch)) else value
+    """A tensor, a packed batch or a layout on another device; anything else as it is."""
+    return value.to(device, non_blocking=True) if isinstance(value, (Tensor, PackedBatch, Layout)) else value

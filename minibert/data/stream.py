@@ -88,19 +88,25 @@ def pack_instances(instances: Sequence[Instance]) -> Batch:
     """A batch out of instances, as `PretrainingLoss` reads it.
 
     input_ids: a `PackedBatch`.
-    masked_lm_positions: (masked,) int64, the places of the tokens to predict, among all packed tokens.
+    read: the layout of [CLS] and the tokens to predict, which are all that the losses read.
+    masked_lm_positions: (masked,) int64, the places of the tokens to predict, among those that are read.
     masked_lm_ids: (masked,) int64, what stands there in truth.
     next_sentence_labels: (batch,) int64, if the instances are pairs.
     """
     labels = torch.from_numpy(np.concatenate([instance["labels"] for instance in instances]))  # -> (tokens)
-    positions = (labels != IGNORE).nonzero().squeeze(1)  # (tokens) -> (masked)
+    packed = PackedBatch.from_sequences(
+        [instance["input_ids"].tolist() for instance in instances],
+        [instance["token_type_ids"].tolist() for instance in instances],
+    )
+    read = labels != IGNORE
+    read[packed.layout.cu_seqlens[:-1].long()] = True
+    chosen = read.nonzero().squeeze(1)  # (tokens) -> (chosen)
+    positions = (labels[chosen] != IGNORE).nonzero().squeeze(1)  # (tokens) -> (masked)
     batch: Batch = {
-        "input_ids": PackedBatch.from_sequences(
-            [instance["input_ids"].tolist() for instance in instances],
-            [instance["token_type_ids"].tolist() for instance in instances],
-        ),
+        "input_ids": packed,
+        "read": packed.layout.only(chosen),
         "masked_lm_positions": positions,
-        "masked_lm_ids": labels[positions],  # (tokens) -> (masked)
+        "masked_lm_ids": labels[chosen[positions]],  # (tokens) -> (masked)
     }
     if "next_sentence_label" in instances[0]:
         batch["next_sentence_labels"] = torch.tensor([instance["next_sentence_label"] for instance in instances])

@@ -52,9 +52,9 @@ class PretrainingLoss(nn.Module):
         """A `Tally` of a batch from `pack_instances` as one tensor (7,) float32, of which the losses have gradients."""
         model = self.model
         packed = model.bert.pack(batch["input_ids"])
-        encoded = model.bert.encode(packed)
+        encoded = model.bert.encode(packed, read=batch["read"])
         wanted = batch["masked_lm_ids"]
-        hidden = encoded.last_hidden_state[batch["masked_lm_positions"]]  # (tokens, hidden) -> (masked, hidden)
+        hidden = encoded.last_hidden_state[batch["masked_lm_positions"]]  # (chosen, hidden) -> (masked, hidden)
         words = model.bert.embeddings.word_embeddings.weight
         of_words = _loss_and_correct(model.mlm(hidden, words), wanted)  # (masked, hidden) -> (masked, vocab)
         of_pairs = [torch.zeros((), device=wanted.device)] * 3

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..model import BertModel, BertPreTrainedModel
 from ..outputs import BertModelOutput
-from ..packing import PackedBatch
+from ..packing import Layout, PackedBatch
 from .adaptation import encoder_of
 
 
@@ -50,24 +50,27 @@ class FeatureMemory:
         batch: PackedBatch,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
-        cls_only: bool = False,
+        read: Layout | None = None,
     ) -> BertModelOutput:
         """As `BertModel.encode`."""
         self._bert.eval()
         if output_hidden_states or output_attentions:
-            return self.encode(batch, output_hidden_states, output_attentions, cls_only)
+            return self.encode(batch, output_hidden_states, output_attentions, read)
+        cls_only = read is batch.cls_layout
         layout = batch.cls_layout if cls_only else batch.layout
         keys = [(row, cls_only) for row in _rows_as_bytes(batch)]
         if any(key not in self._known for key in keys):
             # Not in inference mode, which evaluation uses: its tensors could not be trained on.
             with torch.inference_mode(False), torch.no_grad():
-                fresh = self.encode(batch, cls_only=cls_only).last_hidden_state.cpu()
+                fresh = self.encode(batch, read=layout).last_hidden_state.cpu()
             lengths = layout.cu_seqlens.diff().tolist()
             # Copies, because a part of a tensor keeps all of it in memory.
             self._known |= {key: part.clone() for key, part in zip(keys, fresh.split(lengths), strict=True)}
         hidden = torch.cat([self._known[key] for key in keys]).to(batch.input_ids.device)  # -> (tokens, hidden)
-        cls_hidden = hidden if cls_only else batch.cls_layout.select(hidden)  # -> (rows, hidden)
-        return BertModelOutput(last_hidden_state=hidden, pooler_output=self._bert.pool(cls_hidden, batch))
+        pooled = self._bert.pool(hidden, layout, batch)
+        if read is not None and not cls_only:
+            hidden = read.select(hidden)  # (tokens, hidden) -> (queries, hidden)
+        return BertModelOutput(last_hidden_state=hidden, pooler_output=pooled)
 
 
 def _rows_as_bytes(batch: PackedBatch) -> list[bytes]:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..model import BertModel
 from ..outputs import BertModelOutput
-from ..packing import PackedBatch
+from ..packing import Layout, PackedBatch
 
 LAST = 4
 
@@ -74,16 +74,16 @@ class MixedEncoder:
         batch: PackedBatch,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
-        cls_only: bool = False,
+        read: Layout | None = None,
     ) -> BertModelOutput:
         """As `BertModel.encode`. All tokens of all layers are computed: there is no shortcut to [CLS]."""
+        read = batch.layout if read is None else read
         output = self._encode(replace(batch, padded=False), True, output_attentions)  # so the states stay packed
         assert output.hidden_states is not None
-        mixed = self._mix(output.hidden_states)
-        cls_hidden = batch.cls_layout.select(mixed)  # (tokens, hidden) -> (rows, hidden)
+        mixed = read.select(self._mix(output.hidden_states))  # (tokens, hidden) -> (queries, hidden)
         return BertModelOutput(
-            last_hidden_state=cls_hidden if cls_only else mixed,
-            pooler_output=self._bert.pool(cls_hidden, batch),
+            last_hidden_state=mixed,
+            pooler_output=self._bert.pool(mixed, read, batch),
             hidden_states=tuple(map(batch.restore, output.hidden_states)) if output_hidden_states else None,
             attentions=output.attentions,
         )

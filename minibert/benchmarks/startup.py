@@ -1,0 +1,75 @@
+"""How long until something can happen: imports and `--help`, each in a new process of Python."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from functools import partial
+from typing import Any
+
+import torch
+
+import minibert
+
+from .measure import check_writable, describe_machine, markdown_table, publish, spread, take_turns
+from .models import UnavailableError, library
+
+COMMANDS = ("finetune", "predict", "evaluate", "pretrain", "weights", "bench")
+TORCH, ALL_OF_MINIBERT, ALL_OF_TRANSFORMERS = "import torch", "everything of minibert", "the same of transformers"
+WITH_TORCH = (ALL_OF_MINIBERT, ALL_OF_TRANSFORMERS)  # their processes import torch, too
+
+
+def bench_startup(arguments: argparse.Namespace) -> None:
+    """Time the imports and every command's `--help`; print a table, and write JSON if asked."""
+    check_writable(arguments.json)
+    candidates, notes = what_to_start()
+    seconds = take_turns({name: partial(start, command) for name, command in candidates.items()}, arguments.rounds)
+    results: list[dict[str, Any]] = []
+    for name, times in seconds.items():
+        result: dict[str, Any] = {"what": name, "seconds": spread(times)}
+        if name in WITH_TORCH:
+            beyond = [time - torch_alone for time, torch_alone in zip(times, seconds[TORCH], strict=True)]
+            result["seconds_beyond_torch"] = spread(beyond)
+        results.append(result)
+    title = f"From the start to the end of a process, {arguments.rounds} rounds; medians and quartiles."
+    machine = describe_machine(torch.device("cpu"))
+    settings = {"rounds": arguments.rounds, "notes": notes}
+    publish(arguments.json, machine, settings, results, title, *notes, as_table(results))
+
+
+def what_to_start() -> tuple[dict[str, list[str]], list[str]]:
+    """The arguments of Python by name, and a note on a library that is not there."""
+    names = [name for name in minibert.__all__ if not name.startswith("__")]
+    imports = {
+        "python alone": "pass",
+        TORCH: TORCH,
+        "import minibert": "import minibert",
+        ALL_OF_MINIBERT: f"from minibert import {', '.join(names)}",
+    }
+    notes = []
+    try:
+        library("transformers")
+        theirs = "BertModel, BertForSequenceClassification, BertTokenizer, Trainer, TrainingArguments"
+        imports[ALL_OF_TRANSFORMERS] = f"from transformers import {theirs}"
+    except UnavailableError as why:
+        notes.append(f"transformers is left out. {why}")
+    helps = {f"{command} --help": ["-m", f"minibert.{command}", "--help"] for command in COMMANDS}
+    return {name: ["-c", code] for name, code in imports.items()} | helps, notes
+
+
+def start(command: list[str]) -> None:
+    """Run Python to its end. Raises if it fails: then its time says nothing."""
+    subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
+
+
+def as_table(results: list[dict[str, Any]]) -> str:
+    """The results in Markdown, one line each."""
+    columns = ["what", "ms (quartiles)", f"ms beyond `{TORCH}`"]
+    rows = []
+    for result in results:
+        time = {key: 1e3 * value for key, value in result["seconds"].items()}
+        beyond = result.get("seconds_beyond_torch")
+        row = [result["what"], f"{time['median']:.0f} ({time['low']:.0f}-{time['high']:.0f})"]
+        rows.append([*row, f"{1e3 * beyond['median']:.0f}" if beyond else ""])
+    return markdown_table(columns, rows)
