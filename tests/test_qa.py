@@ -23,7 +23,7 @@ from minibert.tasks import qa
 from minibert.tasks.qa import QuestionAnsweringTask, best_spans, best_threshold, question_word, windows
 from minibert.tasks.task import Columns, Example, Examples
 
-from .helpers import SMALL, save_small_model, spelling_tokenizer
+from .helpers import SMALL, learn, save_small_model, spelling_tokenizer
 from .test_commands import CommandError, call
 
 TEXT = "Łódź fell in 1939. The Übergang of 1945—so called—took 2.5 years; 3kg of [SEP] were left."
@@ -134,6 +134,8 @@ def test_a_question_from_the_command_line_is_two_texts():
     assert (examples[0].given["question"], examples[0].given["context"]) == ("When?", TEXT)
     with pytest.raises(InputError, match=r"Give two texts, the question and .*: found 1"):
         QuestionAnsweringTask().from_texts(["When?"])
+    with pytest.raises(InputError, match="The question is empty"):
+        QuestionAnsweringTask().from_texts([" ", TEXT])
 
 
 def test_a_split_by_article_keeps_every_question_and_divides_no_article(tmp_path: Path):
@@ -276,6 +278,17 @@ def test_a_model_that_knows_answers_with_the_very_slice_of_the_text(tokenizer, a
         assert len(answer) > max_length - 30
 
 
+def test_nearly_every_answer_of_real_files_is_within_reach(shared_dir: Path, minilm_dir: Path):
+    real = BertTokenizer.from_pretrained(minilm_dir)
+    real.model_max_length = 384
+    task = QuestionAnsweringTask(max_answer_length=200)
+    for name, count in (("squad/dev-v1.1_shared.json", 150), ("covid_qa/covid_qa_200423_repaired.json", 8)):
+        examples = task.read(shared_dir / "data" / name).subset(range(count))
+        features = task.features(examples, real)
+        metrics = task.metrics(examples, task.answers(examples, features, ideal_outputs(features)))
+        assert metrics["exact_match"] > 0.99
+
+
 def test_the_best_window_wins_and_a_span_seen_twice_counts_once(tokenizer: BertTokenizer):
     tokenizer.model_max_length = 16
     task = QuestionAnsweringTask(stride=5)
@@ -361,6 +374,23 @@ def test_metrics_tell_kinds_of_questions_apart():
         "other": 1,
     }
     assert question_word(rows[0]) == "when"
+
+
+def test_a_model_learns_to_find_an_answer_in_any_window(tokenizer: BertTokenizer):
+    chooser = random.Random(0)
+
+    def questions(count: int) -> Examples:
+        rows = []
+        for _ in range(count):
+            words = [chooser.choice("abcdefgh") for _ in range(15)]
+            words.insert(chooser.randrange(16), "q")
+            rows.append(example(" ".join(words), "q", question="?"))
+        return Examples(Path("x"), rows)
+
+    tokenizer.model_max_length = 16
+    metrics = learn(QuestionAnsweringTask(stride=4), questions(128), questions(16), tokenizer, steps=30)
+    tokenizer.model_max_length = 384
+    assert metrics["exact_match"] > 0.9
 
 
 # --------------------------------------------------------------------------------------------------------- commands

@@ -151,7 +151,7 @@ class StepwiseTrainer(Trainer):
         if self.state.global_step == 0:
             self._optimizer = self._create_optimizer()
         learning_rate = self.args.learning_rate * self._schedule(self.state.global_step, 0, TOTAL_STEPS)
-        figures, _ = self._training_step(self._optimizer, [self._make_batch(examples)], learning_rate)
+        figures, _ = self.training_step(self._optimizer, [self._make_batch(examples)], learning_rate)
         self.state.global_step += 1
         return figures["loss"]
 
