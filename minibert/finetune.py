@@ -122,7 +122,7 @@ def _add_transfer(parser: argparse.ArgumentParser) -> None:
     )
     way.add_argument("--gradual-unfreezing", action="store_true", help="the head first, in the last epoch everything")
     way.add_argument(
-        "--layer-decay", type=positive_float, default=1.0, metavar="FACTOR", help="of the rate, from block to block"
+        "--layer-decay", type=positive_float, metavar="FACTOR", help="of the rate, from block to block, such as 0.8"
     )
     way.add_argument("--mix", choices=["last_four", "learned"], help="encoder frozen, the head reads several layers")
     way.add_argument("--lora", type=positive_int, nargs="?", const=8, metavar="RANK", help="low-rank updates (8)")
