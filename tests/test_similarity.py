@@ -168,6 +168,14 @@ def test_a_bad_file_gets_one_line(content: str, sentence: str, small_model: Path
     assert not (tmp_path / "out").exists()
 
 
+def test_a_model_without_a_head_has_nothing_beside_the_encoder_to_train(small_model: Path, tmp_path: Path, capsys):
+    train = write_table(tmp_path / "train.tsv", PAIRS, ("text", "text_b"))
+    flags = ["--task", "similarity", "--train", train, "--dev", train, "--model", small_model]
+    with pytest.raises(CommandError, match="2"):
+        call("finetune", *flags, "--freeze", "encoder", "--out", tmp_path / "out")
+    assert "--freeze encoder leaves nothing to train in BertForSimilarity" in one_line(capsys.readouterr().err)
+
+
 def test_files_with_and_without_scores_do_not_go_together():
     task = SimilarityTask(Columns())
     with pytest.raises(InputError, match="Either both files have the column 'label' or neither"):

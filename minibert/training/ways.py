@@ -50,6 +50,8 @@ def prepare_transfer(arguments: argparse.Namespace, model: BertPreTrainedModel) 
         reinitialize_top(model, arguments.reinit_top)
     if arguments.freeze is not None:
         freeze(model, int(arguments.freeze) if arguments.freeze.isdecimal() else arguments.freeze)
+        if not trained_parameters(model):  # sentence embeddings have no head
+            raise InputError(f"--freeze {arguments.freeze} leaves nothing to train in {type(model).__name__}.")
     if arguments.freeze == "encoder":
         remember_features(model)
     if adaptation is not None:
