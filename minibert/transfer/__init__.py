@@ -14,7 +14,7 @@ Few new weights, the pretrained ones stay (`adapt` adds them, `save_adapter` wri
     prefix.py               keys and values that every token can look at
     bitfit.py               the biases alone
 
-Two have a file format: adapter_files.py, and for LoRA that of the library PEFT, peft_files.py.
+How these are written: adapter_files.py, and, for LoRA in the form of the library PEFT, peft_files.py.
 All of them work from outside: `model.py` does not know them, and they work with or without the `Trainer`.
 """
 
