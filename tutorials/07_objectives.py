@@ -370,8 +370,8 @@ assert leaks["whole_word"] < 0.02
 
 # %% [markdown]
 # Whole-word masking hides all pieces of a word or none. (Google released it a year later: on the two tasks in its
-# README, SQuAD and MultiNLI, the large model gains one to two points.) Span masking hides runs of words, which is harder
-# still (Joshi et al. 2020).
+# README, SQuAD and MultiNLI, the large model gains one to two points.) Span masking hides runs of words, which is
+# harder still (Joshi et al. 2020).
 #
 # ## Common mistakes
 #
