@@ -131,6 +131,9 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     )
     training.add_argument("--weight-decay", type=share, default=0.01, metavar="RATE", help="not for biases and norms")
     training.add_argument(
+        "--dropout", type=share, metavar="RATE", help="in a single pass, 0 learns more (default: the model's, 0.1)"
+    )
+    training.add_argument(
         "--eval-steps", type=positive_int, default=1000, metavar="N", help="steps between evaluations"
     )
     training.add_argument("--save-steps", type=positive_int, default=500, metavar="N", help="steps between checkpoints")
@@ -140,6 +143,9 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     training.add_argument("--seed", type=int, default=0, metavar="N", help="of weights, instances and dropout")
     training.add_argument(
         "--workers", type=whole_number, metavar="N", help="processes that make batches (default: 0; with a GPU, 4)"
+    )
+    training.add_argument(
+        "--fsdp", action="store_true", help="divide the model itself among the processes of torchrun, to save memory"
     )
     training.add_argument("--bf16", action="store_true", help="matrix products in bfloat16, where the chip has it")
 

@@ -29,6 +29,7 @@ from ..losses import IGNORE, full_precision
 from ..model import BertPreTrainedModel
 from ..packing import PackedBatch
 from .arguments import TrainingArguments
+from .distributed import whole, whole_model, whole_optimizer_state
 from .interrupt import InterruptGuard
 from .optimizer import create_optimizer, linear_schedule
 from .state import (
@@ -191,7 +192,9 @@ class Trainer:
 
     def save_model(self, output_dir: str | Path | None = None) -> None:
         """Save the model, and the tokenizer if there is one, for use: see `save_pretrained`."""
-        save_pretrained(Path(output_dir or self.args.output_dir), self.model, self.processing_class)
+        model = whole_model(self.model)  # by all processes together
+        if self.writes_files:
+            save_pretrained(Path(output_dir or self.args.output_dir), model, self.processing_class)
 
     # ------------------------------------------------------------------------------------------ the parts of training
 
@@ -212,7 +215,7 @@ class Trainer:
             batches = length_grouped_batches(lengths, self.args.per_device_train_batch_size, self.args.seed, epoch)
             for step in range(done, min(steps_per_epoch, total_steps - epoch * steps_per_epoch)):
                 chosen = batches[step * accumulation : (step + 1) * accumulation]
-                yield [self._batch(self.train_dataset, indices) for indices in chosen]
+                yield [self.batch(self.train_dataset, indices) for indices in chosen]
 
     def _create_optimizer(self) -> torch.optim.Optimizer:
         return create_optimizer(self.model, self.args)
@@ -229,7 +232,8 @@ class Trainer:
         """Forward, backward, clip, step. The figures to log, one of them the loss, and the number of tokens."""
         figures, tokens = self._forward_backward(batches)
         if self.args.max_grad_norm:
-            figures["grad_norm"] = nn.utils.clip_grad_norm_(self.model.parameters(), self.args.max_grad_norm)
+            norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.args.max_grad_norm)
+            figures["grad_norm"] = whole(norm)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate
         optimizer.step()
@@ -308,9 +312,10 @@ class Trainer:
         output_dir, state = Path(self.args.output_dir), self.state
         if improved:
             state.best_model_checkpoint = str(output_dir / f"checkpoint-{state.global_step}")
+        model, optimizer_state = whole_model(self.model), whole_optimizer_state(optimizer)  # by all processes together
         if not self.writes_files:
             return
-        save_checkpoint(output_dir, self.model, optimizer, state, self.processing_class)
+        save_checkpoint(output_dir, model, optimizer_state, state, self.processing_class)
         if self.args.save_total_limit is not None:
             keep_newest(output_dir, self.args.save_total_limit, state.best_model_checkpoint)
 
@@ -342,7 +347,7 @@ class Trainer:
         total_loss, started = 0.0, time.perf_counter()
         self.model.eval()
         for indices in tqdm(batches, desc=prefix, unit="batch", disable=self.args.disable_tqdm, leave=False, delay=1):
-            batch = self._batch(dataset, indices, padded=True)
+            batch = self.batch(dataset, indices, padded=True)
             with self._precision():
                 output = self.model(**batch)
             predictions.put(indices, [output[name] for name in output.names if name.endswith("logits")])
@@ -369,7 +374,8 @@ class Trainer:
             raise InputError(f"There is no data: {name} is missing or empty.")
         return [len(dataset[index]["input_ids"]) for index in range(len(dataset))]
 
-    def _batch(self, dataset: Any, indices: list[int], padded: bool = False) -> dict[str, Any]:
+    def batch(self, dataset: Any, indices: list[int], padded: bool = False) -> dict[str, Any]:
+        """Some examples as the model takes them, on its device. padded: see `pack_examples`."""
         examples = [
             {key: value for key, value in dataset[index].items() if key in self._inputs and value is not None}
             for index in indices

@@ -1,4 +1,4 @@
-"""The pictures of a report, as SVG text. They need matplotlib (`pip install minibert-torch[plots]`)."""
+"""The pictures of a report. They need matplotlib (`pip install minibert-torch[plots]`)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from .benchmarks.scorecard import Score
+
 # From the palette of Okabe and Ito, which stays distinct for colour-blind eyes.
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#767676"
 MOST_NUMBERED_CLASSES = 20  # beyond this, numbers in the cells of a confusion matrix can no longer be read
 MOST_POINTS = 2000  # of a curve: more cannot be seen, and make a page large
 
 
-def curves(history: Sequence[Mapping[str, Any]], metric: str) -> str:
+def curves(history: Sequence[Mapping[str, Any]], metric: str) -> Figure:
     """Training loss and learning rate by step, and the loss and a metric of the dev set by step."""
     training = [entry for entry in history if "lr" in entry]
     evaluations = [entry for entry in history if f"eval_{metric}" in entry]
@@ -31,12 +33,18 @@ def curves(history: Sequence[Mapping[str, Any]], metric: str) -> str:
         color=ORANGE, marker="o", label="dev set",
     )  # fmt: skip
     left.set(title="Loss", xlabel="step", ylim=(0, None))
-    left.legend(frameon=False)
+    left.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
     scores = [entry[f"eval_{metric}"] for entry in evaluations]
-    right.plot([entry["step"] for entry in evaluations], scores, color=ORANGE, marker="o", label=f"{metric}, dev set")
+    right.plot(
+        [entry["step"] for entry in evaluations],
+        scores,
+        color=ORANGE,
+        marker="o",
+        label=f"{metric.replace('_', ' ')}, dev set",
+    )
     for entry, score in zip(evaluations, scores, strict=True):
         right.annotate(f"{score:.3f}", (entry["step"], score), (0, 7), textcoords="offset points", ha="center")
-    right.set(title=f"{metric.capitalize()} and learning rate", xlabel="step", xlim=(0, None))
+    right.set(title=f"{metric.replace('_', ' ').capitalize()} and learning rate", xlabel="step", xlim=(0, None))
     right.margins(y=0.2)
     rates = right.twinx()
     rates.plot(steps, [entry["lr"] for entry in training], color=GREY, linestyle=":", label="learning rate")
@@ -44,10 +52,10 @@ def curves(history: Sequence[Mapping[str, Any]], metric: str) -> str:
     rates.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
     handles = [*right.get_lines(), *rates.get_lines()]
     right.legend(handles=handles, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
-    return svg(figure)
+    return figure
 
 
-def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> str:
+def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> Figure:
     """The confusion matrix: a row for each true class, a column for each predicted one, shaded by share of the row."""
     counts = np.array(matrix)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -64,7 +72,7 @@ def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> str:
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(count), ha="center", va="center", color=colour)
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.9)
-    return svg(figure)
+    return figure
 
 
 def pretraining_curves(history: Sequence[Mapping[str, Any]], unigram_entropy: float) -> Figure:
@@ -94,6 +102,22 @@ def pretraining_curves(history: Sequence[Mapping[str, Any]], unigram_entropy: fl
             right.plot(where, values, color=color, marker=marker if evaluations else None, label=label)
     right.set(title=f"Accuracy, {'held-out' if evaluations else 'training'}", xlabel="step", ylim=(0, 1))
     right.legend(frameon=False)
+    return figure
+
+
+def score_card(scores: Sequence[Score], title: str) -> Figure:
+    """Accuracy by the number of labelled examples, from pretrained and from random weights, with deviations."""
+    figure, axes = _figure(6.4, 3.8)
+    for start, color, marker in (("pretrained", BLUE, "o"), ("random", ORANGE, "s")):
+        line = [score for score in scores if score.start == start]
+        axes.errorbar(
+            [score.examples for score in line],
+            [100 * score.mean for score in line],
+            [100 * score.deviation for score in line],
+            color=color, marker=marker, capsize=4, label=f"from {start} weights",
+        )  # fmt: skip
+    axes.set(title=title, xscale="log", xlabel="labelled examples", ylabel="accuracy on the dev set, %")
+    axes.legend(frameon=False)
     return figure
 
 
