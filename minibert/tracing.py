@@ -75,7 +75,7 @@ def trace(model: nn.Module, **inputs: Any) -> Trace:
     first read (`outputs.py`) are read here, and so are in the table.
 
     Gradients are recorded as the caller has set it: wrap it in `torch.no_grad()` for a mere look. All tensors are kept
-    as long as the trace is. Raises what the model raises.
+    as long as the trace is. A debugger's breakpoints are not reached meanwhile. Raises what the model raises.
     """
     recorder = _Recorder(model)
     before = sys.gettrace()

@@ -193,7 +193,7 @@ def pretrain(peak: float, steps: int, deviation: float) -> tuple[BertForMaskedLM
 
 
 timid, timid_history = pretrain(peak=3e-4, steps=160, deviation=0.02)
-bold, bold_history = pretrain(peak=3e-3, steps=320, deviation=0.05)
+bold, bold_history = pretrain(peak=3e-3, steps=320, deviation=0.02 * math.sqrt(768 / 128))
 
 figure, axes = plt.subplots(1, 2, figsize=(11, 3.8))
 for history, colour, style, name in ((timid_history, VERMILION, "s--", "timid"), (bold_history, BLUE, "o-", "bold")):

@@ -210,10 +210,32 @@ show(
     figure, "Attention to subject or adverb against damage without the head: strong attention and no damage is common."
 )
 for fact, column in ((0, 0), (1, 3)):
-    looks = columns[:, column] > 0.3
-    print(
-        f"heads with over 0.3: {[n for n, yes in zip(HEAD_NAMES, looks, strict=True) if yes]}, damage {damage[looks, fact].tolist()}"
-    )
+    for head in torch.nonzero(columns[:, column] > 0.3).flatten().tolist():
+        role, lost = ("subject", "adverb")[fact], damage[head, fact]
+        print(
+            f"head {HEAD_NAMES[head]}: {columns[head, column]:.2f} on the {role}; without it {lost:.0%} more are wrong"
+        )
+idle = (columns[:, 3] > 0.9) & (damage[:, 1] < 0.05)
+print("over 0.9 on the adverb, and not needed:", [name for name, yes in zip(HEAD_NAMES, idle, strict=True) if yes])
+assert idle.any()
+assert damage[:, 0].max() > 0.3
+
+# %% [markdown]
+# *The picture, left:* each dot is a head. One head looks at the subject with half of its weight, and without it the
+# number is guessed: it alone carries the number. Another looks there just as much, and can go without harm.
+#
+# *Right:* there are heads that give nearly *all* their weight to the adverb. Take any of them away, and nothing
+# happens. Either others know the same, or what this head hands over is of no use. A map shows where a head looks. It
+# does not show what it takes from there, nor whether anybody listens.
+#
+# Does the model then not need these heads at all? Silence all that look at the adverb together:
+
+# %%
+at_adverb = torch.nonzero(columns[:, 3] > 0.3).flatten().tolist()
+print(
+    f"without all of {[HEAD_NAMES[head] for head in at_adverb]}: number and meaning {without_heads(model, at_adverb)}"
+)
+assert without_heads(model, at_adverb)[1] < 0.6
 
 # %% [markdown]
 # ## 15.4 Probes: what can be read where
@@ -259,6 +281,24 @@ show(figure, "Accuracy of probes at the mask by layer: number and meaning appear
 for name, line in readable.items():
     print(f"{name:32}", [f"{accuracy:.2f}" for accuracy in line])
 
+assert readable["subject's number"][-1] > 0.95
+assert max(readable["shuffled labels"]) < 0.6
+assert readable["other noun's number"][-1] > 0.8
+assert max(readable["subject's number, fresh model"]) > 0.9
+
+# %% [markdown]
+# *The picture:* at the embeddings nothing can be read: the vector there is that of `[MASK]` and its place. Then number
+# and meaning come in. So far, so good. Now the two lines that spoil the story:
+#
+# - The *other noun's* number can be read just as well. The model never uses it (section 15.7 proves that). **What can
+#   be read need not be used.**
+# - In the *fresh* model, which has learnt nothing, the subject's number can be read too. Random attention mixes a
+#   little of every token into every vector, and 64 numbers have room for all of it. **A probe may be the one who
+#   learns.**
+#
+# The shuffled labels show that the probe has not merely learnt the sentences by heart. Always run both controls:
+# another network without training, and labels without sense (Hewitt & Liang 2019).
+
 # %% [markdown]
 # ## 15.5 The logit lens: watch the answer form
 #
@@ -290,6 +330,12 @@ print("after each layer (any verb, number, meaning):", [[f"{p:.2f}" for p in lin
 assert min(lens[-1]) > 0.9
 
 # %% [markdown]
+# *The picture:* the kind of word is known at once: where a verb has to stand. The meaning comes next, and the number
+# last, in the third block. (Chance is a half for the number, and a quarter for the meaning.)
+#
+# But compare with the probe: it could read the meaning after the first block already, when the lens saw little. The
+# lens reads with the head's eyes alone. What is there in another form, it calls absent.
+#
 # ## 15.6 Which token is to blame?
 #
 # Now from the other side: which *input* makes the answer plural? Ask for one number, the logit of the right form minus
@@ -355,6 +401,14 @@ assert methods["occlusion"][0] > methods["attention, mean of heads"][0]
 assert max(methods["occlusion"]) == methods["occlusion"][0]
 
 # %% [markdown]
+# *The picture:* only occlusion finds the subject. Attention blames whatever is looked at. The gradient's blame is
+# spread over everything, and hardly any of it falls on the subject. Why? This model is *sure*: another noun of the same
+# number changes nothing, so near the subject's embedding the answer is flat. A gradient says what a tiny change would
+# do. It does not say what *this word instead of another* does.
+#
+# Occlusion is no oracle either: the row with two `[MASK]`s is another question. And had two words said the same thing,
+# hiding either would have changed nothing, and neither would be blamed.
+#
 # ## 15.7 Move a vector: where is the fact?
 #
 # The strongest tool changes one thing inside and watches the answer. Take two runs that differ in the subject's number
@@ -367,7 +421,9 @@ SUBJECT = EXAM["places"][:, 0]
 noun = SEEN[ROWS, SUBJECT]
 turned = torch.where(noun < ID["cats"], noun + 4, noun - 4)
 TURNED = SEEN.scatter(1, SUBJECT[:, None], turned[:, None])
-print("the subject turned around: number right", 1 - scores(model, TURNED)[0])
+turned_answers = 1 - scores(model, TURNED)[0]
+print(f"with the subject turned around in the text, {turned_answers:.1%} of the answers turn")
+assert turned_answers > 0.97
 
 
 @torch.no_grad()
@@ -403,8 +459,111 @@ show(
     figure,
     "Share of turned answers by place and layer: first the subject's vector carries the number, in the end the mask's.",
 )
-print(carried)
+for role, line in zip(ROLES, carried, strict=True):
+    print(f"{role:12}", [f"{share:.2f}" for share in line.tolist()])
 assert carried[0, 0] > 0.95
 assert carried[2, 0] < 0.05
 assert carried[2, LAYERS] > 0.95
 assert carried[1].max() < 0.1
+
+# %% [markdown]
+# *The picture* is as clear as a proof. Up to the second block the number lives in the subject's vector, and nowhere
+# else. The third block carries it over to `[MASK]`, and from then on it lives there. The other noun's vector never
+# matters. And section 15.3 tells by which head it travels.
+#
+# Compare this with the probe, which read the number at `[MASK]` after the *first* block. It was there. It was not used.
+#
+# ## 15.8 What such pictures do not prove
+#
+# | you see | you may say | you may not say |
+# | --- | --- | --- |
+# | a head looks at X | its weights are there | the model uses X |
+# | a head is removed, nothing happens | it is not needed *alone* | it does nothing |
+# | a probe reads X | X can be read | X is used; the model has *learnt* X |
+# | the lens sees X | the head would say X here | before that, X was not there |
+# | a gradient is small | a tiny change does little | the token does not matter |
+# | hiding a token changes the answer | the answer depends on it, in this row | it is *the* reason |
+# | a moved vector turns the answer | the fact was in it, and it was used | it is nowhere else |
+#
+# The lower a row stands, the more was changed in the model rather than watched. That is the order in which to trust.
+#
+# ## Common mistakes
+#
+# - **One sentence.** The prettiest map of a thousand is not the rule. Average, over sentences that differ in one thing.
+# - **No baseline.** Look at the fresh model with every tool. What you find there was not learnt.
+# - **Attention to `[SEP]` as a meaning.** A head that has nothing to say must put its weight somewhere; in BERT-base it
+#   is often `[SEP]` (Clark et al. 2019, section 3.2). Count what it hands over, not where it looks.
+# - **Reading heads by number.** Train again with another seed, and head 3.2 does something else:
+
+# %%
+with torch.no_grad():
+    swapped = BertForMaskedLM(config).eval()
+    swapped.load_state_dict(model.state_dict())
+    order = torch.tensor([1, 0, 2, 3])
+    for block in swapped.bert.blocks:
+        attention = block.attention
+        rows = torch.arange(3 * 64).view(3, HEADS, 16)[:, order].flatten()  # (3, heads, head_dim) -> (3 * hidden)
+        attention.query_key_value.weight.copy_(attention.query_key_value.weight[rows])
+        attention.query_key_value.bias.copy_(attention.query_key_value.bias[rows])
+        attention.output.weight.copy_(attention.output.weight[:, rows[:64]])
+    off = (swapped(SEEN, EXAM["mask"]).logits - model(SEEN, EXAM["mask"]).logits).abs().max().item()
+print(f"heads 1 and 2 of every block swapped, with their part of the output layer: answers off by {off:.0e}")
+assert off < 1e-3
+
+# %% [markdown]
+# Heads have no order. Their number is an accident of the seed.
+#
+# ## Experiments to try
+#
+# 1. Train with another seed. Which of the findings stay? (Write down your guess for each section first.)
+# 2. Move *two* vectors: subject and `[MASK]`. Is there a layer after which nothing turns the answer any more?
+# 3. Make the adverb unnecessary (the verb's meaning from the subject's kind: cats sleep, dogs run). Does its head
+#    vanish?
+# 4. Integrated gradients (Sundararajan et al. 2017): average the gradient along the way from the embedding of `[MASK]`
+#    to that of the word. Does the subject get its share?
+# 5. Do sections 15.2 to 15.5 on a real BERT: `BertForMaskedLM.from_pretrained(...)`, with sentences such as "the keys
+#    to the cabinet [MASK] on the table" (Linzen et al. 2016).
+#
+# ## Questions
+#
+# <details><summary>Why zero a head's answer, and not its weights?</summary>
+#
+# Zero weights would have to add up to 1. One could also put the head's *mean* answer in its place, which is kinder:
+# zero may be a number that the next layer has never met.
+# </details>
+#
+# <details><summary>The probe reads the fresh model at 100 %. Is probing worthless?</summary>
+#
+# No. The difference to the fresh model counts, and how simple a probe suffices, and from how few examples.
+# </details>
+#
+# <details><summary>Why does the number travel in the last block, and the meaning earlier?</summary>
+#
+# We cannot tell from one run. The adverb is a neighbour, always one place to the right, which is easy to find. The
+# subject must be told from the other noun first, and that takes a block or two. Another seed may do it otherwise.
+# </details>
+#
+# <details><summary>Could a model give the right verb without any attention?</summary>
+#
+# No: then the vector at [MASK] knows of [MASK] alone. The row of embeddings in section 15.4 is that model.
+# </details>
+#
+# ## Key points
+#
+# - Where a head looks, what it takes, and who uses it are three questions.
+# - Readable is not used. Use controls.
+# - Gradients speak of tiny changes.
+# - Change something inside and watch the answer: that is the strongest evidence.
+# - Try each tool where you know the truth, before you trust it where you do not.
+#
+# **Code:** [`tracing.py`](../minibert/tracing.py) (`trace`), [`model.py`](../minibert/model.py) (`BertModel.encode`),
+# [`heads.py`](../minibert/heads.py) (`MLMHead`).
+#
+# **Papers:** Jain & Wallace 2019, *Attention is not Explanation*; Wiegreffe & Pinter 2019, *Attention is not not
+# Explanation*; Clark et al. 2019, *What Does BERT Look At?*; Michel et al. 2019, *Are Sixteen Heads Really Better than
+# One?*; Hewitt & Liang 2019, *Designing and Interpreting Probes with Control Tasks*; Linzen et al. 2016, *Assessing the
+# Ability of LSTMs to Learn Syntax-Sensitive Dependencies*; nostalgebraist 2020, *interpreting GPT: the logit lens*; Vig
+# et al. 2020, *Investigating Gender Bias in Language Models Using Causal Mediation Analysis*; Meng et al. 2022,
+# *Locating and Editing Factual Associations in GPT*.
+#
+# Before: [6. The whole model](06_model.ipynb)
