@@ -260,7 +260,10 @@ settings = InstanceSettings(max_length=64, seed=0)
 epoch = PretrainingInstances(corpus, tokenizer, settings).epoch(0)
 print(f"{len(epoch):,} instances\n")
 for wanted in (0, 1):
-    instance = next(each for each in (epoch[i] for i in range(99)) if each["next_sentence_label"] == wanted)
+    candidates = (epoch[i] for i in range(99))
+    instance = next(
+        each for each in candidates if each["next_sentence_label"] == wanted and len(set(each["input_ids"])) > 30
+    )
     whole = np.where(instance["labels"] != IGNORE, instance["labels"], instance["input_ids"])
     print(("B follows A:", "B is random:")[wanted], tokenizer.decode(whole.tolist())[:400], "\n")
     assert set(instance["token_type_ids"]) == {0, 1}

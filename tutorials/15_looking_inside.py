@@ -201,9 +201,9 @@ figure, axes = plt.subplots(1, 2, figsize=(10, 3.8))
 for part, fact, column, role in ((axes[0], 0, 0, "subject"), (axes[1], 1, 3, "adverb")):
     part.scatter(columns[:, column], damage[:, fact], color=BLUE)
     for head, name in enumerate(HEAD_NAMES):
-        part.annotate(
-            name, (columns[head, column].item(), damage[head, fact].item()), (4, 3), textcoords="offset points"
-        )
+        if columns[head, column] > 0.3:
+            place = (columns[head, column].item(), damage[head, fact].item())
+            part.annotate(name, place, (-4, 7), textcoords="offset points")
     part.set(xlabel=f"attention to the {role}", ylabel=f"wrong {('numbers', 'meanings')[fact]} without the head")
     part.set(xlim=(-0.05, 1.1), ylim=(-0.03, 0.75))
 show(
@@ -215,14 +215,14 @@ for fact, column in ((0, 0), (1, 3)):
         print(
             f"head {HEAD_NAMES[head]}: {columns[head, column]:.2f} on the {role}; without it {lost:.0%} more are wrong"
         )
-idle = (columns[:, 3] > 0.9) & (damage[:, 1] < 0.05)
-print("over 0.9 on the adverb, and not needed:", [name for name, yes in zip(HEAD_NAMES, idle, strict=True) if yes])
+idle = (columns[:, 3] > 0.7) & (damage[:, 1] < 0.05)
+print("over 0.7 on the adverb, and not needed:", [name for name, yes in zip(HEAD_NAMES, idle, strict=True) if yes])
 assert idle.any()
-assert damage[:, 0].max() > 0.3
+assert damage[:, 0].max() > 0.2
 
 # %% [markdown]
 # *The picture, left:* each dot is a head. One head looks at the subject with half of its weight, and without it the
-# number is guessed: it alone carries the number. Another looks there just as much, and can go without harm.
+# number is guessed: it alone carries the number. Another looks there nearly as much, and can go without harm.
 #
 # *Right:* there are heads that give nearly *all* their weight to the adverb. Take any of them away, and nothing
 # happens. Either others know the same, or what this head hands over is of no use. A map shows where a head looks. It
@@ -235,7 +235,7 @@ at_adverb = torch.nonzero(columns[:, 3] > 0.3).flatten().tolist()
 print(
     f"without all of {[HEAD_NAMES[head] for head in at_adverb]}: number and meaning {without_heads(model, at_adverb)}"
 )
-assert without_heads(model, at_adverb)[1] < 0.6
+assert without_heads(model, at_adverb)[1] < 0.8
 
 # %% [markdown]
 # ## 15.4 Probes: what can be read where
@@ -330,8 +330,9 @@ print("after each layer (any verb, number, meaning):", [[f"{p:.2f}" for p in lin
 assert min(lens[-1]) > 0.9
 
 # %% [markdown]
-# *The picture:* the kind of word is known at once: where a verb has to stand. The meaning comes next, and the number
-# last, in the third block. (Chance is a half for the number, and a quarter for the meaning.)
+# *The picture:* that a verb is wanted is nearly known at once, from the place and from what is hidden most often. The
+# meaning comes next, and the number last, in the third block. (Chance is a half for the number, and a quarter for the
+# meaning.)
 #
 # But compare with the probe: it could read the meaning after the first block already, when the lens saw little. The
 # lens reads with the head's eyes alone. What is there in another form, it calls absent.
@@ -402,9 +403,9 @@ assert max(methods["occlusion"]) == methods["occlusion"][0]
 
 # %% [markdown]
 # *The picture:* only occlusion finds the subject. Attention blames whatever is looked at. The gradient's blame is
-# spread over everything, and hardly any of it falls on the subject. Why? This model is *sure*: another noun of the same
-# number changes nothing, so near the subject's embedding the answer is flat. A gradient says what a tiny change would
-# do. It does not say what *this word instead of another* does.
+# spread over everything, and hardly any of it falls on the subject. A gradient says what a *tiny* change of the
+# embedding would do. Where the model is sure, a tiny change does little: it takes another word to turn the answer, and
+# of that jump a slope knows nothing.
 #
 # Occlusion is no oracle either: the row with two `[MASK]`s is another question. And had two words said the same thing,
 # hiding either would have changed nothing, and neither would be blamed.
