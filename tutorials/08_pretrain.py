@@ -220,7 +220,7 @@ assert bold_history[-1][1] < UNIGRAM - 0.3
 assert bold_history[-1][2] > 0.3
 
 # %% [markdown]
-# *The picture, left:* both fall quickly to the line of frequencies. The timid one comes to a halt there. This is the
+# *The picture, left:* both fall to the line of frequencies. The timid one comes to a halt there. This is the
 # *unigram plateau*, and many a pretraining has been given up on it. *Right:* on the plateau the variety is almost 0.
 # The model says "the, comma, full stop" to every question. It has learnt its output bias, and nothing else.
 #
@@ -236,10 +236,13 @@ assert bold_history[-1][2] > 0.3
 # | higher learning rate | 3e-4 to 3e-3 | the slope is small: take longer steps |
 # | warm-up | 40 steps | so that the first of these long steps break nothing |
 # | larger weights at the start | 0.02 to 0.05 | 0.02 suits a width of 768, sums over 128 come out small |
-# | patience | 160 to 320 steps | the plateau has an end, for the timid one as well |
+# | patience | 160 to 320 steps | the slope is small, but it is not zero |
 # | smaller vocabulary, short rows | from the start | fewer things to tell apart, more examples of each |
 #
-# Both runs together changed three levers, so we cannot say which of them did it. Experiment 1 asks.
+# The two runs differ in more than one lever, so we cannot say which of them did it. Experiment 1 asks.
+#
+# And the table of neighbours? It still wins. So little text and time are enough to see a BERT set out, not to see it
+# arrive. It is the same for every model that must first learn how to learn: counting is ahead at the start.
 #
 # ## 8.4 What was learnt: look at attention
 #
@@ -259,46 +262,52 @@ def by_distance(model: BertForMaskedLM) -> torch.Tensor:
 figure, axes = plt.subplots(1, 2, figsize=(11, 3))
 names = [f"block {block} head {head}" for block in (1, 2) for head in (1, 2)]
 for part, model, title in zip(axes, (timid, bold), ("timid", "bold"), strict=True):
-    grid(part, by_distance(model), names, [f"{shift:+d}" for shift in range(-4, 5)], low=0, high=0.5)
+    grid(part, by_distance(model), names, [f"{shift:+d}" for shift in range(-4, 5)], low=0, high=0.2)
     part.set(title=title, xlabel="distance of the token that is looked at")
 show(figure, "Weight by distance for four heads: even for the timid model; the bold one's heads look at neighbours.")
 print(f"an even average would give {1 / ROW:.3f} everywhere")
-assert by_distance(timid).max() < 0.1
-assert by_distance(bold).max() > 0.15
+assert by_distance(timid).max() < 0.06
+assert by_distance(bold).max() > 0.09
 
 # %% [markdown]
-# *The picture:* the timid model averages over the whole row: every distance has a thirtieth. The bold one has made
-# heads that look at neighbours, the first thing that helps in guessing words. Much larger BERTs have such heads, too,
-# in their lower blocks (Clark et al. 2019, section 3.1).
+# *The picture:* the timid model averages over the whole row: every distance has a thirtieth. In its first block the
+# bold one has begun to look at neighbours, three to five times as much: the first thing that helps in guessing words.
+# Much larger BERTs have such heads, too, in their lower blocks (Clark et al. 2019, section 3.1).
 #
 # ## 8.5 Ask it something
+#
+# Two questions to each model. What is its first choice? And, more telling: which tokens does this place make more
+# likely than their frequency alone? (Of those that occur at least 100 times.)
 
 
 # %%
 @torch.no_grad()
-def fill(model: BertForMaskedLM, text: str, count: int = 5) -> list[tuple[str, float]]:
+def fill(model: BertForMaskedLM, text: str) -> tuple[str, list[str]]:
+    """The likeliest token for [MASK], and the four that gain most over their frequency."""
     inputs = tokenizer(text, return_tensors="pt")
     place = (inputs["input_ids"][0] == tokenizer.mask_token_id).nonzero().item()
-    best = model.eval()(**inputs).logits[0, place].softmax(dim=-1).topk(count)
-    return [(vocabulary[i], chance) for i, chance in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
+    chances = model.eval()(**inputs).logits[0, place].softmax(dim=-1).numpy()
+    gains = np.where(counts >= 100, chances / frequencies, 0)
+    return vocabulary[chances.argmax()], [f"{vocabulary[i]} x{gains[i]:.1f}" for i in gains.argsort()[:-5:-1]]
 
 
 for text in (
     "the value of the [MASK] is returned.",
     "if the object is [MASK] instance of the class",
+    "[MASK] method is called when the object is created.",
     "a list of [MASK].",
-    "this method is called [MASK] the object is created.",
 ):
     print(text)
     for name, model in (("timid", timid), ("bold", bold)):
-        print(f"    {name}: ", ", ".join(f"{token} {chance:.0%}" for token, chance in fill(model, text)))
+        first, gained = fill(model, text)
+        print(f"    {name}: first choice '{first}'; gained: {', '.join(gained)}")
 
-answers = [fill(timid, text, 1)[0][0] for text in ("a [MASK] .", "the [MASK] of", "is [MASK] by", "[MASK] class")]
-print("the timid model's first choice, four times:", answers)
-assert len(set(answers)) <= 2
+firsts = {fill(timid, text)[0] for text in ("a [MASK] .", "the [MASK] of", "is [MASK] by", "[MASK] class")}
+print("the timid model's first choices for four places:", firsts)
+assert len(firsts) <= 2
 
 # %% [markdown]
-# The bold model is no scholar. It has read a small book four times. But it knows what kind of word goes where, and the
+# The bold model is no scholar. It has read a small book four times. But what it says depends on where it is asked. The
 # timid one does not know that there is a "where".
 #
 # ## 8.6 For real
@@ -319,7 +328,6 @@ ours, papers = 320 * 48 * ROW, 256 * 1_000_000 * 512
 print(f"{ours:,} tokens here, up to {papers:,} there: {papers / ours:,.0f} times as many")
 assert papers == 131_072_000_000
 
-# %% [markdown]
 # ## Common mistakes
 #
 # - **Giving up on the plateau**, or admiring a loss that has just come down from $\ln V$ to it. Know your unigram
