@@ -74,6 +74,7 @@ def test_the_version_for_a_class_has_holes_where_the_solutions_were(tmp_path: Pa
     given = build.notebook_of(REPOSITORY / "tutorials" / "20_debugging.py")
     holes = nbformat.read(tmp_path / "20_debugging.ipynb", as_version=4)
     assert len(holes.cells) == len(given.cells)
+    assert {path.name for path in tmp_path.iterdir()} == {"20_debugging.ipynb", *build.HELPERS}
     text = "\n".join(cell.source for cell in holes.cells if cell.cell_type == "code")
     solutions = sum(cell.source.count("# BEGIN SOLUTION") for cell in given.cells)
     assert solutions == text.count("raise NotImplementedError('Your turn.')") == 3

@@ -203,7 +203,7 @@ for part, fact, column, role in ((axes[0], 0, 0, "subject"), (axes[1], 1, 3, "ad
     for head, name in enumerate(HEAD_NAMES):
         if columns[head, column] > 0.3:
             place = (columns[head, column].item(), damage[head, fact].item())
-            part.annotate(name, place, (-4, 7), textcoords="offset points")
+            part.annotate(name, place, (-3, 7), textcoords="offset points", rotation=75)
     part.set(xlabel=f"attention to the {role}", ylabel=f"wrong {('numbers', 'meanings')[fact]} without the head")
     part.set(xlim=(-0.05, 1.1), ylim=(-0.03, 0.75))
 show(

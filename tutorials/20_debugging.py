@@ -183,8 +183,8 @@ for name, check in CHECKS.items():
 assert first_difference(copy.deepcopy(healthy), healthy) == "none"
 
 # %% [markdown]
-# The healthy model passes. (Not with zeros: sums in another order are rounded differently. Around $10^{-6}$ is what
-# float32 can do; a fault is rarely below $10^{-3}$.)
+# The healthy model passes. (Not with zeros: sums in another order are rounded differently. Around $10^{-6}$ to
+# $10^{-5}$ is what float32 can do; a fault is rarely below $10^{-3}$.)
 #
 # ## 20.3 Lab 1: the loss that became zero
 #
@@ -479,7 +479,7 @@ print(inspect.getsource(broken.attention_of_lab_4))
 #
 # ## 20.7 Lab 5: the answer depends on who else is in the batch
 #
-# *"The accuracy is as good as yours. But the same review gets 0.71 in our service and 0.64 in our evaluation."*
+# *"The accuracy is as good as yours. But the same review gets one score in our service and another in our evaluation."*
 
 # %%
 fifth = with_attention(broken.attention_of_lab_5)
