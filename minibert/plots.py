@@ -75,6 +75,15 @@ def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> Figure:
     return figure
 
 
+def scatter(x: Sequence[float], y: Sequence[float], x_name: str, y_name: str) -> Figure:
+    """A point for each example. Of very many, evenly chosen ones."""
+    every = 1 + len(x) // MOST_POINTS
+    figure, axes = _figure(5.5, 4.5)
+    axes.scatter(x[::every], y[::every], s=12, color=BLUE, alpha=0.35, linewidths=0)
+    axes.set(xlabel=x_name, ylabel=y_name)
+    return figure
+
+
 def pretraining_curves(history: Sequence[Mapping[str, Any]], unigram_entropy: float) -> Figure:
     """The loss of the masked words by step, with the line of guessing by frequency; and the accuracies of both tasks.
 

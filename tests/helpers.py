@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import string
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,9 +11,11 @@ import transformers
 from torch import Tensor
 
 import minibert
+from minibert import BertTokenizer, Trainer, TrainingArguments
 from minibert.checkpoints.names import from_minibert
 from minibert.config import BertConfig
 from minibert.model import BertPreTrainedModel
+from minibert.tasks.task import Examples, Task
 
 SMALL = BertConfig(
     vocab_size=61,
@@ -80,3 +84,49 @@ def make_batch(config: BertConfig = SMALL, empty_row: bool = False) -> dict[str,
         "token_type_ids": torch.randint(config.type_vocab_size, mask.shape),
         "position_ids": torch.stack([torch.randperm(seq) for _ in mask]),
     }
+
+
+def learn(task: Task, train: Examples, dev: Examples, tokenizer: BertTokenizer, steps: int) -> dict[str, Any]:
+    """The metrics of a small random model after a short training."""
+    config = SMALL.replace(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=128,
+        max_position_embeddings=64,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    settings = TrainingArguments(
+        max_steps=steps, per_device_train_batch_size=16, learning_rate=2e-3, save_strategy="no", disable_tqdm=True
+    )
+    trainer = Trainer(
+        task.model_class(config), settings, task.collate, train_dataset=task.features(train, tokenizer, training=True)
+    )
+    trainer.train()
+    features = task.features(dev, tokenizer)
+    return task.metrics(dev, task.answers(dev, features, trainer.predict(features).predictions))
+
+
+def spelling_tokenizer() -> BertTokenizer:
+    """Words are spelt: a token for every character, at the beginning of a word and within it."""
+    letters = [*string.ascii_lowercase, *string.digits]
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{c}" for c in letters), *string.punctuation]
+    return BertTokenizer({token: number for number, token in enumerate(tokens)})
+
+
+def save_small_model(folder: Path) -> Path:
+    """A folder with a BERT that is too small to be any good, and the tokenizer above."""
+    tokenizer = spelling_tokenizer()
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=64,
+    )
+    minibert.BertModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

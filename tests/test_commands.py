@@ -19,11 +19,11 @@ import pytest
 import torch
 import transformers
 
-from minibert import BertConfig, BertForSequenceClassification, BertTokenizer
+from minibert import BertForSequenceClassification, BertTokenizer
 from minibert.checkpoints import huggingface
 from minibert.commandline import run
 
-COMMANDS = ("finetune", "predict", "evaluate", "weights")
+COMMANDS = ("finetune", "predict", "evaluate", "similar", "weights", "data.squad")
 GOOD = [("a good film", "good"), ("a bad film", "bad"), ("good fun", "good"), ("bad sound", "bad")]
 RESULTS = {
     "config.json", "log.jsonl", "metrics.json", "model.safetensors", "predictions.jsonl", "report.html",
@@ -56,26 +56,6 @@ def start(*argv: object, **options: Any) -> subprocess.Popen[str]:
 def write_table(path: Path, rows: Sequence[tuple[str, ...]], header: tuple[str, ...] = ("text", "label")) -> Path:
     path.write_text("".join("\t".join(row) + "\n" for row in [header, *rows]), encoding="utf-8")
     return path
-
-
-@pytest.fixture(scope="module")
-def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a BERT that is too small to be any good."""
-    folder = tmp_path_factory.mktemp("small")
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *sorted({word for text, _ in GOOD for word in text.split()})]
-    tokenizer = BertTokenizer({word: number for number, word in enumerate(words)})
-    config = BertConfig(
-        vocab_size=len(words),
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=32,
-    )
-    torch.manual_seed(0)
-    BertForSequenceClassification(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from ..errors import InputError
 from ..files import replacing, write_json
 from ..model import BertPreTrainedModel
 from .distributed import divided_like, load_optimizer_state
+from .shared_encoder import SharedEncoder
 
 
 class Saves(Protocol):
@@ -108,6 +109,10 @@ def load_checkpoint(folder: Path, model: BertPreTrainedModel, optimizer: torch.o
 
 def load_weights(folder: Path, model: BertPreTrainedModel) -> None:
     """The weights of a saved model of the same kind and shape, into this one."""
+    if isinstance(model, SharedEncoder):
+        for name, part in model.by_task.items():
+            load_weights(folder / name, part)
+        return
     current = model.state_dict()
     weights = to_minibert(current, HuggingFaceWeights(folder), "hugging_face")
     model.load_state_dict({name: divided_like(tensor, current[name]) for name, tensor in weights.items()})
