@@ -196,7 +196,7 @@ def pretrain(peak: float, steps: int, deviation: float) -> tuple[BertForMaskedLM
     return model, history
 
 
-timid, timid_history = pretrain(peak=3e-4, steps=160, deviation=0.02)
+timid, timid_history = pretrain(peak=1e-3, steps=160, deviation=0.02)
 bold, bold_history = pretrain(peak=3e-3, steps=320, deviation=0.02 * math.sqrt(768 / 128))
 
 figure, axes = plt.subplots(1, 2, figsize=(11, 3.8))
@@ -214,15 +214,15 @@ show(
     figure,
     "Left: one loss stops at the line of frequencies, the other falls through it. Right: only its variety grows.",
 )
-assert abs(timid_history[-1][1] - UNIGRAM) < 0.3
-assert timid_history[-1][2] < 0.05
+assert abs(timid_history[-1][1] - UNIGRAM) < 0.2
+assert timid_history[-1][2] < 0.15
 assert bold_history[-1][1] < UNIGRAM - 0.3
 assert bold_history[-1][2] > 0.3
 
 # %% [markdown]
-# *The picture, left:* both fall to the line of frequencies. The timid one comes to a halt there. This is the
-# *unigram plateau*, and many a pretraining has been given up on it. *Right:* on the plateau the variety is almost 0.
-# The model says "the, comma, full stop" to every question. It has learnt its output bias, and nothing else.
+# *The picture, left:* both fall to the line of frequencies. The timid one comes to a halt there. This is the *unigram
+# plateau*, and many a pretraining has been given up on it. *Right:* on the plateau the variety is almost 0. The model
+# names the same frequent tokens wherever it is asked. It has learnt its output bias, and hardly anything else.
 #
 # Why is there a plateau? Frequencies are easy: they are one number for each token, the bias, and every example pulls it
 # the same way. Context needs three things at once: attention that looks at some *particular* place, embeddings that say
@@ -233,16 +233,18 @@ assert bold_history[-1][2] > 0.3
 #
 # | lever | here | why |
 # | --- | --- | --- |
-# | higher learning rate | 3e-4 to 3e-3 | the slope is small: take longer steps |
+# | higher learning rate | 1e-3 to 3e-3 | the slope is small: take longer steps |
 # | warm-up | 40 steps | so that the first of these long steps break nothing |
-# | larger weights at the start | 0.02 to 0.05 | 0.02 suits a width of 768, sums over 128 come out small |
+# | larger weights at the start | 0.02 to 0.049 | 0.02 suits a width of 768, sums over 128 come out small |
 # | patience | 160 to 320 steps | the slope is small, but it is not zero |
 # | smaller vocabulary, short rows | from the start | fewer things to tell apart, more examples of each |
+#
+# (`python -m minibert.pretrain` chooses the deviation by the width, as the bold run does: $0.02\sqrt{768/H}$.)
 #
 # The two runs differ in more than one lever, so we cannot say which of them did it. Experiment 1 asks.
 #
 # And the table of neighbours? It still wins. So little text and time are enough to see a BERT set out, not to see it
-# arrive. It is the same for every model that must first learn how to learn: counting is ahead at the start.
+# arrive: counting needs no learning rate, and is ahead at the start.
 #
 # ## 8.4 What was learnt: look at attention
 #
@@ -304,7 +306,7 @@ for text in (
 
 firsts = {fill(timid, text)[0] for text in ("a [MASK] .", "the [MASK] of", "is [MASK] by", "[MASK] class")}
 print("the timid model's first choices for four places:", firsts)
-assert len(firsts) <= 2
+assert len(firsts) <= 3
 
 # %% [markdown]
 # The bold model is no scholar. It has read a small book four times, and its first choice is still the most frequent
@@ -355,8 +357,8 @@ assert max(entropies.values()) - min(entropies.values()) > 0.1
 #
 # ## Experiments to try
 #
-# 1. Change one lever at a time: `pretrain(3e-3, 160, 0.02)` and `pretrain(3e-4, 160, 0.05)`. Which one did it?
-# 2. Give the timid one 1,000 steps. When does its variety leave 0? Watch for it before the loss moves.
+# 1. Change one lever at a time: `pretrain(3e-3, 160, 0.02)` and `pretrain(1e-3, 160, 0.049)`. Which one did it?
+# 2. Give the timid one 1,000 steps. When does its variety leave 0 for good? Watch for it before the loss moves.
 # 3. Mask whole words (`Masking(tokenizer, "whole_word", ...)`). The loss is higher. Is the model worse?
 # 4. Ask for 30 % of the tokens instead of 15 %. More answers a row, less context for each.
 #

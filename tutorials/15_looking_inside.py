@@ -224,7 +224,7 @@ assert damage[:, 0].max() > 0.2
 # *The picture, left:* each dot is a head. One head looks at the subject with half of its weight, and without it the
 # number is guessed: it alone carries the number. Another looks there nearly as much, and can go without harm.
 #
-# *Right:* there are heads that give nearly *all* their weight to the adverb. Take any of them away, and nothing
+# *Right:* there are heads that give nearly *all* their weight to the adverb. Take any one of them away, and nothing
 # happens. Either others know the same, or what this head hands over is of no use. A map shows where a head looks. It
 # does not show what it takes from there, nor whether anybody listens.
 #
@@ -277,10 +277,12 @@ for (name, line), colour, style in zip(
 axes.set(xticks=range(LAYERS + 1), xticklabels=["embeddings", "block 1", "block 2", "block 3"], ylim=(0.15, 1.05))
 axes.set(ylabel="accuracy of the probe")
 axes.legend(fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
-show(figure, "Accuracy of probes at the mask by layer: number and meaning appear in the blocks; controls stay lower.")
+show(
+    figure,
+    "Probes at the mask by layer: all facts appear in the blocks, in the fresh model too; shuffled labels do not.",
+)
 for name, line in readable.items():
     print(f"{name:32}", [f"{accuracy:.2f}" for accuracy in line])
-
 assert readable["subject's number"][-1] > 0.95
 assert max(readable["shuffled labels"]) < 0.6
 assert readable["other noun's number"][-1] > 0.8
@@ -298,12 +300,12 @@ assert max(readable["subject's number, fresh model"]) > 0.9
 #
 # The shuffled labels show that the probe has not merely learnt the sentences by heart. Always run both controls:
 # another network without training, and labels without sense (Hewitt & Liang 2019).
-
-# %% [markdown]
+#
 # ## 15.5 The logit lens: watch the answer form
 #
 # The head on top turns a vector into words. Nobody forbids giving it the vectors of earlier blocks. They were not made
-# for it, but since every block only *adds* to what comes in, they speak nearly the same language (nostalgebraist 2020).
+# for it, but since every block adds to what comes in, and only norms the sum, they speak nearly the same language
+# (nostalgebraist 2020).
 
 # %%
 with torch.no_grad():
@@ -395,7 +397,10 @@ for role, colour, name in zip(
 axes.invert_yaxis()
 axes.set(xlabel="share of the blame for the number", xlim=(0, 1))
 axes.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.4, 1.0), frameon=False)
-show(figure, "Shares of blame by method: occlusion gives nearly all to the subject, gradients less, attention least.")
+show(
+    figure,
+    "Shares of blame by method: occlusion gives over half to the subject, attention and gradients a tenth or less.",
+)
 for name, parts in methods.items():
     print(f"{name:26}", [f"{part:.2f}" for part in parts])
 assert methods["occlusion"][0] > methods["attention, mean of heads"][0]
@@ -468,8 +473,8 @@ assert carried[2, LAYERS] > 0.95
 assert carried[1].max() < 0.1
 
 # %% [markdown]
-# *The picture* is as clear as a proof. Up to the second block the number lives in the subject's vector, and nowhere
-# else. The third block carries it over to `[MASK]`, and from then on it lives there. The other noun's vector never
+# *The picture* is as clear as a proof. Up to the second block the answer takes its number from the subject's vector.
+# The third block carries it over to `[MASK]`, and from then on that vector decides. The other noun's vector never
 # matters. And section 15.3 tells by which head it travels.
 #
 # Compare this with the probe, which read the number at `[MASK]` after the *first* block. It was there. It was not used.
