@@ -114,6 +114,16 @@ def pretraining_curves(history: Sequence[Mapping[str, Any]], unigram_entropy: fl
     return figure
 
 
+def learning_rates(rates: Sequence[float], losses: Sequence[float], suggestion: float) -> Figure:
+    """The loss of a short run in which the learning rate grows from step to step."""
+    figure, axes = _figure(6.4, 3.8)
+    axes.plot(rates, losses, color=BLUE)
+    axes.axvline(suggestion, color=ORANGE, linestyle="--", label=f"suggestion, {suggestion:.1e}")
+    axes.set(xscale="log", xlabel="learning rate", ylabel="training loss, smoothed")
+    axes.legend(frameon=False)
+    return figure
+
+
 def score_card(scores: Sequence[Score], title: str) -> Figure:
     """Accuracy by the number of labelled examples, from pretrained and from random weights, with deviations."""
     figure, axes = _figure(6.4, 3.8)

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from .helpers import GOOD, write_table
+
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported, which some library may do at any time
 
@@ -63,3 +65,10 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     BertForSequenceClassification(config).save_pretrained(folder)
     BertTokenizer({word: number for number, word in enumerate(words)}).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[object]:
+    """The flags that name a good training and a good dev file."""
+    train, dev = write_table(tmp_path / "train.tsv", GOOD * 8), write_table(tmp_path / "dev.tsv", GOOD)
+    return ["--train", train, "--dev", dev]

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,9 @@ from minibert import BertForSequenceClassification, BertTokenizer
 from minibert.checkpoints import huggingface
 from minibert.commandline import run
 
-COMMANDS = ("finetune", "predict", "evaluate", "similar", "weights", "data.squad")
-GOOD = [("a good film", "good"), ("a bad film", "bad"), ("good fun", "good"), ("bad sound", "bad")]
+from .helpers import GOOD, write_table
+
+COMMANDS = ("finetune", "predict", "evaluate", "similar", "weights", "data.squad", "compare")
 RESULTS = {
     "config.json", "log.jsonl", "metrics.json", "model.safetensors", "predictions.jsonl", "report.html",
     "tokenizer.json", "tokenizer_config.json", "vocab.txt",
@@ -51,18 +51,6 @@ def start(*argv: object, **options: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(
         command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
     )
-
-
-def write_table(path: Path, rows: Sequence[tuple[str, ...]], header: tuple[str, ...] = ("text", "label")) -> Path:
-    path.write_text("".join("\t".join(row) + "\n" for row in [header, *rows]), encoding="utf-8")
-    return path
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> list[object]:
-    """The flags that name a good training and a good dev file."""
-    train, dev = write_table(tmp_path / "train.tsv", GOOD * 8), write_table(tmp_path / "dev.tsv", GOOD)
-    return ["--train", train, "--dev", dev]
 
 
 @pytest.fixture(scope="module")

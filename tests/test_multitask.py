@@ -20,8 +20,8 @@ from minibert.training.multitask import MultitaskTrainer, shares
 from minibert.training.shared_encoder import SharedEncoder
 from minibert.training.state import load_weights
 
-from .helpers import SMALL
-from .test_commands import CommandError, call, one_line, write_table
+from .helpers import SMALL, write_table
+from .test_commands import CommandError, call, one_line
 
 
 def make_shared() -> SharedEncoder:

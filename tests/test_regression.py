@@ -16,8 +16,8 @@ from minibert import InputError
 from minibert.tasks.regression import RegressionTask, parse_number, ranks, regression_metrics
 from minibert.tasks.task import Columns, Example, Examples
 
-from .helpers import make_model
-from .test_commands import CommandError, call, one_line, write_table
+from .helpers import make_model, write_table
+from .test_commands import CommandError, call, one_line
 
 number = st.floats(-1e6, 1e6, allow_subnormal=False) | st.integers(-3, 3).map(float)
 

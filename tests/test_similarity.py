@@ -22,8 +22,8 @@ from minibert.tasks.similarity import SimilarityTask, has_scores, partner_ranks,
 from minibert.tasks.task import Columns, Example, Examples
 from minibert.training.judging import saved_task
 
-from .helpers import SMALL, make_batch
-from .test_commands import CommandError, call, one_line, write_table
+from .helpers import SMALL, make_batch, write_table
+from .test_commands import CommandError, call, one_line
 
 # ------------------------------------------------------------------------------------------------------- the model
 

@@ -16,7 +16,8 @@ from minibert import BertTokenizer, InputError
 from minibert.tasks.task import Example, Examples
 from minibert.tasks.texts import cut_middle, divide, equal_windows, mean_by_example, text_features
 
-from .test_commands import CommandError, call, one_line, write_table
+from .helpers import write_table
+from .test_commands import CommandError, call, one_line
 
 WORDS = [f"w{number}" for number in range(40)]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

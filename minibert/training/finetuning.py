@@ -18,21 +18,29 @@ from typing import Any, NamedTuple
 
 import torch
 
+from .. import plots
+from ..checkpoints.pretrained import ADAPTER_CONFIG
 from ..commandline import resume_command
 from ..config import BertConfig
 from ..data.public import PUBLIC, fetch
 from ..errors import InputError
 from ..files import write_json, write_text
 from ..model import BertPreTrainedModel
+from ..pages import heading, paragraph, picture, write_page
 from ..tasks import task_class
 from ..tasks.task import Examples, Features, Task, prediction_lines
 from ..tokenization import BertTokenizer
 from ..tokenization.wordpiece import BasicTokenizer
+from ..transfer.adaptation import trained_parameters
+from ..transfer.adapter_files import ADAPTER_WEIGHTS
+from ..transfer.features import forget_features
 from .arguments import TrainingArguments
+from .learning_rate_finder import find_learning_rate
 from .measure import latencies_ms, peak_memory_mb
 from .report import write_report
 from .state import checkpoints
 from .trainer import LOG, EvalPrediction, Trainer, TrainOutput
+from .ways import ADAPTER, encoder_is_frozen, prepare_transfer, settle
 
 log = logging.getLogger("minibert")
 
@@ -45,12 +53,13 @@ TASK_FOLDERS = "tasks"  # one for each, if several are learnt together
 RESULTS = (
     "config.json", "model.safetensors", "vocab.txt", "tokenizer.json", "tokenizer_config.json", "metrics.json",
     "predictions.jsonl", "dev_predictions.json", "test_predictions.json", LOG, "report.html", CHECKPOINTS,
-    TASK_FOLDERS,
+    TASK_FOLDERS, ADAPTER, ADAPTER_CONFIG, ADAPTER_WEIGHTS,
 )  # fmt: skip
 
 
 # A random model has to learn language, too: it takes larger steps, and more of them, than a pretrained one.
 PRETRAINED_DEFAULTS = {"lr": 5e-5, "epochs": 3.0}
+FROZEN_DEFAULTS = {"lr": 1e-3, "epochs": 3.0}  # few weights, and new ones
 RANDOM_DEFAULTS = {"lr": 5e-4, "epochs": 6.0}
 
 
@@ -80,6 +89,8 @@ def finetune(arguments: argparse.Namespace) -> dict[str, Any]:
     out = free_folder(arguments)
     run = prepare(arguments, out)
     log.info(_opening(run))
+    if arguments.find_lr is not None:
+        return _find_learning_rate(Path(arguments.find_lr), run.trainer)
     is_new = not out.exists()
     prepare_folder(out, keep=arguments.resume)
     try:
@@ -106,6 +117,7 @@ def prepare(arguments: argparse.Namespace, out: Path) -> Run:
     task.learn_labels(train)
     torch.manual_seed(arguments.seed)  # the new head is drawn at random
     model, tokenizer = _model(arguments, task, train)
+    prepare_transfer(arguments, model)
     tokenizer.model_max_length = min(arguments.max_length or task.max_length, model.config.max_position_embeddings)
     splits = [Split("dev", dev, task.features(dev, tokenizer))]
     if test is not None:
@@ -122,14 +134,27 @@ def prepare(arguments: argparse.Namespace, out: Path) -> Run:
     return Run(task, trainer, train, splits)
 
 
+def _find_learning_rate(page: Path, trainer: Trainer) -> dict[str, Any]:
+    """Instead of a training: draw how the loss depends on the learning rate."""
+    sweep = find_learning_rate(trainer)
+    text = f"A tenth of the rate with the lowest loss: {sweep.suggestion:.1e}"
+    parts = [heading("Loss while the learning rate grows"), paragraph(f"{text}.")]
+    parts.append(picture(partial(plots.learning_rates, sweep.rates, sweep.losses, sweep.suggestion), text))
+    write_page(page, "Learning rates", parts)
+    print(f"{text}. {page} shows all.")
+    return {"learning_rate": sweep.suggestion}
+
+
 def write_results(arguments: argparse.Namespace, out: Path, run: Run, figures: Mapping[str, float]) -> dict[str, Any]:
     """Judge what was trained, and write all results. figures: of the training, to be told among the metrics."""
     task, trainer, train, splits = run
+    forget_features(trainer.model)  # the speed is to be that of the whole model
     trainer.compute_metrics = None  # it is the dev set's; from here on, metrics are those of the final answers
     outputs = [trainer.predict(split.features, "eval") for split in splits]
     dev, judged = splits[0], outputs[0]
     task.tune(dev.examples, dev.features, judged.predictions)
     trainer.model.config = trainer.model.config.replace(**task.config_changes())
+    settled = settle(trainer.model, out)
     answers = [
         task.answers(split.examples, split.features, output.predictions)
         for split, output in zip(splits, outputs, strict=True)
@@ -138,6 +163,7 @@ def write_results(arguments: argparse.Namespace, out: Path, run: Run, figures: M
         "task": task.name,
         **task.metrics(dev.examples, answers[0]),
         **figures,
+        **settled,
         "eval_samples_per_second": judged.metrics["eval_samples_per_second"],
         **latencies_ms(trainer, dev.features),
         "peak_memory_mb": peak_memory_mb(),
@@ -258,16 +284,19 @@ def _delete(folder: Path, names: Iterable[str]) -> None:
 
 
 def _model(arguments: argparse.Namespace, task: Task, train: Examples) -> tuple[BertPreTrainedModel, BertTokenizer]:
+    changes = task.config_changes()
+    if arguments.dropout is not None:
+        changes |= {"hidden_dropout_prob": arguments.dropout, "attention_probs_dropout_prob": arguments.dropout}
     if arguments.model is not None:
         tokenizer = BertTokenizer.from_pretrained(arguments.model)
-        model = task.model_class.from_pretrained(arguments.model, **task.config_changes())
-        defaults = PRETRAINED_DEFAULTS
+        model = task.model_class.from_pretrained(arguments.model, **changes)
+        defaults = FROZEN_DEFAULTS if encoder_is_frozen(arguments) else PRETRAINED_DEFAULTS
     else:
         log.info(
             "No pretrained weights ship with minibert yet: starting from a small random model, which learns little."
         )
         tokenizer = BertTokenizer(_vocabulary(train))
-        config = BertConfig.preset("tiny", vocab_size=len(tokenizer), **task.config_changes())
+        config = BertConfig.preset("tiny", vocab_size=len(tokenizer), **changes)
         model = task.model_class(config)
         defaults = RANDOM_DEFAULTS
     if len(tokenizer) > model.config.vocab_size:
@@ -298,8 +327,19 @@ def training_arguments(arguments: argparse.Namespace, out: Path, best_metric: st
         per_device_train_batch_size=arguments.batch_size,
         per_device_eval_batch_size=2 * arguments.batch_size,
         learning_rate=arguments.lr,
+        gradient_accumulation_steps=arguments.accumulation,
         weight_decay=arguments.weight_decay,
         warmup_ratio=arguments.warmup_ratio,
+        lr_scheduler_type="constant_with_warmup" if arguments.schedule == "constant" else arguments.schedule,
+        layer_decay=arguments.layer_decay or 1.0,
+        gradual_unfreezing=arguments.gradual_unfreezing,
+        label_smoothing_factor=arguments.label_smoothing,
+        class_weights=arguments.class_weights,
+        balanced_sampling=arguments.balanced_sampling,
+        average_decay=arguments.average,
+        gradient_checkpointing=arguments.checkpoint_activations,
+        early_stopping_patience=arguments.patience,
+        early_stopping_threshold=arguments.minimal_gain,
         eval_strategy="epoch",
         save_strategy="epoch",
         save_total_limit=1,
@@ -315,9 +355,11 @@ def training_arguments(arguments: argparse.Namespace, out: Path, best_metric: st
 
 def _opening(run: Run) -> str:
     task, trainer, train, (dev, *_) = run
-    parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
+    model = trainer.model
+    parameters, trained = sum(parameter.numel() for parameter in model.parameters()), trained_parameters(model)
+    share = "" if trained == parameters else f", {trained:,} of them trained,"
     parts = [f"{len(train):,} examples to learn from, {len(dev.examples):,} to judge by", task.describe()]
-    return f"{'; '.join(filter(None, parts))}. {parameters / 1e6:.1f} million parameters on {trainer.model.device}."
+    return f"{'; '.join(filter(None, parts))}. {parameters / 1e6:.1f} million parameters{share} on {model.device}."
 
 
 def _headline(task: Task, dev: Split, prediction: EvalPrediction) -> dict[str, float]:

@@ -41,6 +41,11 @@ from .trainer import Plan, Trainer
 
 log = logging.getLogger("minibert")
 
+# The flags that look into a single model, or at the labels of a single task.
+ONE_TASK = (
+    "freeze", "gradual_unfreezing", "layer_decay", "mix", "lora", "adapters", "bitfit", "prefix", "reinit_top",
+    "find_lr", "label_smoothing", "class_weights", "balanced_sampling", "checkpoint_activations",
+)  # fmt: skip
 MEAN = "mean"  # over the tasks, of the first figure of each
 
 
@@ -54,6 +59,9 @@ def finetune_together(arguments: argparse.Namespace) -> dict[str, Any]:
         raise InputError("--dataset is for one task: give several their files with --train TASK=FILE and so on.")
     if arguments.model is None:
         raise InputError("Several tasks share one --model: name it.")
+    for name in ONE_TASK:
+        if getattr(arguments, name):
+            raise InputError(f"--{name.replace('_', '-')} is for one task: leave it out where there are several.")
     files = {flag: _by_task(arguments, flag) for flag in ("train", "dev", "test")}
     out = free_folder(arguments)
     runs = {}
