@@ -40,13 +40,14 @@ def build_parser() -> Parser:
     data.add_argument("--text-column", metavar="NAME", default="text", help="the column with the text")
     data.add_argument("--text-b-column", metavar="NAME", default="text_b", help="with the second text of pairs")
     data.add_argument("--label-column", metavar="NAME", default="label", help="with the label")
-    data.add_argument(
+    texts = parser.add_argument_group("--task classification, regression and multilabel")
+    texts.add_argument(
         "--long-texts",
         choices=["head", "tail", "both", "windows"],
         default="head",
         help="what is kept of texts over --max-length; windows: everything, and the mean of the logits",
     )
-    data.add_argument(
+    texts.add_argument(
         "--label-separator", metavar="TEXT", default=",", help="of several labels in a cell, for multilabel"
     )
     tags = parser.add_argument_group("--task ner (CoNLL columns, or .jsonl with tokens and tags)")
