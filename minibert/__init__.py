@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .model import BertModel
     from .packing import PackedBatch
     from .tokenization import BertTokenizer
+    from .tracing import trace
     from .training.arguments import TrainingArguments
     from .training.trainer import EvalPrediction, Trainer
 
@@ -46,6 +47,7 @@ _PLACES = {
     "TrainingArguments": "training.arguments",
     "EvalPrediction": "training.trainer",
     "Trainer": "training.trainer",
+    "trace": "tracing",
 }
 
 __all__ = [
@@ -66,6 +68,7 @@ __all__ = [
     "Trainer",
     "TrainingArguments",
     "__version__",
+    "trace",
 ]
 
 

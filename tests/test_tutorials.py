@@ -68,6 +68,23 @@ def test_an_unknown_tutorial_is_an_error():
     assert "There is no tutorial 99" in done.stderr
 
 
+def test_the_version_for_a_class_has_holes_where_the_solutions_were(tmp_path: Path):
+    command = [sys.executable, str(REPOSITORY / "tutorials" / "build.py"), "--holes", str(tmp_path), "20"]
+    subprocess.run(command, check=True)
+    given = build.notebook_of(REPOSITORY / "tutorials" / "20_debugging.py")
+    holes = nbformat.read(tmp_path / "20_debugging.ipynb", as_version=4)
+    assert len(holes.cells) == len(given.cells)
+    assert {path.name for path in tmp_path.iterdir()} == {"20_debugging.ipynb", *build.HELPERS}
+    text = "\n".join(cell.source for cell in holes.cells if cell.cell_type == "code")
+    solutions = sum(cell.source.count("# BEGIN SOLUTION") for cell in given.cells)
+    assert solutions == text.count("raise NotImplementedError('Your turn.')") == 3
+    assert "SOLUTION" not in text
+    assert "scores.softmax(dim=-1)" not in text
+    for cell in holes.cells:
+        if cell.cell_type == "code":
+            compile(cell.source, "cell", "exec")
+
+
 @pytest.mark.parametrize("source", SOURCES, ids=name_of)
 def test_links_lead_to_files(source: Path):
     targets = re.findall(r"\]\(([^)#]+)\)", source.read_text(encoding="utf-8"))

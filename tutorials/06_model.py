@@ -523,4 +523,4 @@ assert len(result.missing_keys) == len(model.state_dict())
 # **Papers:** Devlin et al. 2019, section 3; Turc et al. 2019, *Well-Read Students Learn Better* (the small sizes);
 # Press & Wolf 2017, *Using the Output Embedding to Improve Language Models*.
 #
-# Before: [5. The encoder block](05_block.ipynb)
+# Before: [5. The encoder block](05_block.ipynb). Next: [7. Pretraining objectives](07_objectives.ipynb)

@@ -6,11 +6,14 @@
     python tutorials/build.py                   # all of them
     python tutorials/build.py 04 05             # those two
     python tutorials/build.py --check
+    python tutorials/build.py --holes DIR 20    # for a class: without the solutions, into another folder
 """
 
 from __future__ import annotations
 
 import argparse
+import re
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -23,6 +26,8 @@ from nbformat import NotebookNode
 
 HERE = Path(__file__).parent
 LONGEST_RUN = 120  # seconds, on one core
+HELPERS = ("pictures.py", "broken.py")  # what the tutorials import from beside them
+SOLUTION = re.compile(r"^( *)# BEGIN SOLUTION\n.*?^ *# END SOLUTION$", re.MULTILINE | re.DOTALL)
 FAILURES = (CellExecutionError, CellTimeoutError, DeadKernelError)
 
 
@@ -38,6 +43,13 @@ def notebook_of(source: Path) -> NotebookNode:
         cell.id = f"cell-{number:02}"  # jupytext draws them at random
         cell.metadata = {}
     notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    return notebook
+
+
+def with_holes(notebook: NotebookNode) -> NotebookNode:
+    """The notebook with a place to fill in for each solution. (The marks are those of nbgrader.)"""
+    for cell in notebook.cells:
+        cell.source = SOLUTION.sub(r"\1raise NotImplementedError('Your turn.')", cell.source)
     return notebook
 
 
@@ -70,14 +82,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Run the tutorials and write their notebooks.")
     parser.add_argument("numbers", nargs="*", metavar="NN", help="only these tutorials; all by default")
     parser.add_argument("--check", action="store_true", help="write nothing; say what does not agree or does not run")
+    parser.add_argument("--holes", type=Path, metavar="DIR", help="write them, not run and without solutions, to DIR")
     arguments = parser.parse_args()
 
     chosen = {source.name[:2]: source for source in sources()}
     if unknown := [number for number in arguments.numbers if number not in chosen]:
         parser.error(f"There is no tutorial {', '.join(unknown)}. There are {', '.join(chosen)}.")
 
+    wanted = [chosen[number] for number in arguments.numbers or chosen]
+    if arguments.holes:
+        arguments.holes.mkdir(parents=True, exist_ok=True)
+        for helper in HELPERS:
+            shutil.copy(HERE / helper, arguments.holes)
+        for source in wanted:
+            nbformat.write(with_holes(notebook_of(source)), arguments.holes / f"{source.stem}.ipynb")
+        return 0
+
     faults = 0
-    for source in (chosen[number] for number in arguments.numbers or chosen):
+    for source in wanted:
         fault = disagreement(source) if arguments.check else None
         notebook = notebook_of(source)
         try:
