@@ -87,7 +87,7 @@ axes.text(620, balance * 0.62, "an A100 waits for memory\nbelow this line", va="
 axes.set(xscale="log", yscale="log", xlabel="tokens", ylabel="FLOPs for each byte")
 axes.set_xticks(lengths, lengths)
 axes.minorticks_off()
-axes.legend(loc="lower right")
+axes.legend(loc="center right")
 show(
     figure,
     "FLOPs a byte against length: written out they stay near 30, without the matrix they grow past the line of 156.",
