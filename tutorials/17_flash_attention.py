@@ -145,7 +145,7 @@ with np.errstate(over="ignore", invalid="ignore"):
 # %% [markdown]
 # One more look, because it is the heart of it. The state of a piece is a pair (largest, sum). Two pieces make one:
 #
-# $$(m_1, l_1) \oplus (m_2, l_2) = \big(m,\; l_1 e^{m_1 - m} + l_2 e^{m_2 - m}\big), \qquad m = \max(m_1, m_2)$$
+# $$(m_1, l_1) \oplus (m_2, l_2) = \left(m,\; l_1 e^{m_1 - m} + l_2 e^{m_2 - m}\right), \qquad m = \max(m_1, m_2)$$
 #
 # The order does not matter, nor the grouping. So pieces may be worked on in any order, or side by side on different
 # processors, and merged at the end.
@@ -334,7 +334,7 @@ assert ratio > 1
 #
 # **A sum that is known in advance.** Let $\partial$ mean "gradient of the loss by". Through softmax,
 #
-# $$\partial s_j = p_j \Big(\partial p_j - \sum_k p_k\, \partial p_k\Big)$$
+# $$\partial s_j = p_j \left(\partial p_j - \sum_k p_k\, \partial p_k\right)$$
 #
 # and this sum again runs over all keys. But $\partial p_k = \partial o \cdot v_k$, with $o$ the answer, so
 # $\sum_k p_k\, (\partial o \cdot v_k) = \partial o \cdot \sum_k p_k v_k = \partial o \cdot o$. It is a dot product of
