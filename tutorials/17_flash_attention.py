@@ -80,14 +80,15 @@ assert intensity(512, 64, False) == 256
 
 lengths = np.array([64, 128, 256, 512, 1024, 2048, 4096])
 figure, axes = plt.subplots(figsize=(7.5, 3.6))
-axes.plot(lengths, [intensity(length, 64, False) for length in lengths], "o-", color=BLUE, label="without the matrix")
-axes.plot(lengths, [intensity(length, 64, True) for length in lengths], "s--", color=VERMILION, label="written out")
+axes.plot(lengths, [intensity(length, 64, False) for length in lengths], "o-", color=BLUE)
+axes.text(900, 700, "without the matrix", color=BLUE, ha="right")
+axes.plot(lengths, [intensity(length, 64, True) for length in lengths], "s--", color=VERMILION)
+axes.text(900, 17, "written out", color=VERMILION)
 axes.axhline(balance, color=GREY, linestyle=":")
 axes.text(620, balance * 0.62, "an A100 waits for memory\nbelow this line", va="center")
 axes.set(xscale="log", yscale="log", xlabel="tokens", ylabel="FLOPs for each byte")
 axes.set_xticks(lengths, lengths)
 axes.minorticks_off()
-axes.legend(loc="center right")
 show(
     figure,
     "FLOPs a byte against length: written out they stay near 30, without the matrix they grow past the line of 156.",
@@ -105,7 +106,7 @@ assert intensity(4096, 64, True) < 32
 # ## 17.2 Softmax in one pass
 #
 # It does not. Take the scores (1, 3, 2, 5), but see only two at a time. Keep two numbers: the largest so far, and the
-# sum of $e^{score - largest}$ so far.
+# sum of $e^{\text{score} - \text{largest}}$ so far.
 #
 # - After (1, 3): the largest is 3, the sum $e^{-2} + e^{0} = 1.135$.
 # - Now (2, 5): the largest becomes 5. The old sum was relative to 3, and must be relative to 5: multiply it by
@@ -172,8 +173,8 @@ print("64 scores merged in 50 random orders: always the same logarithm of the su
 # ## 17.3 Attention in one pass
 #
 # Attention wants not the weights but their average of the values. So carry that along as a third thing: the *sum so
-# far* of $e^{score - largest} \cdot value$. When a larger score arrives, shrink it by the same factor. Divide by the
-# sum once, at the very end.
+# far* of $e^{\text{score} - \text{largest}} \cdot \text{value}$. When a larger score arrives, shrink it by the same
+# factor. Divide by the sum once, at the very end.
 #
 # By hand, with the scores from above and the values 10, 20, 30, 40: after (1, 3) the sum of values is
 # $0.135 \cdot 10 + 1 \cdot 20 = 21.353$. Shrunk by 0.135 it is 2.890. Add $0.050 \cdot 30 + 1 \cdot 40 = 41.494$, and
@@ -194,9 +195,7 @@ def own_flash(query: np.ndarray, key: np.ndarray, value: np.ndarray, tile: int) 
         total = np.zeros(len(mine))
         gathered = np.zeros((len(mine), value.shape[1]))
         for start in range(0, len(key), tile):
-            scores = (
-                mine @ key[start : start + tile].T / math.sqrt(query.shape[1])
-            )  # -> (tile, tile), all there ever is
+            scores = mine @ key[start : start + tile].T / math.sqrt(query.shape[1])  # -> (tile, tile)
             new_largest = np.maximum(largest, scores.max(axis=1))  # (tile, tile) -> (tile)
             shrink = np.exp(largest - new_largest)
             weights = np.exp(scores - new_largest[:, None])

@@ -464,7 +464,7 @@ torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 def minibert_command(launcher: list[str], *words: object) -> None:
     command = [sys.executable, *launcher, "-m", "minibert.pretrain", *map(str, words)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, (done.returncode, done.stderr)
 
 
 minibert_command([], "vocabulary", root / "text.txt", "--size", 500, "--out", root / "vocabulary")

@@ -18,11 +18,14 @@ html_title = "minibert: the tutorials"
 html_theme = "furo"
 html_show_copyright = False
 html_copy_source = False
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_theme_options = {"navigation_with_keys": True, "top_of_page_buttons": []}
 
 extensions = ["myst_nb"]
 myst_enable_extensions = ["dollarmath"]
 nb_execution_mode = "off"  # the notebooks hold their outputs already
+nb_merge_streams = True
 html_math_renderer = "mathml"
 
 
