@@ -34,8 +34,6 @@ from minibert.benchmarks.measure import take_turns
 from minibert.data.batches import length_grouped_batches
 from minibert.packing import Layout
 
-torch.manual_seed(0)
-
 # %% [markdown]
 # ## 16.1 How much is padding?
 #
@@ -56,6 +54,7 @@ assert abs(share_of_padding([3, 4, 9]) - 11 / 27) < 1e-12
 # phrases from them, as tokens of BERT's vocabulary). A batch of 32 is 32 draws from it:
 
 # %%
+torch.manual_seed(0)
 lengths_of_all = np.repeat(np.arange(SST2_SHORTEST, SST2_SHORTEST + len(SST2_COUNTS)), SST2_COUNTS)
 batches = [sst2_lengths(32, seed) for seed in range(1000)]
 longest = statistics.mean(max(batch) for batch in batches)

@@ -28,7 +28,7 @@ CODE_PAGE = """---
 orphan: true
 ---
 
-# {path}
+# `{path}`
 
 ````{{code-block}} python
 :linenos:
