@@ -400,8 +400,8 @@ assert breaks["sdpa"] == 0
 assert breaks["packed"] > 0
 
 # %% [markdown]
-# On a CPU, `packed` looks at the lengths to choose its way: a break. (On CUDA it does not.) `BertModel.forward` breaks,
-# too, where it packs: the number of real tokens is only known when the mask is. So compile the blocks, not the model:
+# On a CPU, `packed` looks at the lengths to choose its way: a break. `BertModel.forward` breaks, too, where it packs:
+# the number of real tokens is only known when the mask is. So compile the blocks, not the model:
 #
 # ```python
 # for block in model.blocks:

@@ -405,10 +405,11 @@ with torch.inference_mode():
 print(f"a batch of {tuple(other['input_ids'].shape)} in a Python without minibert: the same logits")
 
 # %% [markdown]
-# What is lost: packing (it computes the padding), and the checks of what comes in (an id beyond the vocabulary is now
-# an error from deep inside). And it is half of a service only: the tokenizer must come along. `tokenizer.json` can be
-# read in Rust, JavaScript and other languages by the `tokenizers` engine. From the same record other tools go on:
-# `torch.onnx` writes ONNX for other engines (it needs the package `onnx`), AOTInductor compiles a library.
+# What is lost: packing (it computes the padding), pairs of texts (ours takes every token for one of the first text),
+# and the checks of what comes in (an id beyond the vocabulary is now an error from deep inside). And it is half of a
+# service only: the tokenizer must come along. `tokenizer.json` can be read in Rust, JavaScript and other languages by
+# the `tokenizers` engine. From the same record other tools go on: `torch.onnx` writes ONNX for other engines (it
+# needs the package `onnx`), AOTInductor compiles a library.
 #
 # ## 19.6 A service
 #
