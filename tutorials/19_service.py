@@ -337,7 +337,7 @@ print(
 # %%
 logging.disable(logging.WARNING)
 try:
-    with contextlib.redirect_stdout(io.StringIO()):  # it says much
+    with contextlib.redirect_stderr(io.StringIO()):  # it tells a lot
         torch.export.export(model, (batch["input_ids"], batch["attention_mask"]))
 except Exception as error:
     print(f"{type(error).__name__}: a record cannot branch on what is in a tensor")
