@@ -13,7 +13,7 @@
 # - say what bfloat16 may be used for and what it ruins;
 # - train one model in two processes, whole or shared, and prove that they learn what one does.
 #
-# **You need** chapters 6, 7 and 16. **Time:** an hour to read; the cells run in about half a minute.
+# **You need** chapters 6, 7 and 16. **Time:** an hour to read; the cells run in under a minute.
 
 # %%
 import copy
