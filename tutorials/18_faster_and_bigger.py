@@ -39,6 +39,7 @@ from torch.utils.checkpoint import checkpoint
 from minibert import BertConfig, BertForMaskedLM, BertModel, PackedBatch
 from minibert.attention import get_attention
 from minibert.benchmarks.measure import take_turns
+from minibert.training.activation_checkpointing import checkpoint_activations
 from minibert.training.objective import Tally
 from minibert.training.pretraining_trainer import PretrainingTrainer
 from minibert.training.utilization import flops_per_token
@@ -86,7 +87,7 @@ def learn(model: BertModel) -> None:
     model.encode(batch).last_hidden_state.square().mean().backward()
 
 
-seconds = statistics.median(take_turns({"learn": lambda: learn(model)}, rounds=5)["learn"])
+seconds = statistics.median(take_turns({"learn": lambda: learn(model)}, rounds=3)["learn"])
 speed = 8 * 64 / seconds
 here = speed * flops_per_token(config, 64)
 print(f"this machine, right now: {speed:,.0f} tokens a second, {here / 1e9:.1f} billion FLOPs a second")
@@ -197,8 +198,9 @@ print(inspect.getsource(PretrainingTrainer._forward_backward))
 # more.
 #
 # On paper, for 8 blocks: $8 \cdot 16H = 128H$ without; with it $8H$, plus the $16H$ of the one block being redone.
-# The price is one more forward pass: a third more time. The package has no switch for it; PyTorch's function and four
-# lines will do.
+# The price is one more forward pass: a third more time. In the package it is a switch, `--checkpoint-activations` of
+# `minibert.finetune` (`TrainingArguments(gradient_checkpointing=True)`). Build it yourself first, with PyTorch's
+# function that forgets, and compare:
 
 
 # %%
@@ -220,11 +222,16 @@ def gradient(model: BertModel, forget: bool, **options) -> torch.Tensor:
 
 assert_close(gradient(model, True), gradient(model, False))
 plain, forgetful = (kept_for_backward(model, lambda way=way: encode(model, batch, way)) for way in (False, True))
-times = take_turns({"plain": lambda: gradient(model, False), "forgetful": lambda: gradient(model, True)}, rounds=7)
+packages = copy.deepcopy(model)
+checkpoint_activations(packages)
+assert_close(gradient(packages, False), gradient(model, False))
+assert kept_for_backward(packages, lambda: encode(packages, batch, False)) == forgetful
+times = take_turns({"plain": lambda: gradient(model, False), "forgetful": lambda: gradient(model, True)}, rounds=5)
 dearer = statistics.median(two / one for one, two in zip(times["plain"], times["forgetful"], strict=True))
 print(f"kept: {plain / 1e6:.1f} MB without, {forgetful / 1e6:.1f} MB with; time: {dearer:.2f} times; the same gradient")
 assert plain / forgetful > 8
 assert 1.05 < dearer < 2
+print(inspect.getsource(checkpoint_activations))
 
 # %% [markdown]
 # **The mistake to know.** With dropout, the second forward pass must drop the *same* numbers as the first. `checkpoint`
@@ -450,7 +457,7 @@ print("two copies, each with half of the batch, averaged: the gradient of the wh
 # %%
 folder = tempfile.TemporaryDirectory()
 root = Path(folder.name)
-documents = [re.sub(r"\s+", " ", text) for text in list(topics.values())[:40]]
+documents = [re.sub(r"\s+", " ", text) for text in list(topics.values())[:25]]
 (root / "text.txt").write_text("\n\n".join(documents), encoding="utf-8")
 environment = os.environ | {
     "PYTHONPATH": os.pathsep.join([str(Path(inspect.getfile(BertModel)).parents[1]), os.environ.get("PYTHONPATH", "")]),
@@ -546,6 +553,7 @@ folder.cleanup()
 # - Data parallel is accumulation side by side; FSDP shares the model, too. Both give the same answer.
 #
 # **Code:** [`training/utilization.py`](../minibert/training/utilization.py) (`flops_per_token`),
+# [`training/activation_checkpointing.py`](../minibert/training/activation_checkpointing.py) (`checkpoint_activations`),
 # [`training/objective.py`](../minibert/training/objective.py) (`Tally`),
 # [`training/pretraining_trainer.py`](../minibert/training/pretraining_trainer.py) (`_forward_backward`),
 # [`training/distributed.py`](../minibert/training/distributed.py) (`sum_over_ranks`,
