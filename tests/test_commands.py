@@ -24,7 +24,7 @@ from minibert.commandline import run
 
 from .helpers import GOOD, write_table
 
-COMMANDS = ("finetune", "predict", "evaluate", "similar", "weights", "data.squad")
+COMMANDS = ("finetune", "predict", "evaluate", "similar", "weights", "data.squad", "compare")
 RESULTS = {
     "config.json", "log.jsonl", "metrics.json", "model.safetensors", "predictions.jsonl", "report.html",
     "tokenizer.json", "tokenizer_config.json", "vocab.txt",
