@@ -22,7 +22,7 @@ WEB = Path(__file__).resolve().parent
 SITE = WEB / "html"
 TUTORIALS = WEB.parent
 REPOSITORY = TUTORIALS.parent
-TO_CODE = re.compile(r"\]\(\.\./([\w/]+)\.py\)")  # a link from a tutorial to a file of the package
+TO_CODE = re.compile(r"\]\(([\w./]+\.py)\)")  # a link from a tutorial to a file of code
 
 CODE_PAGE = """---
 orphan: true
@@ -49,24 +49,29 @@ CONTENTS = """
 def gather(pages: Path) -> None:
     """Write what Sphinx reads: the notebooks, a first page, and a page for each file of code that they link to."""
     notebooks = sorted(TUTORIALS.glob("[0-9][0-9]_*.ipynb"))
-    linked: set[str] = set()
+    linked: set[Path] = set()
+
+    def to_page(link: re.Match[str]) -> str:
+        code = (TUTORIALS / link[1]).resolve().relative_to(REPOSITORY)
+        linked.add(code)
+        return f"](code/{code.with_suffix('.md').as_posix()})"
+
     for path in notebooks:
         notebook = nbformat.read(path, as_version=4)
         for cell in notebook.cells:
             if cell.cell_type == "markdown":
-                linked.update(TO_CODE.findall(cell.source))
-                cell.source = TO_CODE.sub(r"](code/\1.md)", cell.source)
+                cell.source = TO_CODE.sub(to_page, cell.source)
             else:
                 keep_texts_of_pictures(cell)
         nbformat.write(notebook, pages / path.name)
-    for name in linked:
-        page = pages / "code" / f"{name}.md"
-        page.parent.mkdir(parents=True, exist_ok=True)
-        text = (REPOSITORY / f"{name}.py").read_text(encoding="utf-8")
-        page.write_text(CODE_PAGE.format(path=f"{name}.py", text=text), encoding="utf-8")
-    first = (TUTORIALS / "README.md").read_text(encoding="utf-8")
+    first = TO_CODE.sub(to_page, (TUTORIALS / "README.md").read_text(encoding="utf-8"))
     contents = CONTENTS.format(pages="\n".join(path.stem for path in notebooks))
     (pages / "index.md").write_text(first + contents, encoding="utf-8")
+    for code in linked:
+        page = pages / "code" / code.with_suffix(".md")
+        page.parent.mkdir(parents=True, exist_ok=True)
+        text = (REPOSITORY / code).read_text(encoding="utf-8")
+        page.write_text(CODE_PAGE.format(path=code.as_posix(), text=text), encoding="utf-8")
 
 
 def keep_texts_of_pictures(cell: NotebookNode) -> None:
