@@ -87,7 +87,8 @@ def test_the_version_for_a_class_has_holes_where_the_solutions_were(tmp_path: Pa
 
 @pytest.mark.parametrize("source", SOURCES, ids=name_of)
 def test_links_lead_to_files(source: Path):
-    targets = re.findall(r"\]\(([^)#]+)\)", source.read_text(encoding="utf-8"))
+    prose = "\n".join(cell.source for cell in build.notebook_of(source).cells if cell.cell_type == "markdown")
+    targets = re.findall(r"\]\(([^)#]+)\)", prose)
     assert targets
     for target in targets:
         assert (source.parent / target).is_file(), f"{source.name} links to {target}"

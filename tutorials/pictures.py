@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
@@ -15,6 +16,9 @@ ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE, GREY = (
     "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7", "#999999",
 )  # fmt: skip
 COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, GREY)
+
+# Progress bars that a library would like to draw in a notebook; the tutorials show none.
+warnings.filterwarnings("ignore", message="IProgress not found")
 
 plt.rcParams.update(
     {
