@@ -17,6 +17,8 @@ TAG = re.compile(rf"</?(?:{'|'.join(TAGS.split())})(?:\s[^<>]*)?/?>", re.IGNOREC
 ENTITY = re.compile(r"&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z]{2,20}\d{0,2});", re.IGNORECASE)
 ESCAPE = re.compile(r"\\(?:[nrt](?![a-z])|u[0-9a-f]{4}|x[0-9a-f]{2}|[/\"'])", re.IGNORECASE)
 NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
+ASCII_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+LATIN_CONTROL = re.compile(r"[\x80-\x9f]")
 WORD = re.compile(r"[^\W\d_]+")
 
 # These are needed in Persian, in the scripts of India and in emoji: zero width joiner and non-joiner.
@@ -25,7 +27,12 @@ LOOKALIKES = ("LATIN", "CYRILLIC", "GREEK")
 
 
 def mojibake(text: str) -> str | None:
-    """UTF-8 that was read as Windows-1252 or Latin-1: "cafÃ©". Read the other way round, it makes sense again."""
+    """UTF-8 that was read as Windows-1252 or Latin-1, "cafÃ©": read the other way round, it makes sense again.
+
+    Or Windows-1252 that was read as Latin-1: its quotes and dashes become control characters, U+0080 to U+009F.
+    """
+    if found := LATIN_CONTROL.search(text):
+        return f"U+{ord(found[0]):04X}"
     for run in NOT_ASCII.findall(text):
         for wrong in ("cp1252", "latin-1"):
             try:
@@ -42,13 +49,15 @@ def lost_characters(text: str) -> str | None:
 
 
 def control_characters(text: str) -> str | None:
-    """Unicode's category Cc, but for tabs and line ends. Tokenizers drop them, and may join two words so."""
-    found = next((char for char in text if unicodedata.category(char) == "Cc" and char not in "\t\n\r"), None)
-    return None if found is None else f"U+{ord(found):04X}"
+    """What steers a terminal, but for tabs and line ends. Tokenizers drop them, and may join two words so."""
+    found = ASCII_CONTROL.search(text)
+    return f"U+{ord(found[0]):04X}" if found else None
 
 
 def invisible_characters(text: str) -> str | None:
     """Unicode's category Cf, such as soft hyphens, zero-width spaces and marks of the writing direction."""
+    if text.isascii():  # nearly always, and much faster
+        return None
     found = next((char for char in text if unicodedata.category(char) == "Cf" and char not in JOINERS), None)
     return None if found is None else f"U+{ord(found):04X} {unicodedata.name(found, '')}".rstrip()
 
@@ -81,8 +90,11 @@ def script(char: str) -> str:
 
 
 CHECKS: dict[str, tuple[Callable[[str], str | None], str]] = {
-    "mojibake": (mojibake, "UTF-8 was read as another encoding: read the source again as UTF-8"),
-    "lost characters": (lost_characters, "the source was decoded wrongly: read it again with its own encoding"),
+    "mojibake": (
+        mojibake,
+        "the source was read in the wrong encoding: read it again in its own, often UTF-8 or Windows-1252",
+    ),
+    "lost characters": (lost_characters, "bytes were lost in the wrong encoding: read the source again in its own"),
     "control characters": (control_characters, "remove them"),
     "invisible characters": (invisible_characters, "remove them, unless the language needs them"),
     "HTML left-overs": (html_remains, "turn tags into spaces and entities into characters (html.unescape)"),

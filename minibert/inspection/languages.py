@@ -14,7 +14,7 @@ from .characters import script
 
 # The most frequent of each. A word of several languages, such as "die" or "de", speaks for each of them.
 FUNCTION_WORDS = {
-    "English": "the and of to is that it was for with as this are be at have from not but they in a on i he an so",
+    "English": "the and of to is that it was for with as this are be at have from not but they in a on i he do you so",
     "German": "der die das und ist nicht ein eine ich sie mit dem den von auf für sich auch im in zu es wie was",
     "French": "le la les de et des du est une un dans qui pour pas vous avec ce sur plus au je il en que à",
     "Spanish": "el la los de y que en un una las por con no para del se muy lo es su al pero más como a",
@@ -26,12 +26,12 @@ LANGUAGES_OF: dict[str, list[str]] = {}
 for _language, _words in FUNCTION_WORDS.items():
     for _word in _words.split():
         LANGUAGES_OF.setdefault(_word, []).append(_language)
-LEAST = 3  # function words that a verdict needs
+LEAST = 3  # different function words that a verdict needs
 
 
 def language(text: str) -> str | None:
-    """The language of a text in Latin letters; None if its words do not tell."""
-    words = re.findall(r"[^\W\d_]+", text.casefold())
+    """The language of a text in Latin letters; None if its words do not tell. A repeated word speaks once."""
+    words = set(re.findall(r"[^\W\d_]+", text.casefold()))
     votes = Counter(language for word in words for language in LANGUAGES_OF.get(word, ()))
     (first, most), (_, second) = [*votes.most_common(2), ("", 0), ("", 0)][:2]
     return first if most >= LEAST and most > second else None

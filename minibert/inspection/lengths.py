@@ -71,15 +71,16 @@ def _count_tokens(split: Split, tokenizer: BertTokenizer) -> tuple[list[int], di
         encoding = tokenizer(split.texts[chunk], texts_b, return_offsets_mapping=True)
         for row, ids in enumerate(encoding["input_ids"]):
             counts.append(len(ids))
-            sides = encoding.sequence_ids(row)
-            words += len(
-                {(side, word) for side, word in zip(sides, encoding.word_ids(row), strict=True)} - {(None, None)}
-            )
-            for at, token in enumerate(ids):
-                if token == tokenizer.unk_token_id and sides[at] is not None:
-                    first, last = encoding["offset_mapping"][row][at]
-                    text = split.pair(start + row)[sides[at]]
-                    unknown.setdefault(start + row, []).append(text[first:last])
+            sides, offsets = encoding.sequence_ids(row), encoding["offset_mapping"][row]
+            words += len(set(zip(sides, encoding.word_ids(row), strict=True))) - 1  # special tokens: (None, None)
+            texts = split.pair(start + row)
+            missing = [
+                texts[side][first:last]
+                for token, side, (first, last) in zip(ids, sides, offsets, strict=True)
+                if token == tokenizer.unk_token_id and side is not None
+            ]
+            if missing:
+                unknown[start + row] = missing
     return counts, unknown, words
 
 

@@ -35,7 +35,8 @@ def lines(facts: Facts) -> Iterator[str]:
 
 def headline(finding: Finding) -> str:
     """What, where and how much."""
-    return f"{finding.file}: {finding.what}, {finding.rows:,} of {finding.of:,} rows ({_percent(finding.rows / finding.of)})"
+    share = _percent(finding.rows / finding.of)
+    return f"{finding.file}: {finding.what}, {finding.rows:,} of {finding.of:,} rows ({share})"
 
 
 def _percent(share: float) -> str:
