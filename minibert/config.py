@@ -45,7 +45,7 @@ BOOKKEEPING = frozenset(
     no_repeat_ngram_size num_beam_groups num_beams num_return_sequences output_attentions output_hidden_states
     output_past output_scores pooler_fc_size pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head
     pooler_type prefix remove_invalid_values repetition_penalty return_dict return_dict_in_generate sep_token_id
-    suppress_tokens task_specific_params temperature tf_legacy_loss tie_encoder_decoder tokenizer_class top_k top_p
+    suppress_tokens temperature tf_legacy_loss tie_encoder_decoder tokenizer_class top_k top_p
     torch_dtype torchscript transformers_version typical_p use_bfloat16 use_cache
     """.split()
 )
@@ -92,6 +92,7 @@ RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
         f"null or one of {', '.join(PROBLEM_TYPES)}",
         lambda value: value in (None, *PROBLEM_TYPES),
     ),
+    ("task_specific_params", "null or an object", lambda value: value is None or isinstance(value, Mapping)),
 )
 
 
@@ -119,6 +120,7 @@ class BertConfig:
     num_labels: int = 2
     id2label: Mapping[int, str] | None = None
     problem_type: str | None = None  # None: "regression" for one label, else by the dtype of the labels
+    task_specific_params: Mapping[str, Any] | None = None  # what a fine-tuned model's task has to remember
 
     def __post_init__(self) -> None:
         for name, rule, holds in RULES:
@@ -215,6 +217,8 @@ class BertConfig:
         """The fields as JSON can hold them, in the form that Hugging Face writes (labels both ways)."""
         values = dataclasses.asdict(self)
         labels = values.pop("id2label")
+        if self.task_specific_params is None:
+            del values["task_specific_params"]
         if labels is None and self.num_labels == 2:
             del values["num_labels"]
         elif labels is not None:

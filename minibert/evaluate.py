@@ -26,12 +26,11 @@ def build_parser() -> Parser:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    from .tasks.classification import Columns, read_examples
+    from .tasks.task import Columns
     from .training.judging import Judge
 
-    columns = Columns(arguments.text_column, arguments.text_b_column, arguments.label_column)
-    examples = read_examples(arguments.data, columns)
-    metrics = Judge(arguments.model, arguments.batch_size).evaluate(examples, arguments.slice)
+    judge = Judge(arguments.model, arguments.batch_size, Columns.from_arguments(arguments))
+    metrics = judge.evaluate(judge.task.read(arguments.data), arguments.slice)
     print(json.dumps(metrics, indent=2, ensure_ascii=False))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from .commandline import Parser, positive_float, positive_int, run, share
+from .tasks import TASKS
 
 
 def build_parser() -> Parser:
@@ -14,7 +15,7 @@ def build_parser() -> Parser:
         "  python -m minibert.finetune --out my-first-model",
     )
     data = parser.add_argument_group("data (.tsv or .csv with a header, or .jsonl)")
-    data.add_argument("--task", choices=["classification"], default="classification", help="what to learn")
+    data.add_argument("--task", choices=list(TASKS), default="classification", help="what to learn")
     data.add_argument("--train", metavar="FILE", help="examples to learn from")
     data.add_argument("--dev", metavar="FILE", help="examples to choose the best epoch by")
     data.add_argument("--test", metavar="FILE", help="examples to judge the result by, labelled or not")

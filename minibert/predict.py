@@ -29,17 +29,17 @@ def main(arguments: argparse.Namespace) -> None:
     if bool(arguments.texts) == bool(arguments.input):
         raise InputError("Give either texts or --input FILE.")
     from .data.tables import read_lines
-    from .tasks.classification import Columns, read_examples
+    from .tasks.task import Columns
     from .training.judging import Judge
 
-    texts, texts_b = arguments.texts, None
-    if arguments.input and arguments.input.endswith(".txt"):
-        texts = read_lines(arguments.input)
-    elif arguments.input:
-        columns = Columns(arguments.text_column, arguments.text_b_column)
-        examples = read_examples(arguments.input, columns, need_labels=False)
-        texts, texts_b = examples.texts, examples.texts_b
-    for line in Judge(arguments.model, arguments.batch_size).predict(texts, texts_b):
+    judge = Judge(arguments.model, arguments.batch_size, Columns.from_arguments(arguments))
+    if not arguments.input:
+        examples = judge.task.from_texts(arguments.texts)
+    elif arguments.input.endswith(".txt"):
+        examples = judge.task.from_texts(read_lines(arguments.input))
+    else:
+        examples = judge.task.read(arguments.input, need_truth=False)
+    for line in judge.predict(examples):
         print(json.dumps(line, ensure_ascii=False))
 
 

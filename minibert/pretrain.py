@@ -131,6 +131,9 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     )
     training.add_argument("--weight-decay", type=share, default=0.01, metavar="RATE", help="not for biases and norms")
     training.add_argument(
+        "--dropout", type=share, metavar="RATE", help="in a single pass, 0 learns more (default: the model's, 0.1)"
+    )
+    training.add_argument(
         "--eval-steps", type=positive_int, default=1000, metavar="N", help="steps between evaluations"
     )
     training.add_argument("--save-steps", type=positive_int, default=500, metavar="N", help="steps between checkpoints")

@@ -8,7 +8,7 @@ import sklearn.metrics as reference
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minibert.tasks.classification import answers, classification_metrics
+from minibert.tasks.classification import classification_metrics, label_answers
 
 labels_and_predictions = st.integers(2, 6).flatmap(
     lambda classes: st.tuples(
@@ -47,6 +47,6 @@ def test_metrics_by_hand():
 
 
 def test_answers_are_a_softmax_that_large_logits_do_not_break():
-    first, second = answers(np.array([[1000.0, 0.0], [0.0, np.log(3)]], dtype=np.float32), ["no", "yes"])
+    first, second = label_answers(np.array([[1000.0, 0.0], [0.0, np.log(3)]], dtype=np.float32), ["no", "yes"])
     assert first == {"label": "no", "probability": 1.0, "probabilities": {"no": 1.0, "yes": 0.0}}
     assert (second["label"], second["probability"]) == ("yes", 0.75)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from minibert import BertTokenizer, pretrain
+from minibert import BertModel, BertTokenizer, pretrain
 from minibert.commandline import run
 from minibert.data.instances import InstanceSettings, PretrainingInstances
 from minibert.data.shards import Corpus
@@ -97,3 +97,14 @@ def test_whatever_is_wrong_is_one_line(text: Path, tmp_path: Path, capsys: pytes
 def test_help_needs_no_torch():
     code = "import sys, minibert.pretrain as p; p.build_parser(); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(pretrain.__file__).parents[1])
+
+
+def test_dropout_is_what_was_asked_for(text: Path, tmp_path: Path):
+    """In a new model and in one that is gone on with; not asked for, it is the model's own."""
+    words = ["--max-steps", 1, "--batch-size", 2, "--max-length", 16]
+    command("--corpus", text, "--size", "tiny", "--vocab-size", 60, "--out", tmp_path / "new", "--dropout", 0, *words)
+    command("--corpus", text, "--init-from", tmp_path / "new", "--out", tmp_path / "kept", *words)
+    command("--corpus", text, "--init-from", tmp_path / "new", "--out", tmp_path / "set", "--dropout", 0.3, *words)
+    for name, rate in (("new", 0), ("kept", 0), ("set", 0.3)):
+        config = BertModel.from_pretrained(tmp_path / name).config
+        assert (config.hidden_dropout_prob, config.attention_probs_dropout_prob) == (rate, rate)

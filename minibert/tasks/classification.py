@@ -6,88 +6,160 @@ Features: [CLS] text [SEP], or [CLS] text [SEP] text_b [SEP]. Head: `BertForSequ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import argparse
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.tables import Table, read_table
+from .. import plots
+from ..config import BertConfig
+from ..data.tables import read_table
 from ..errors import InputError
+from ..heads import BertForSequenceClassification
+from ..pages import heading, paragraph, picture, table
 from ..tokenization import BertTokenizer
+from .task import Columns, Example, Examples, Features, Task
 
 CHUNK = 1000  # texts tokenized at a time: what the engine notes of each token takes a hundred times the room of its id
+MISTAKES = 25  # in a report
 
 
-@dataclass(frozen=True)
-class Columns:
-    """What the columns are called in the user's files."""
+class ClassificationTask(Task):
+    """One of several labels for a sentence or a pair."""
 
-    text: str = "text"
-    text_b: str = "text_b"
-    label: str = "label"
+    name = "classification"
+    model_class = BertForSequenceClassification
+    headline = ("accuracy", "f1_macro", "mcc")
 
+    def __init__(self, columns: Columns, names: Sequence[str] = ()) -> None:
+        self.columns = columns
+        self.names = list(names)
 
-@dataclass(frozen=True)
-class Examples:
-    """The examples of one file, column by column. labels is None if the file has none."""
+    @classmethod
+    def from_arguments(cls, arguments: argparse.Namespace) -> ClassificationTask:
+        return cls(Columns.from_arguments(arguments))
 
-    table: Table
-    texts: list[str]
-    texts_b: list[str] | None
-    labels: list[str] | None
+    @classmethod
+    def from_config(cls, config: BertConfig, columns: Columns) -> ClassificationTask:
+        return cls(columns, list((config.id2label or {i: f"LABEL_{i}" for i in range(config.num_labels)}).values()))
 
-    def __len__(self) -> int:
-        return len(self.texts)
+    def read(self, path: str | Path, need_truth: bool = True) -> Examples:
+        return read_texts(path, self.columns, need_truth)
 
-    def label_ids(self, names: Sequence[str]) -> list[int]:
-        """The labels as numbers. Raises `InputError` for a label that is not among the names."""
-        labels = self.labels or []
-        number = {name: i for i, name in enumerate(names)}
-        unknown = next((place for place, label in enumerate(labels) if label not in number), None)
-        if unknown is not None:
-            known = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
-            raise self.table.fault(
-                self.table.rows[unknown], f"label '{labels[unknown]}' is unknown. The model knows {known}"
+    def from_texts(self, texts: Sequence[str]) -> Examples:
+        return Examples(Path(), [Example({"text": text}) for text in texts], have_truth=False)
+
+    def learn_labels(self, train: Examples) -> None:
+        """The labels of the training file, sorted (numbers by value)."""
+        names = set(train.truths)
+        if len(names) < 2:
+            raise InputError(
+                f"{train.path}: all {len(train)} rows have the label '{names.pop()}'. To learn a difference, there "
+                "must be at least two."
             )
-        return [number[label] for label in labels]
+        self.names = sorted(names, key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name))
+
+    def check(self, train: Examples, other: Examples) -> None:
+        if ("text_b" in train[0].given) != ("text_b" in other[0].given):
+            raise InputError(
+                f"Either all files have the column '{self.columns.text_b}' or none: {train.path} and {other.path} "
+                "differ."
+            )
+
+    def config_changes(self) -> dict[str, Any]:
+        return {
+            "id2label": dict(enumerate(self.names)),
+            "problem_type": "single_label_classification",
+            **self.settings(),
+        }
+
+    def features(self, examples: Examples, tokenizer: BertTokenizer, training: bool = False) -> Features:
+        rows = encode(examples, tokenizer)
+        if examples.have_truth:
+            for row, label in zip(rows, self._label_ids(examples), strict=True):
+                row["labels"] = label
+        return rows
+
+    def _label_ids(self, examples: Examples) -> list[int]:
+        number = {name: i for i, name in enumerate(self.names)}
+        for example in examples:
+            if example.truth not in number:
+                known = ", ".join(self.names[:10]) + (", ..." if len(self.names) > 10 else "")
+                raise examples.fault(example, f"label '{example.truth}' is unknown. The model knows {known}")
+        return [number[label] for label in examples.truths]
+
+    def answers(self, examples: Examples, features: Features, outputs: Any) -> list[dict[str, Any]]:
+        return label_answers(outputs, self.names)
+
+    def metrics(self, examples: Examples, answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        number = {name: i for i, name in enumerate(self.names)}
+        predictions = np.array([number[answer["label"]] for answer in answers])
+        return classification_metrics(np.array(self._label_ids(examples)), predictions, self.names)
+
+    def report(self, examples: Examples, answers: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]) -> list[str]:
+        """The confusion matrix, the classes, and the most confident mistakes."""
+        matrix, classes = metrics["confusion_matrix"], metrics["per_class"]
+        wrong = [pair for pair in zip(examples, answers, strict=True) if pair[0].truth != pair[1]["label"]]
+        wrong.sort(key=lambda pair: -pair[1]["probability"])
+        return [
+            heading("Confusion matrix"),
+            picture(
+                partial(plots.confusion, matrix, self.names),
+                f"Confusion matrix of {len(self.names)} classes; its numbers are in metrics.json.",
+            ),
+            heading("Classes, the weakest first"),
+            table(
+                ["class", "precision", "recall", "F1", "examples"],
+                [
+                    [name, *(f"{row[key]:.3f}" for key in ("precision", "recall", "f1")), row["support"]]
+                    for name, row in sorted(classes.items(), key=lambda item: item[1]["f1"])
+                ],
+            ),
+            heading("The most confident mistakes"),
+            table(
+                ["probability", "predicted", "true", "text"],
+                [
+                    [f"{answer['probability']:.3f}", answer["label"], example.truth, " ⟂ ".join(example.given.values())]
+                    for example, answer in wrong[:MISTAKES]
+                ],
+            )
+            if wrong
+            else paragraph("None: every example of the dev set is right."),
+        ]
+
+    def describe(self) -> str:
+        return f"{len(self.names)} labels ({', '.join(self.names[:6])}{', ...' if len(self.names) > 6 else ''})"
 
 
-def read_examples(path: str | Path, columns: Columns, need_labels: bool = True) -> Examples:
-    """Read a file. Raises `InputError` for anything that is missing in it."""
+def read_texts(path: str | Path, columns: Columns, need_truth: bool = True) -> Examples:
+    """A table of texts or pairs, with labels as strings. Raises `InputError` for anything that is missing in it."""
     table = read_table(path)
-    texts = table.texts(columns.text, "--text-column")
-    first = table.rows[0].values
-    texts_b = table.texts(columns.text_b, "--text-b-column") if columns.text_b in first else None
-    labels = None
-    if need_labels or columns.label in first:
-        labels = []
-        for row, value in zip(table.rows, table.column(columns.label, "--label-column"), strict=True):
-            if not isinstance(value, (str, int)) or value == "":
-                raise table.fault(row, f"'{columns.label}' must be a label: found {value!r}")
-            labels.append(str(value))
-    return Examples(table, texts, texts_b, labels)
+    names = table.rows[0].values
+    given = {"text": table.texts(columns.text, "--text-column")}
+    if columns.text_b in names:
+        given["text_b"] = table.texts(columns.text_b, "--text-b-column")
+    have_truth = need_truth or columns.label in names
+    labels = table.column(columns.label, "--label-column") if have_truth else [None] * len(table.rows)
+    examples = []
+    for number, (row, label) in enumerate(zip(table.rows, labels, strict=True)):
+        if have_truth and (not isinstance(label, (str, int)) or label == ""):
+            raise table.fault(row, f"'{columns.label}' must be a label: found {label!r}")
+        truth = str(label) if have_truth else None
+        examples.append(Example({key: texts[number] for key, texts in given.items()}, truth, row.line, row.values))
+    return Examples(table.path, examples, have_truth)
 
 
-def label_names(train: Examples) -> list[str]:
-    """The labels of the training file, sorted (numbers by value). Raises `InputError` unless there are two or more."""
-    names = set(train.labels or [])
-    if len(names) < 2:
-        raise InputError(
-            f"{train.table.path}: all {len(train)} rows have the label '{names.pop()}'. To learn a difference, there "
-            "must be at least two."
-        )
-    return sorted(names, key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name))
-
-
-def encode(texts: Sequence[str], texts_b: Sequence[str] | None, tokenizer: BertTokenizer) -> list[dict[str, Any]]:
+def encode(examples: Examples, tokenizer: BertTokenizer) -> Features:
     """Texts or pairs as the model reads them, a dict of lists each; cut at the end to `tokenizer.model_max_length`."""
     rows = []
+    texts, texts_b = examples.given("text"), examples.given("text_b")
     for start in range(0, len(texts), CHUNK):
         chunk = slice(start, start + CHUNK)
-        encoding = tokenizer(list(texts[chunk]), None if texts_b is None else list(texts_b[chunk]), truncation=True)
+        encoding = tokenizer(texts[chunk], None if None in texts_b else texts_b[chunk], truncation=True)
         ids_and_types = zip(encoding["input_ids"], encoding["token_type_ids"], strict=True)
         rows += [{"input_ids": ids, "token_type_ids": types} for ids, types in ids_and_types]
     return rows
@@ -141,7 +213,7 @@ def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.floa
     return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
 
 
-def answers(logits: NDArray[np.float32], names: Sequence[str]) -> list[dict[str, Any]]:
+def label_answers(logits: NDArray[np.float32], names: Sequence[str]) -> list[dict[str, Any]]:
     """Logits (examples, labels) as people read them: the label, its probability, and the probabilities of all."""
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)  # softmax

@@ -11,9 +11,10 @@ import json
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -21,23 +22,16 @@ from ..commandline import resume_command
 from ..config import BertConfig
 from ..errors import InputError
 from ..files import write_json, write_text
-from ..heads import BertForSequenceClassification
-from ..tasks.classification import (
-    Columns,
-    Examples,
-    answers,
-    classification_metrics,
-    encode,
-    label_names,
-    read_examples,
-)  # fmt: skip
+from ..model import BertPreTrainedModel
+from ..tasks import task_class
+from ..tasks.task import Examples, Features, Task, prediction_lines
 from ..tokenization import BertTokenizer
 from ..tokenization.wordpiece import BasicTokenizer
 from .arguments import TrainingArguments
 from .measure import latencies_ms, peak_memory_mb
 from .report import write_report
 from .state import checkpoints
-from .trainer import LOG, EvalPrediction, PredictionOutput, Trainer
+from .trainer import LOG, EvalPrediction, Trainer
 
 log = logging.getLogger("minibert")
 
@@ -57,34 +51,44 @@ PRETRAINED_DEFAULTS = {"lr": 5e-5, "epochs": 3.0}
 RANDOM_DEFAULTS = {"lr": 5e-4, "epochs": 6.0}
 
 
+class Split(NamedTuple):
+    """Examples to judge by, with what the model reads of them."""
+
+    name: str  # as in predictions.jsonl
+    examples: Examples
+    features: Features
+
+
 def finetune(arguments: argparse.Namespace) -> dict[str, Any]:
     """Run one fine-tuning as the command line describes it, and return the metrics.
 
     Raises `InputError` for what the user can mend, and `KeyboardInterrupt` with a text that says how to go on.
     """
-    columns = Columns(arguments.text_column, arguments.text_b_column, arguments.label_column)
-    train, dev, test = _read_files(arguments, columns)
-    names = label_names(train)
+    task = task_class(arguments.task).from_arguments(arguments)
+    train, dev, test = _read_files(arguments, task)
+    task.learn_labels(train)
     out = _free_folder(arguments)
     torch.manual_seed(arguments.seed)  # the new head is drawn at random
-    model, tokenizer = _model(arguments, train, names)
+    model, tokenizer = _model(arguments, task, train)
     tokenizer.model_max_length = min(arguments.max_length, model.config.max_position_embeddings)
-    train_set, dev_set = (_dataset(examples, names, tokenizer) for examples in (train, dev))
-    test_set = None if test is None else _dataset(test, names, tokenizer)
+    splits = [Split("dev", dev, task.features(dev, tokenizer))]
+    if test is not None:
+        splits.append(Split("test", test, task.features(test, tokenizer)))
 
     trainer = Trainer(
         model,
-        _training_arguments(arguments, out),
-        train_dataset=train_set,
-        eval_dataset=dev_set,
+        _training_arguments(arguments, task, out),
+        data_collator=task.collate,
+        train_dataset=task.features(train, tokenizer, training=True),
+        eval_dataset=splits[0].features,
         processing_class=tokenizer,
-        compute_metrics=lambda prediction: _headline(prediction, names),
+        compute_metrics=partial(_headline, task, splits[0]),
     )
-    log.info(_opening(train, dev, names, trainer))
+    log.info(_opening(task, train, dev, trainer))
     is_new = not out.exists()
     _prepare_folder(out, keep=arguments.resume)
     try:
-        metrics = _train_and_judge(arguments, out, trainer, (train, dev, test), (dev_set, test_set), names)
+        metrics = _train_and_judge(arguments, out, task, trainer, train, splits)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"stopped and saved after step {trainer.state.global_step} of {trainer.state.max_steps}. "
@@ -93,74 +97,74 @@ def finetune(arguments: argparse.Namespace) -> dict[str, Any]:
     except BaseException:
         _clear(out, is_new)
         raise
-    _print_summary(out, metrics)
+    _print_summary(out, task, metrics)
     return metrics
 
 
 def _train_and_judge(
-    arguments: argparse.Namespace,
-    out: Path,
-    trainer: Trainer,
-    examples: tuple[Examples, Examples, Examples | None],
-    datasets: tuple[list[dict[str, Any]], list[dict[str, Any]] | None],
-    names: list[str],
+    arguments: argparse.Namespace, out: Path, task: Task, trainer: Trainer, train: Examples, splits: Sequence[Split]
 ) -> dict[str, Any]:
-    """Train, then write all results. examples: train, dev and test; datasets: dev and test, encoded."""
-    (train, dev, test), (dev_set, test_set) = examples, datasets
+    """Train, then write all results. splits: dev, and test if there is one."""
     trained = trainer.train(resume_from_checkpoint=True if arguments.resume else None)
-    judged = trainer.predict(dev_set, "eval")
-    tested = None if test_set is None else trainer.predict(test_set)
-    predictions = [
-        *_predictions("dev", dev, judged, names),
-        *([] if test is None or tested is None else _predictions("test", test, tested, names)),
+    trainer.compute_metrics = None  # it is the dev set's; from here on, metrics are those of the final answers
+    outputs = [trainer.predict(split.features, "eval") for split in splits]
+    dev, judged = splits[0], outputs[0]
+    task.tune(dev.examples, dev.features, judged.predictions)
+    trainer.model.config = trainer.model.config.replace(**task.config_changes())
+    answers = [
+        task.answers(split.examples, split.features, output.predictions)
+        for split, output in zip(splits, outputs, strict=True)
     ]
     metrics = {
-        "task": arguments.task,
-        **_metrics(judged, names),
+        "task": task.name,
+        **task.metrics(dev.examples, answers[0]),
         "best_epoch": _best_epoch(trainer),
         "train_seconds": trained.metrics["train_runtime"],
         "train_samples_per_second": trained.metrics["train_samples_per_second"],
         "eval_samples_per_second": judged.metrics["eval_samples_per_second"],
-        **latencies_ms(trainer.model, dev_set[:100]),
+        **latencies_ms(trainer, dev.features),
         "peak_memory_mb": peak_memory_mb(),
     }
-    if tested is not None and tested.label_ids is not None:
-        metrics["test"] = _metrics(tested, names)
+    for split, found in zip(splits[1:], answers[1:], strict=True):
+        if split.examples.have_truth:
+            metrics[split.name] = task.metrics(split.examples, found)
 
     trainer.save_model(out)
     write_json(out / "metrics.json", metrics)
+    predictions = [
+        line
+        for split, found in zip(splits, answers, strict=True)
+        for line in prediction_lines(task, split.name, split.examples, found)
+    ]
     lines = (json.dumps(prediction, ensure_ascii=False) for prediction in predictions)
     write_text(out / "predictions.jsonl", "\n".join(lines) + "\n")
-    mistakes = [row for row in predictions if row["split"] == "dev" and row["label"] != row["predicted"]]
-    mistakes.sort(key=lambda row: -row["probability"])
     write_report(
         out / "report.html",
-        title=f"{'A small random model' if arguments.model is None else Path(arguments.model).name}, fine-tuned on "
-        f"{train.table.path.name}",
+        f"{'A small random model' if arguments.model is None else Path(arguments.model).name}, fine-tuned on "
+        f"{train.path.name}",
+        task,
         settings=vars(arguments),
         metrics=metrics,
         history=trainer.state.log_history,
-        mistakes=mistakes,
+        dev=dev.examples,
+        answers=answers[0],
     )
     shutil.rmtree(out / CHECKPOINTS)
     return metrics
 
 
-def _read_files(arguments: argparse.Namespace, columns: Columns) -> tuple[Examples, Examples, Examples | None]:
+def _read_files(arguments: argparse.Namespace, task: Task) -> tuple[Examples, Examples, Examples | None]:
     train_file, dev_file, test_file = arguments.train, arguments.dev, arguments.test
-    if train_file is None and dev_file is None and test_file is None:
+    if train_file is None and dev_file is None and test_file is None and task.name == "classification":
         train_file, dev_file, test_file = (SAMPLE / f"{split}.tsv" for split in ("train", "dev", "test"))
         log.info(f"Learning from the sample that ships with minibert, {SAMPLE}.")
     if train_file is None or dev_file is None:
         raise InputError("--train and --dev are needed both: one file to learn from, another to judge by.")
-    train, dev = read_examples(train_file, columns), read_examples(dev_file, columns)
-    test = None if test_file is None else read_examples(test_file, columns, need_labels=False)
+    train, dev = task.read(train_file), task.read(dev_file)
+    test = None if test_file is None else task.read(test_file, need_truth=False)
     for other in (dev, test):
-        if other is not None and (other.texts_b is None) != (train.texts_b is None):
-            raise InputError(
-                f"Either all files have the column '{columns.text_b}' or none: {train.table.path} and "
-                f"{other.table.path} differ."
-            )
+        if other is not None:
+            task.check(train, other)
     return train, dev, test
 
 
@@ -211,21 +215,18 @@ def _delete(folder: Path, names: Iterable[str]) -> None:
             (folder / name).unlink(missing_ok=True)
 
 
-def _model(
-    arguments: argparse.Namespace, train: Examples, names: list[str]
-) -> tuple[BertForSequenceClassification, BertTokenizer]:
-    id2label = dict(enumerate(names))
+def _model(arguments: argparse.Namespace, task: Task, train: Examples) -> tuple[BertPreTrainedModel, BertTokenizer]:
     if arguments.model is not None:
         tokenizer = BertTokenizer.from_pretrained(arguments.model)
-        model = BertForSequenceClassification.from_pretrained(arguments.model, id2label=id2label)
+        model = task.model_class.from_pretrained(arguments.model, **task.config_changes())
         defaults = PRETRAINED_DEFAULTS
     else:
         log.info(
             "No pretrained weights ship with minibert yet: starting from a small random model, which learns little."
         )
         tokenizer = BertTokenizer(_vocabulary(train))
-        config = BertConfig.preset("tiny", vocab_size=len(tokenizer), id2label=id2label)
-        model = BertForSequenceClassification(config)
+        config = BertConfig.preset("tiny", vocab_size=len(tokenizer), **task.config_changes())
+        model = task.model_class(config)
         defaults = RANDOM_DEFAULTS
     if len(tokenizer) > model.config.vocab_size:
         known = model.config.vocab_size
@@ -239,22 +240,15 @@ def _model(
 def _vocabulary(train: Examples) -> dict[str, int]:
     """A small vocabulary of a file's own: words that occur twice or more, and all characters to spell the others."""
     basic = BasicTokenizer(do_lower_case=True)
-    words = Counter(word for text in [*train.texts, *(train.texts_b or [])] for word in basic.tokenize(text))
+    texts = (json.dumps(list(example.given.values()), ensure_ascii=False) for example in train)
+    words = Counter(word for text in texts for word in basic.tokenize(text))
     characters = sorted({character for word in words for character in word})
     frequent = [word for word, count in sorted(words.items(), key=lambda item: (-item[1], item[0])) if count > 1]
     tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters, *(f"##{c}" for c in characters), *frequent]
     return {token: i for i, token in enumerate(dict.fromkeys(tokens))}
 
 
-def _dataset(examples: Examples, names: list[str], tokenizer: BertTokenizer) -> list[dict[str, Any]]:
-    rows = encode(examples.texts, examples.texts_b, tokenizer)
-    if examples.labels is not None:
-        for row, label in zip(rows, examples.label_ids(names), strict=True):
-            row["labels"] = label
-    return rows
-
-
-def _training_arguments(arguments: argparse.Namespace, out: Path) -> TrainingArguments:
+def _training_arguments(arguments: argparse.Namespace, task: Task, out: Path) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(out / CHECKPOINTS),
         num_train_epochs=arguments.epochs,
@@ -267,7 +261,8 @@ def _training_arguments(arguments: argparse.Namespace, out: Path) -> TrainingArg
         save_strategy="epoch",
         save_total_limit=1,
         load_best_model_at_end=True,
-        metric_for_best_model="accuracy",
+        metric_for_best_model=task.headline[0],
+        greater_is_better=True,
         logging_dir=str(out),
         logging_steps=1,
         seed=arguments.seed,
@@ -275,45 +270,25 @@ def _training_arguments(arguments: argparse.Namespace, out: Path) -> TrainingArg
     )
 
 
-def _opening(train: Examples, dev: Examples, names: list[str], trainer: Trainer) -> str:
+def _opening(task: Task, train: Examples, dev: Examples, trainer: Trainer) -> str:
     parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
-    labels = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
-    return (
-        f"{len(train):,} examples to learn from, {len(dev):,} to judge by; {len(names)} labels ({labels}). "
-        f"{parameters / 1e6:.1f} million parameters on {trainer.model.device}."
-    )
+    parts = [f"{len(train):,} examples to learn from, {len(dev):,} to judge by", task.describe()]
+    return f"{'; '.join(filter(None, parts))}. {parameters / 1e6:.1f} million parameters on {trainer.model.device}."
 
 
-def _metrics(output: PredictionOutput, names: list[str]) -> dict[str, Any]:
-    return classification_metrics(output.label_ids, output.predictions.argmax(axis=1), names)
-
-
-def _headline(prediction: EvalPrediction, names: list[str]) -> dict[str, float]:
-    metrics = classification_metrics(prediction.label_ids, prediction.predictions.argmax(axis=1), names)
-    return {name: metrics[name] for name in ("accuracy", "f1_macro", "mcc")}
+def _headline(task: Task, dev: Split, prediction: EvalPrediction) -> dict[str, float]:
+    metrics = task.metrics(dev.examples, task.answers(dev.examples, dev.features, prediction.predictions))
+    return {name: metrics[name] for name in task.headline}
 
 
 def _best_epoch(trainer: Trainer) -> float:
-    evaluations = [entry for entry in trainer.state.log_history if "eval_accuracy" in entry]
-    return max(evaluations, key=lambda entry: entry["eval_accuracy"])["epoch"]
+    best = trainer.args.best_metric
+    evaluations = [entry for entry in trainer.state.log_history if best in entry]
+    return max(evaluations, key=lambda entry: entry[best])["epoch"]
 
 
-def _predictions(split: str, examples: Examples, output: PredictionOutput, names: list[str]) -> list[dict[str, Any]]:
-    """The lines of `predictions.jsonl` for one file."""
-    lines = []
-    for number, answer in enumerate(answers(output.predictions, names)):
-        line: dict[str, Any] = {"split": split, "text": examples.texts[number]}
-        if examples.texts_b is not None:
-            line["text_b"] = examples.texts_b[number]
-        if examples.labels is not None:
-            line["label"] = examples.labels[number]
-        lines.append(line | {"predicted": answer.pop("label")} | answer)
-    return lines
-
-
-def _print_summary(out: Path, metrics: dict[str, Any]) -> None:
-    names = ("accuracy", "f1_macro", "mcc")
+def _print_summary(out: Path, task: Task, metrics: dict[str, Any]) -> None:
     for split, values in (("dev", metrics), ("test", metrics.get("test"))):
         if values is not None:
-            print(f"{split:>4}: " + ", ".join(f"{name} {values[name]:.4f}" for name in names))
+            print(f"{split:>4}: " + ", ".join(f"{name} {values[name]:.4f}" for name in task.headline))
     print(f"The model and report.html are in {out}. Try: python -m minibert.predict --model {out} 'your own text'")

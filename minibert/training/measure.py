@@ -10,20 +10,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..data.batches import move, pack_examples
-from ..model import BertPreTrainedModel
+from .trainer import LABELS, Trainer
+
+EXAMPLES = 100  # to measure latency with
 
 
-def latencies_ms(model: BertPreTrainedModel, examples: Sequence[dict[str, Any]]) -> dict[str, float]:
+def latencies_ms(trainer: Trainer, features: Sequence[dict[str, Any]]) -> dict[str, float]:
     """Milliseconds from one encoded example to its logits, one at a time: the median and the 95th percentile."""
     times = []
-    model.eval()
+    rows = [{key: value for key, value in row.items() if key not in LABELS} for row in features[:EXAMPLES]]
+    trainer.model.eval()
     with torch.inference_mode():
-        for example in [examples[0], *examples]:  # the first one, which warms up, is not counted
+        for number in [0, *range(len(rows))]:  # the first one, which warms up, is not counted
             start = time.perf_counter()
-            batch = pack_examples([{key: value for key, value in example.items() if key != "labels"}])
-            model(**{key: move(value, model.device) for key, value in batch.items()})
-            if model.device.type == "cuda":
+            trainer.model(**trainer.batch(rows, [number]))
+            if trainer.model.device.type == "cuda":
                 torch.cuda.synchronize()
             times.append(1000 * (time.perf_counter() - start))
     return {

@@ -155,13 +155,15 @@ def _corpus_folder(arguments: argparse.Namespace, out: Path) -> Path:
 def _model(arguments: argparse.Namespace, corpus: Corpus, tokenizer: BertTokenizer) -> PretrainingModel:
     model_class = BertForMaskedLM if arguments.no_next_sentence else BertForPreTraining
     model: PretrainingModel
+    rate = arguments.dropout
+    dropout = {} if rate is None else {"hidden_dropout_prob": rate, "attention_probs_dropout_prob": rate}
     torch.manual_seed(arguments.seed)
     if arguments.init_from is not None:
         corpus.check_tokenizer(BertTokenizer.from_pretrained(arguments.init_from))
-        model = model_class.from_pretrained(arguments.init_from)
+        model = model_class.from_pretrained(arguments.init_from, **dropout)
     else:
         config = BertConfig.preset(
-            arguments.size or "mini", vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id
+            arguments.size or "mini", vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **dropout
         )
         model = model_class(config)
     if arguments.max_length > model.config.max_position_embeddings:

@@ -6,11 +6,13 @@ import html
 import importlib.util
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from .. import plots
 from ..files import replacing
-from .report import cards, duration, picture, table, write_page
+from ..pages import cards, duration, picture, table, write_page
 
 
 def write_pretraining_report(
@@ -18,7 +20,7 @@ def write_pretraining_report(
 ) -> None:
     """Numbers, curves and settings. metrics: as in `metrics.json`. history: the lines of `log.jsonl`.
 
-    Without matplotlib there is no `curves.png`, and the page says so.
+    Without matplotlib there is no `curves.png`, and the page says why.
     """
     title = f"{metrics['parameters'] / 1e6:.1f} million parameters, pretrained on {metrics['tokens']:,} tokens"
     measured = "held_out" if "held_out" in metrics else "training"
@@ -33,16 +35,12 @@ def write_pretraining_report(
     }
     source = "Figures of held-out documents." if measured == "held_out" else "Figures of the last training steps."
     parts = [f"<h1>{html.escape(title)}</h1>", f"<p class=sub>{source}</p>", cards(headline), "<h2>Curves</h2>"]
+    figure = partial(plots.pretraining_curves, history, entropy)
     if importlib.util.find_spec("matplotlib"):
-        from . import plots
-
-        figure = plots.pretraining_curves(history, entropy)
         with replacing(out / "curves.png") as temporary:
-            figure.savefig(temporary, format="png", dpi=150)
-        alt = f"The loss of the masked words over {metrics['steps']} steps ends at {figures['mlm_loss']:.2f}."
-        parts.append(picture(plots.svg(figure), alt))
-    else:
-        parts.append("<p>They need matplotlib: <code>pip install matplotlib</code>.</p>")
+            figure().savefig(temporary, format="png", dpi=150)
+    alt = f"The loss of the masked words over {metrics['steps']} steps ends at {figures['mlm_loss']:.2f}."
+    parts.append(picture(figure, alt))
     parts += [
         f"<p>The dashed line is the unigram entropy of the corpus, {entropy:.2f} nats: the loss of a model that "
         f"ignores the context and only knows how frequent each token is. A run falls there quickly from "

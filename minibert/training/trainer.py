@@ -212,7 +212,7 @@ class Trainer:
             batches = length_grouped_batches(lengths, self.args.per_device_train_batch_size, self.args.seed, epoch)
             for step in range(done, min(steps_per_epoch, total_steps - epoch * steps_per_epoch)):
                 chosen = batches[step * accumulation : (step + 1) * accumulation]
-                yield [self._batch(self.train_dataset, indices) for indices in chosen]
+                yield [self.batch(self.train_dataset, indices) for indices in chosen]
 
     def _create_optimizer(self) -> torch.optim.Optimizer:
         return create_optimizer(self.model, self.args)
@@ -342,7 +342,7 @@ class Trainer:
         total_loss, started = 0.0, time.perf_counter()
         self.model.eval()
         for indices in tqdm(batches, desc=prefix, unit="batch", disable=self.args.disable_tqdm, leave=False, delay=1):
-            batch = self._batch(dataset, indices, padded=True)
+            batch = self.batch(dataset, indices, padded=True)
             with self._precision():
                 output = self.model(**batch)
             predictions.put(indices, [output[name] for name in output.names if name.endswith("logits")])
@@ -369,7 +369,8 @@ class Trainer:
             raise InputError(f"There is no data: {name} is missing or empty.")
         return [len(dataset[index]["input_ids"]) for index in range(len(dataset))]
 
-    def _batch(self, dataset: Any, indices: list[int], padded: bool = False) -> dict[str, Any]:
+    def batch(self, dataset: Any, indices: list[int], padded: bool = False) -> dict[str, Any]:
+        """Some examples as the model takes them, on its device. padded: see `pack_examples`."""
         examples = [
             {key: value for key, value in dataset[index].items() if key in self._inputs and value is not None}
             for index in indices

@@ -1,4 +1,4 @@
-"""The pictures of a report, as SVG text. They need matplotlib (`pip install minibert-torch[plots]`)."""
+"""The pictures of a report. They need matplotlib (`pip install minibert-torch[plots]`)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_NUMBERED_CLASSES = 20  # beyond this, numbers in the cells of a confusion m
 MOST_POINTS = 2000  # of a curve: more cannot be seen, and make a page large
 
 
-def curves(history: Sequence[Mapping[str, Any]], metric: str) -> str:
+def curves(history: Sequence[Mapping[str, Any]], metric: str) -> Figure:
     """Training loss and learning rate by step, and the loss and a metric of the dev set by step."""
     training = [entry for entry in history if "lr" in entry]
     evaluations = [entry for entry in history if f"eval_{metric}" in entry]
@@ -33,10 +33,10 @@ def curves(history: Sequence[Mapping[str, Any]], metric: str) -> str:
     left.set(title="Loss", xlabel="step", ylim=(0, None))
     left.legend(frameon=False)
     scores = [entry[f"eval_{metric}"] for entry in evaluations]
-    right.plot([entry["step"] for entry in evaluations], scores, color=ORANGE, marker="o", label=f"{metric}, dev set")
+    right.plot([entry["step"] for entry in evaluations], scores, color=ORANGE, marker="o", label=f"{metric.replace('_', ' ')}, dev set")
     for entry, score in zip(evaluations, scores, strict=True):
         right.annotate(f"{score:.3f}", (entry["step"], score), (0, 7), textcoords="offset points", ha="center")
-    right.set(title=f"{metric.capitalize()} and learning rate", xlabel="step", xlim=(0, None))
+    right.set(title=f"{metric.replace('_', ' ').capitalize()} and learning rate", xlabel="step", xlim=(0, None))
     right.margins(y=0.2)
     rates = right.twinx()
     rates.plot(steps, [entry["lr"] for entry in training], color=GREY, linestyle=":", label="learning rate")
@@ -44,10 +44,10 @@ def curves(history: Sequence[Mapping[str, Any]], metric: str) -> str:
     rates.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
     handles = [*right.get_lines(), *rates.get_lines()]
     right.legend(handles=handles, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
-    return svg(figure)
+    return figure
 
 
-def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> str:
+def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> Figure:
     """The confusion matrix: a row for each true class, a column for each predicted one, shaded by share of the row."""
     counts = np.array(matrix)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -64,7 +64,7 @@ def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> str:
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(count), ha="center", va="center", color=colour)
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.9)
-    return svg(figure)
+    return figure
 
 
 def pretraining_curves(history: Sequence[Mapping[str, Any]], unigram_entropy: float) -> Figure:

@@ -1,0 +1,178 @@
+"""What a task is: its files, its features, its head, how outputs become answers, and its metrics.
+
+`finetune`, `predict` and `evaluate` know a task by the methods of `Task` alone. An example goes this way:
+
+    file --read--> Examples --features--> dicts of lists --model--> outputs --answers--> what people read --> metrics
+"""
+
+from __future__ import annotations
+
+import argparse
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ..config import BertConfig
+from ..errors import InputError
+from ..model import BertPreTrainedModel
+from ..tokenization import BertTokenizer
+
+Features = list[dict[str, Any]]
+SETTINGS = "minibert"  # the key of a task's settings in the config's task_specific_params
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the columns are called in the user's tables."""
+
+    text: str = "text"
+    text_b: str = "text_b"
+    label: str = "label"
+
+    @classmethod
+    def from_arguments(cls, arguments: argparse.Namespace) -> Columns:
+        """As the flags of a command say, those that it has."""
+        return cls(**{name: getattr(arguments, f"{name}_column", name) for name in ("text", "text_b", "label")})
+
+
+@dataclass(frozen=True)
+class Example:
+    """One question to the model, and the right answer if the file tells it."""
+
+    given: dict[str, Any]  # what is asked, such as {"text": ..., "text_b": ...}; JSON can hold it
+    truth: Any = None
+    line: int = 0  # where it begins in its file, from 1
+    columns: Mapping[str, Any] = field(default_factory=dict)  # everything its row says, to slice by
+
+
+@dataclass(frozen=True)
+class Examples(Sequence[Example]):
+    """The examples of one file, in order."""
+
+    path: Path
+    rows: list[Example]
+    have_truth: bool = True
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Example]:
+        return iter(self.rows)
+
+    def __getitem__(self, number: Any) -> Any:
+        return self.rows[number]
+
+    def given(self, key: str) -> list[Any]:
+        """One thing that is asked, of every example, such as its text; None where an example lacks it."""
+        return [row.given.get(key) for row in self.rows]
+
+    @property
+    def truths(self) -> list[Any]:
+        """The right answer of every example."""
+        return [row.truth for row in self.rows]
+
+    def subset(self, numbers: Sequence[int]) -> Examples:
+        """Some of them."""
+        return Examples(self.path, [self.rows[number] for number in numbers], self.have_truth)
+
+    def fault(self, row: Example, problem: str) -> InputError:
+        """An error that says where it is."""
+        return InputError(f"{self.path}, line {row.line}: {problem}.")
+
+
+class Task(ABC):
+    """One task with its settings. A file in this folder for each; `TASKS` in `__init__.py` lists them.
+
+    Settings come from the command line (`from_arguments`), the training file (`learn_labels`) and the dev set (`tune`);
+    the config of a saved model keeps them (`config_changes`), and `from_config` brings them back.
+    """
+
+    name: ClassVar[str]
+    model_class: ClassVar[type[BertPreTrainedModel]]
+    answer_key: ClassVar[str] = "label"  # the first key of an answer, and of the truth in predictions.jsonl
+    headline: ClassVar[tuple[str, ...]]  # the metrics to print; the first one, more of which is better, chooses the epoch
+
+    @classmethod
+    @abstractmethod
+    def from_arguments(cls, arguments: argparse.Namespace) -> Task:
+        """As the command line of `finetune` describes it."""
+
+    @classmethod
+    @abstractmethod
+    def from_config(cls, config: BertConfig, columns: Columns) -> Task:
+        """That of a saved model."""
+
+    @abstractmethod
+    def read(self, path: str | Path, need_truth: bool = True) -> Examples:
+        """Read a file. Raises `InputError` for anything that is wrong with it."""
+
+    @abstractmethod
+    def from_texts(self, texts: Sequence[str]) -> Examples:
+        """Questions from the command line. Raises `InputError` if the task cannot be asked that way."""
+
+    @abstractmethod
+    def learn_labels(self, train: Examples) -> None:
+        """Note what the training file tells, such as the names of the labels. Raises `InputError` if it is too little."""
+
+    def check(self, train: Examples, other: Examples) -> None:
+        """Raise `InputError` if a dev or test file does not fit the training file."""
+
+    @abstractmethod
+    def config_changes(self) -> dict[str, Any]:
+        """The fields of a `BertConfig` that belong to the task: the labels, the problem type, and `settings`."""
+
+    def settings(self, **values: Any) -> dict[str, Any]:
+        """The field of a config that keeps what only minibert knows of a task; `saved_settings` reads it."""
+        return {"task_specific_params": {SETTINGS: {"task": self.name, **values}}}
+
+    @abstractmethod
+    def features(self, examples: Examples, tokenizer: BertTokenizer, training: bool = False) -> Features:
+        """What the model reads: dicts of `input_ids` and so on, with labels where the truth is known.
+
+        One or several an example, in order; keys that are no input of the model (such as `example`, its number) are the
+        task's own notes. Raises `InputError` for a truth that cannot be, such as an unknown label.
+        """
+
+    collate: Callable[[list[dict[str, Any]]], Mapping[str, Any]] | None = None  # None: features are packed
+
+    def tune(self, examples: Examples, features: Features, outputs: Any) -> None:
+        """Choose, on the dev set, what is chosen after training, such as a threshold."""
+
+    @abstractmethod
+    def answers(self, examples: Examples, features: Features, outputs: Any) -> list[dict[str, Any]]:
+        """What the model says to each example, for people: a dict that JSON can hold, `answer_key` first.
+
+        outputs: the logits for each of the features, an array or a tuple of arrays, as `Trainer.predict` returns them.
+        """
+
+    @abstractmethod
+    def metrics(self, examples: Examples, answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """How good the answers are; at least the numbers of `headline`."""
+
+    @abstractmethod
+    def report(self, examples: Examples, answers: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]) -> list[str]:
+        """The task's own sections of `report.html`, as HTML: see `minibert/pages.py`."""
+
+    def describe(self) -> str:
+        """A few words about what is to be learnt, such as the labels; may be empty."""
+        return ""
+
+
+def saved_settings(config: BertConfig) -> dict[str, Any]:
+    """What a task left in the config of its model; empty for a model from elsewhere."""
+    return dict((config.task_specific_params or {}).get(SETTINGS, {}))
+
+
+def prediction_lines(
+    task: Task, split: str, examples: Examples, answers: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """The lines of `predictions.jsonl`: what was asked, the truth, what was `predicted`, and the rest of the answer."""
+    lines = []
+    for example, answer in zip(examples, answers, strict=True):
+        rest = dict(answer)
+        predicted = rest.pop(task.answer_key)
+        truth = {task.answer_key: example.truth} if examples.have_truth else {}
+        lines.append({"split": split, **example.given, **truth, "predicted": predicted, **rest})
+    return lines

@@ -1,0 +1,54 @@
+"""What all tasks have in common: a saved model knows its task again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from minibert.errors import InputError
+from minibert.tasks import TASKS, task_class
+from minibert.tasks.classification import ClassificationTask
+from minibert.tasks.task import Columns, Example, Examples, prediction_lines
+from minibert.training.judging import saved_task
+
+from .helpers import make_model
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_is_found_by_its_name(name: str):
+    assert task_class(name).name == name
+
+
+def test_a_model_knows_its_task_again(tmp_path: Path):
+    model = make_model("BertForSequenceClassification")
+    model.config = model.config.replace(**ClassificationTask(Columns(), ["dull", "funny"]).config_changes())
+    model.save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["task_specific_params"]["minibert"]["task"]
+    task = saved_task(tmp_path, Columns())
+    assert isinstance(task, ClassificationTask)
+    assert task.names == ["dull", "funny"]
+
+
+def test_a_classifier_from_elsewhere_is_taken_for_one(tmp_path: Path):
+    make_model("BertForSequenceClassification").save_pretrained(tmp_path)
+    task = saved_task(tmp_path, Columns())
+    assert isinstance(task, ClassificationTask)
+    assert task.names[:2] == ["LABEL_0", "LABEL_1"]
+
+
+def test_a_model_without_a_task_is_refused(tmp_path: Path):
+    make_model("BertForPreTraining").save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=r"no fine-tuned model \(BertForPreTraining in its config\)"):
+        saved_task(tmp_path, Columns())
+
+
+def test_lines_of_predictions_tell_the_truth_only_where_it_is_known():
+    task = ClassificationTask(Columns(), ["no", "yes"])
+    answers = [{"label": "yes", "probability": 0.75}]
+    rows = [Example({"text": "Fine."}, "no")]
+    known = prediction_lines(task, "dev", Examples(Path("dev.tsv"), rows), answers)
+    assert known == [{"split": "dev", "text": "Fine.", "label": "no", "predicted": "yes", "probability": 0.75}]
+    unknown = prediction_lines(task, "test", Examples(Path("test.tsv"), rows, have_truth=False), answers)
+    assert unknown == [{"split": "test", "text": "Fine.", "predicted": "yes", "probability": 0.75}]
