@@ -38,12 +38,11 @@ def main(arguments: argparse.Namespace) -> None:
     from .inspection.facts import inspect_splits
     from .inspection.page import lines, write_inspection_page
     from .inspection.splits import read_split, same_columns
-    from .tasks.classification import Columns
     from .tokenization import BertTokenizer
 
-    columns = Columns(arguments.text_column, arguments.text_b_column, arguments.label_column)
+    columns = (arguments.text_column, arguments.text_b_column, arguments.label_column)
     files = {"train": arguments.train, "dev": arguments.dev, "test": arguments.test}
-    splits = [read_split(name, read_table(path), columns) for name, path in files.items() if path is not None]
+    splits = [read_split(name, read_table(path), *columns) for name, path in files.items() if path is not None]
     same_columns(splits)
     tokenizer = None if arguments.model is None else BertTokenizer.from_pretrained(arguments.model)
     facts = inspect_splits(splits, tokenizer, arguments.max_length)

@@ -33,7 +33,13 @@ def curves(history: Sequence[Mapping[str, Any]], metric: str) -> Figure:
     left.set(title="Loss", xlabel="step", ylim=(0, None))
     left.legend(frameon=False)
     scores = [entry[f"eval_{metric}"] for entry in evaluations]
-    right.plot([entry["step"] for entry in evaluations], scores, color=ORANGE, marker="o", label=f"{metric.replace('_', ' ')}, dev set")
+    right.plot(
+        [entry["step"] for entry in evaluations],
+        scores,
+        color=ORANGE,
+        marker="o",
+        label=f"{metric.replace('_', ' ')}, dev set",
+    )
     for entry, score in zip(evaluations, scores, strict=True):
         right.annotate(f"{score:.3f}", (entry["step"], score), (0, 7), textcoords="offset points", ha="center")
     right.set(title=f"{metric.replace('_', ' ').capitalize()} and learning rate", xlabel="step", xlim=(0, None))
@@ -97,6 +103,39 @@ def pretraining_curves(history: Sequence[Mapping[str, Any]], unigram_entropy: fl
     return figure
 
 
+def class_shares(counts: Mapping[str, Mapping[str, int]]) -> Figure:
+    """The share of each label in each file, as bars side by side. counts: by file, then by label."""
+    names = list(dict.fromkeys(label for labels in counts.values() for label in labels))
+    figure, axes = _figure(10, min(0.4 * len(names) + 1.5, 9))
+    height = 0.8 / len(counts)
+    for number, (file, labels) in enumerate(counts.items()):
+        total = max(sum(labels.values()), 1)
+        shares = [labels.get(name, 0) / total for name in names]
+        places = np.arange(len(names)) + (number - (len(counts) - 1) / 2) * height
+        axes.barh(places, shares, height, label=file, color=(BLUE, ORANGE, GREY)[number % 3])
+    if len(names) <= MOST_NUMBERED_CLASSES:
+        axes.set_yticks(range(len(names)), [name if len(name) < 30 else f"{name[:28]}…" for name in names])
+    axes.invert_yaxis()
+    axes.set(xlabel="share of the file's rows", ylabel="label")
+    axes.legend(frameon=False)
+    return figure
+
+
+def histograms(bars: Mapping[str, Mapping[str, Sequence[float]]], quantity: str) -> Figure:
+    """How a quantity is spread in each file. bars: by file, the `edges` and, one fewer, the `rows` between them."""
+    figure, axes = _figure(10, 3.2)
+    for number, (file, histogram) in enumerate(bars.items()):
+        rows = np.array(histogram["rows"])
+        shares = rows / max(rows.sum(), 1)
+        color = (BLUE, ORANGE, GREY)[number % 3]
+        axes.stairs(
+            shares, histogram["edges"], fill=number == 0, alpha=0.4 if number == 0 else 1, color=color, label=file
+        )
+    axes.set(xlabel=quantity, ylabel="share of the file's rows")
+    axes.legend(frameon=False)
+    return figure
+
+
 def _plot_noisy(axes: Any, steps: Sequence[int], losses: Any) -> None:
     """Each step pale; if there are many, also their running mean."""
     many = len(losses) > 20
@@ -125,36 +164,3 @@ def svg(figure: Figure) -> str:
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "minibert"}):  # text stays text, and ids stay the same
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue().partition("<svg")[1] + buffer.getvalue().partition("<svg")[2]
-
-
-def class_shares(counts: Mapping[str, Mapping[str, int]]) -> str:
-    """The share of each label in each file, as bars side by side. counts: by file, then by label."""
-    names = list(dict.fromkeys(label for labels in counts.values() for label in labels))
-    figure, axes = _figure(10, min(0.4 * len(names) + 1.5, 9))
-    height = 0.8 / len(counts)
-    for number, (file, labels) in enumerate(counts.items()):
-        total = max(sum(labels.values()), 1)
-        shares = [labels.get(name, 0) / total for name in names]
-        places = np.arange(len(names)) + (number - (len(counts) - 1) / 2) * height
-        axes.barh(places, shares, height, label=file, color=(BLUE, ORANGE, GREY)[number % 3])
-    if len(names) <= MOST_NUMBERED_CLASSES:
-        axes.set_yticks(range(len(names)), [name if len(name) < 30 else f"{name[:28]}…" for name in names])
-    axes.invert_yaxis()
-    axes.set(xlabel="share of the file's rows", ylabel="label")
-    axes.legend(frameon=False)
-    return svg(figure)
-
-
-def histograms(bars: Mapping[str, Mapping[str, Sequence[float]]], quantity: str) -> str:
-    """How a quantity is spread in each file. bars: by file, the `edges` and, one fewer, the `rows` between them."""
-    figure, axes = _figure(10, 3.2)
-    for number, (file, histogram) in enumerate(bars.items()):
-        rows = np.array(histogram["rows"])
-        shares = rows / max(rows.sum(), 1)
-        color = (BLUE, ORANGE, GREY)[number % 3]
-        axes.stairs(
-            shares, histogram["edges"], fill=number == 0, alpha=0.4 if number == 0 else 1, color=color, label=file
-        )
-    axes.set(xlabel=quantity, ylabel="share of the file's rows")
-    axes.legend(frameon=False)
-    return svg(figure)

@@ -17,7 +17,6 @@ from minibert.inspection.facts import Facts, inspect_splits
 from minibert.inspection.labels import is_numeric
 from minibert.inspection.languages import language, main_script
 from minibert.inspection.splits import Finding, read_split
-from minibert.tasks.classification import Columns
 from minibert.tokenization import BertTokenizer
 
 from .test_commands import CommandError, call, one_line
@@ -31,7 +30,7 @@ def facts_of(tmp_path: Path, tokenizer: BertTokenizer | None = None, max_length:
     for name, text in files.items():
         path = tmp_path / f"{name}.tsv"
         path.write_text(text, encoding="utf-8")
-        splits.append(read_split(name, read_table(path), Columns()))
+        splits.append(read_split(name, read_table(path)))
     return inspect_splits(splits, tokenizer, max_length)
 
 

@@ -33,12 +33,15 @@ def _number(text: str) -> float:
         return math.nan
 
 
-def label_figures(labels: Sequence[str], numeric: bool) -> dict[str, Any]:
+def label_figures(labels: Sequence[str], numeric: bool) -> dict[str, Any] | None:
+    """How many rows each label has, the most frequent first; or how measured numbers are spread. None without any."""
     given = [label for label in labels if label]
     if not numeric:
         return {"counts": dict(Counter(given).most_common())}
     values = np.array([_number(label) for label in given])
     values = values[np.isfinite(values)]
+    if not len(values):
+        return None
     heights, edges = np.histogram(values, bins=20)
     return {
         "mean": float(values.mean()), "deviation": float(values.std()),

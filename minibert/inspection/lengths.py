@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..tasks.classification import CHUNK
 from ..tokenization import BertTokenizer
 from .splits import EXAMPLES, Finding, Split
 
+CHUNK = 1000  # rows tokenized at a time, for the engine's notes on them take much memory
 CUTS = (64, 128, 256, 512)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import html
-import importlib.util
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..training.report import cards, picture, table, write_page
+from .. import plots
+from ..pages import cards, heading, paragraph, picture, table, write_page
 from .facts import Facts
 from .splits import Finding
 
@@ -19,7 +20,7 @@ def lines(facts: Facts) -> Iterator[str]:
     """The figures of each file, then the findings, each with two of its rows."""
     for name, figures in facts.splits.items():
         yield f"{name}: {figures['rows']:,} rows"
-        if figures["labels"] is not None:
+        if figures["labels"]:
             yield f"  labels   {_labels(figures['labels'])}"
         yield f"  lengths  {_lengths(figures['lengths'])}"
         if "cut" in figures["lengths"]:
@@ -79,50 +80,48 @@ def _example(example: Mapping[str, Any]) -> str:
 
 
 def write_inspection_page(path: Path, title: str, facts: Facts) -> None:
-    """One page: the figures, the findings with examples, and plots of labels and lengths (with matplotlib)."""
+    """One page: the findings with examples, plots of labels and lengths, and the figures."""
     serious = sum(finding.serious for finding in facts.findings)
     numbers = {f"rows in {name}": f"{figures['rows']:,}" for name, figures in facts.splits.items()}
     numbers |= {"findings": str(len(facts.findings)), "of them serious": str(serious)}
-    parts = [f"<h1>{html.escape(title)}</h1>", cards(numbers)]
-    parts.append("<h2>Findings</h2>" if facts.findings else "<h2>Findings</h2><p>None.</p>")
-    for finding in facts.findings:
-        mark = "⚠ " if finding.serious else ""
-        rows = [_cells(example) for example in finding.examples]
-        parts.append(
-            f"<details><summary><b>{mark}{html.escape(headline(finding))}</b></summary>"
-            f"<p>{html.escape(finding.advice.capitalize())}.</p>"
-            f"{table(['file', 'line', 'text', 'label', ''], rows) if rows else ''}</details>"
-        )
-    if importlib.util.find_spec("matplotlib"):
-        from ..training import plots
-
-        labels = {name: figures["labels"] for name, figures in facts.splits.items() if figures["labels"]}
-        if labels:
-            first = next(iter(labels.values()))
-            alt = "Share of the rows of each file by label; the counts are in the table below."
-            drawn = (
-                plots.class_shares({n: f["counts"] for n, f in labels.items()})
-                if "counts" in first
-                else (plots.histograms({n: f["histogram"] for n, f in labels.items()}, "label"))
-            )
-            parts += ["<h2>Labels</h2>", picture(drawn, alt)]
-        lengths = {name: figures["lengths"] for name, figures in facts.splits.items()}
-        unit = next(iter(lengths.values()))["unit"]
-        alt = f"How many {unit} the rows of each file have; the figures are in the table below."
-        drawn = plots.histograms({name: figures["histogram"] for name, figures in lengths.items()}, f"{unit} a row")
-        parts += ["<h2>Lengths</h2>", picture(drawn, alt)]
-    else:
-        parts.append("<p>Plots need matplotlib: <code>pip install matplotlib</code>.</p>")
-    parts.append("<h2>Figures</h2>")
+    parts = [f"<h1>{html.escape(title)}</h1>", cards(numbers), heading("Findings")]
+    parts += [_finding(finding) for finding in facts.findings] or [paragraph("None.")]
+    labels = {name: figures["labels"] for name, figures in facts.splits.items() if figures["labels"]}
+    if labels:
+        parts += [heading("Labels"), _label_picture(labels)]
+    lengths = {name: figures["lengths"] for name, figures in facts.splits.items()}
+    unit = next(iter(lengths.values()))["unit"]
+    bars = {name: figures["histogram"] for name, figures in lengths.items()}
+    draw = partial(plots.histograms, bars, f"{unit} a row")
+    parts += [heading("Lengths"), picture(draw, f"How many {unit} the rows have; the figures are in the table below.")]
     rows = []
     for name, figures in facts.splits.items():
-        if figures["labels"] is not None:
+        if figures["labels"]:
             rows.append([name, "labels", _labels(figures["labels"])])
         rows.append([name, "lengths", _lengths(figures["lengths"])])
         if "cut" in figures["lengths"]:
             rows.append([name, "vocabulary", _vocabulary(figures["lengths"])])
-    parts.append(table(["file", "", ""], rows))
+    parts += [heading("Figures"), table(["file", "", ""], rows)]
     write_page(path, title, parts)
+
+
+def _finding(finding: Finding) -> str:
+    mark = "⚠ " if finding.serious else ""
+    examples = table(["file", "line", "text", "label", ""], [_cells(example) for example in finding.examples])
+    return (
+        f"<details><summary>{mark}<b>{html.escape(headline(finding))}</b></summary>"
+        f"{paragraph(finding.advice[0].upper() + finding.advice[1:] + '.')}{examples if finding.examples else ''}"
+        f"</details>"
+    )
+
+
+def _label_picture(labels: Mapping[str, Mapping[str, Any]]) -> str:
+    """labels: the figures of each file that has them. All are counts, or all are of numbers."""
+    alt = "Share of the rows of each file by label; the figures are in the table below."
+    if "counts" in next(iter(labels.values())):
+        return picture(partial(plots.class_shares, {name: figures["counts"] for name, figures in labels.items()}), alt)
+    bars = {name: figures["histogram"] for name, figures in labels.items()}
+    return picture(partial(plots.histograms, bars, "label"), alt)
 
 
 def _cells(example: Mapping[str, Any]) -> list[Any]:

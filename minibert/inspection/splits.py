@@ -8,7 +8,6 @@ from typing import Any
 
 from ..data.tables import Table
 from ..errors import InputError
-from ..tasks.classification import Columns
 
 EXAMPLES = 5  # rows shown of each finding
 EXCERPT = 160  # characters shown of a row
@@ -52,27 +51,26 @@ class Finding:
     examples: list[dict[str, Any]] = field(default_factory=list)
 
 
-def read_split(name: str, table: Table, columns: Columns) -> Split:
-    """The columns of a table as text. What is missing (None, in `.jsonl`) becomes "", to be found later.
+def read_split(name: str, table: Table, text: str = "text", text_b: str = "text_b", label: str = "label") -> Split:
+    """The columns of a table. What is missing (null, in `.jsonl`) becomes "", to be found later.
 
     Raises `InputError` if there is no column with the text, or if it holds something else than text.
     """
-    first = table.rows[0].values
-
-    def text_column(column: str, flag: str) -> list[str]:
-        values = table.column(column, flag)
-        for row, value in zip(table.rows, values, strict=True):
-            if not isinstance(value, str) and value is not None:
-                raise table.fault(row, f"'{column}' must be text: found {value!r}")
-        return [value or "" for value in values]
-
-    texts = text_column(columns.text, "--text-column")
-    texts_b = text_column(columns.text_b, "--text-b-column") if columns.text_b in first else None
+    texts = _text_column(table, text, "--text-column")
+    texts_b = _text_column(table, text_b, "--text-b-column") if text_b in table.rows[0].values else None
     labels = None
-    if any(columns.label in row.values for row in table.rows):
-        values = [row.values.get(columns.label) for row in table.rows]
+    if any(label in row.values for row in table.rows):
+        values = [row.values.get(label) for row in table.rows]
         labels = ["" if value is None else str(value) for value in values]
     return Split(name, table, texts, texts_b, labels)
+
+
+def _text_column(table: Table, column: str, flag: str) -> list[str]:
+    values = table.column(column, flag)
+    for row, value in zip(table.rows, values, strict=True):
+        if not isinstance(value, str) and value is not None:
+            raise table.fault(row, f"'{column}' must be text: found {value!r}")
+    return [value or "" for value in values]
 
 
 def same_columns(splits: Sequence[Split]) -> None:

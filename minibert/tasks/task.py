@@ -92,7 +92,9 @@ class Task(ABC):
     name: ClassVar[str]
     model_class: ClassVar[type[BertPreTrainedModel]]
     answer_key: ClassVar[str] = "label"  # the first key of an answer, and of the truth in predictions.jsonl
-    headline: ClassVar[tuple[str, ...]]  # the metrics to print; the first one, more of which is better, chooses the epoch
+    headline: ClassVar[
+        tuple[str, ...]
+    ]  # the metrics to print; the first one, more of which is better, chooses the epoch
 
     @classmethod
     @abstractmethod
