@@ -38,6 +38,9 @@ def build_parser() -> Parser:
     )
     training.add_argument("--seed", type=int, default=0, metavar="N", help="of shuffling, dropout and the new head")
     training.add_argument("--bf16", action="store_true", help="matrix products in bfloat16, where the chip has it")
+    training.add_argument(
+        "--calibrate", action="store_true", help="fit a temperature on dev, so that probabilities mean what they say"
+    )
     return parser
 
 

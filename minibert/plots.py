@@ -103,6 +103,23 @@ def pretraining_curves(history: Sequence[Mapping[str, Any]], unigram_entropy: fl
     return figure
 
 
+def reliability(bins: Sequence[Mapping[str, float]]) -> Figure:
+    """The share of right answers by confidence, and how many answers are that confident (Guo et al. 2017, figure 1).
+
+    bins: as `calibration` gives them.
+    """
+    figure, (left, right) = _figure(10, 3.6, columns=2)
+    edges, widths = [row["from"] for row in bins], [row["to"] - row["from"] for row in bins]
+    left.bar(edges, [row["accuracy"] for row in bins], widths, align="edge", color=BLUE, alpha=0.5, edgecolor=BLUE)
+    left.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="perfectly calibrated")
+    left.plot([row["confidence"] for row in bins], [row["accuracy"] for row in bins], "o", color=ORANGE, label="bins")
+    left.set(title="Reliability", xlabel="confidence", ylabel="share of right answers", xlim=(0, 1), ylim=(0, 1))
+    left.legend(frameon=False)
+    right.bar(edges, [row["examples"] for row in bins], widths, align="edge", color=BLUE, alpha=0.5, edgecolor=BLUE)
+    right.set(title="How often", xlabel="confidence", ylabel="examples", xlim=(0, 1))
+    return figure
+
+
 def class_shares(counts: Mapping[str, Mapping[str, int]]) -> Figure:
     """The share of each label in each file, as bars side by side. counts: by file, then by label."""
     names = list(dict.fromkeys(label for labels in counts.values() for label in labels))

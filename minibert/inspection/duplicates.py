@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 NEAR = 0.8
+ROUNDING = 1e-9  # 0.8 is no exact number in floating point; a whole product must stay one
 
 WordSet = frozenset[str]
 
@@ -74,18 +75,20 @@ class NearIndex:
     def find(self, words: WordSet) -> tuple[int, float] | None:
         """A set that is at least `NEAR` to this one, and how near; None if there is none."""
         seen: set[int] = set()
+        least, most = NEAR * len(words) - ROUNDING, len(words) / NEAR + ROUNDING
         for word in self._rarest(words):
             for candidate in self._holders.get(word, ()):
-                if candidate not in seen:
+                other = self._sets[candidate]
+                if least <= len(other) <= most and candidate not in seen:  # others cannot share enough
                     seen.add(candidate)
-                    similarity = jaccard(words, self._sets[candidate])
+                    similarity = jaccard(words, other)
                     if similarity >= NEAR:
                         return candidate, similarity
         return None
 
     def _rarest(self, words: WordSet) -> list[str]:
         """So many that two sets which share none of them share fewer than `NEAR` of their words."""
-        needed = math.ceil(NEAR * len(words) - 1e-9)  # words that a similar set must share, at least
+        needed = math.ceil(NEAR * len(words) - ROUNDING)  # words that a similar set must share, at least
         return sorted(words, key=self._rank.__getitem__)[: len(words) - needed + 1]
 
 

@@ -59,7 +59,7 @@ def label_findings(split: Split, train: Split) -> Iterable[Finding]:
         yield Finding(split.name, "there is only one label", len(split), len(split), "add another", serious=True)
     if split is train:
         total = sum(counts.values())
-        if counts and max(counts.values()) > SKEWED * total:
+        if len(counts) > 1 and max(counts.values()) > SKEWED * total:
             label, count = counts.most_common(1)[0]
             yield Finding(
                 split.name, f"most rows have the label '{label}'", count, total,

@@ -7,6 +7,7 @@ Features: [CLS] text [SEP], or [CLS] text [SEP] text_b [SEP]. Head: `BertForSequ
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import plots
+from ..calibration import calibration, fit_temperature, softmax
 from ..config import BertConfig
 from ..data.tables import read_table
 from ..errors import InputError
 from ..heads import BertForSequenceClassification
 from ..pages import heading, paragraph, picture, table
 from ..tokenization import BertTokenizer
-from .task import Columns, Example, Examples, Features, Task
+from .task import Columns, Example, Examples, Features, Task, saved_settings
 
 CHUNK = 1000  # texts tokenized at a time: what the engine notes of each token takes a hundred times the room of its id
 MISTAKES = 25  # in a report
@@ -35,17 +37,26 @@ class ClassificationTask(Task):
     model_class = BertForSequenceClassification
     headline = ("accuracy", "f1_macro", "mcc")
 
-    def __init__(self, columns: Columns, names: Sequence[str] = ()) -> None:
+    def __init__(
+        self, columns: Columns, names: Sequence[str] = (), calibrate: bool = False, temperature: float = 1.0
+    ) -> None:
+        """calibrate: whether `tune` fits the temperature, by which logits are divided to make probabilities."""
         self.columns = columns
         self.names = list(names)
+        self.calibrate = calibrate
+        self.temperature = temperature
 
     @classmethod
     def from_arguments(cls, arguments: argparse.Namespace) -> ClassificationTask:
-        return cls(Columns.from_arguments(arguments))
+        return cls(Columns.from_arguments(arguments), calibrate=arguments.calibrate)
 
     @classmethod
     def from_config(cls, config: BertConfig, columns: Columns) -> ClassificationTask:
-        return cls(columns, list((config.id2label or {i: f"LABEL_{i}" for i in range(config.num_labels)}).values()))
+        names = list((config.id2label or {i: f"LABEL_{i}" for i in range(config.num_labels)}).values())
+        temperature = saved_settings(config).get("temperature", 1.0)
+        if not isinstance(temperature, (int, float)) or not 0 < temperature < math.inf:
+            raise InputError(f"The temperature in the model's config must be a number above 0: found {temperature!r}.")
+        return cls(columns, names, temperature=temperature)
 
     def read(self, path: str | Path, need_truth: bool = True) -> Examples:
         return read_texts(path, self.columns, need_truth)
@@ -74,7 +85,7 @@ class ClassificationTask(Task):
         return {
             "id2label": dict(enumerate(self.names)),
             "problem_type": "single_label_classification",
-            **self.settings(),
+            **self.settings(temperature=self.temperature),
         }
 
     def features(self, examples: Examples, tokenizer: BertTokenizer, training: bool = False) -> Features:
@@ -92,16 +103,28 @@ class ClassificationTask(Task):
                 raise examples.fault(example, f"label '{example.truth}' is unknown. The model knows {known}")
         return [number[label] for label in examples.truths]
 
+    def tune(self, examples: Examples, features: Features, outputs: Any) -> None:
+        """The temperature, if it was asked for."""
+        if self.calibrate:
+            self.temperature = fit_temperature(outputs, np.array(self._label_ids(examples)))
+
     def answers(self, examples: Examples, features: Features, outputs: Any) -> list[dict[str, Any]]:
-        return label_answers(outputs, self.names)
+        return label_answers(outputs / self.temperature, self.names)
 
     def metrics(self, examples: Examples, answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         number = {name: i for i, name in enumerate(self.names)}
         predictions = np.array([number[answer["label"]] for answer in answers])
-        return classification_metrics(np.array(self._label_ids(examples)), predictions, self.names)
+        labels = np.array(self._label_ids(examples))
+        calibrated = calibration(np.array([answer["probability"] for answer in answers]), predictions == labels)
+        return {
+            **classification_metrics(labels, predictions, self.names),
+            "ece": calibrated["ece"],
+            "temperature": self.temperature,
+            "reliability": calibrated["bins"],
+        }
 
     def report(self, examples: Examples, answers: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]) -> list[str]:
-        """The confusion matrix, the classes, and the most confident mistakes."""
+        """The confusion matrix, the classes, the calibration, and the most confident mistakes."""
         matrix, classes = metrics["confusion_matrix"], metrics["per_class"]
         wrong = [pair for pair in zip(examples, answers, strict=True) if pair[0].truth != pair[1]["label"]]
         wrong.sort(key=lambda pair: -pair[1]["probability"])
@@ -119,6 +142,7 @@ class ClassificationTask(Task):
                     for name, row in sorted(classes.items(), key=lambda item: item[1]["f1"])
                 ],
             ),
+            *self._calibration(metrics),
             heading("The most confident mistakes"),
             table(
                 ["probability", "predicted", "true", "text"],
@@ -129,6 +153,20 @@ class ClassificationTask(Task):
             )
             if wrong
             else paragraph("None: every example of the dev set is right."),
+        ]
+
+    def _calibration(self, metrics: Mapping[str, Any]) -> list[str]:
+        error = f"The expected calibration error is {metrics['ece']:.3f}"
+        note = "--calibrate mends most of it."
+        if self.temperature != 1:
+            note = f"The temperature, {self.temperature:.2f}, was fitted to these very examples: judge it by others."
+        return [
+            heading("Calibration"),
+            picture(partial(plots.reliability, metrics["reliability"]), f"Right answers by confidence. {error}."),
+            paragraph(
+                f"{error} (Guo et al. 2017): how far, on average, the confidence of an answer is from the share of such "
+                f"answers that are right. {note}"
+            ),
         ]
 
     def describe(self) -> str:
@@ -213,10 +251,9 @@ def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.floa
     return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
 
 
-def label_answers(logits: NDArray[np.float32], names: Sequence[str]) -> list[dict[str, Any]]:
+def label_answers(logits: NDArray[Any], names: Sequence[str]) -> list[dict[str, Any]]:
     """Logits (examples, labels) as people read them: the label, its probability, and the probabilities of all."""
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)  # softmax
+    probabilities = softmax(logits)
     best = probabilities.argmax(axis=1)
     return [
         {
