@@ -11,6 +11,8 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from .benchmarks.scorecard import Score
+
 # From the palette of Okabe and Ito, which stays distinct for colour-blind eyes.
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#767676"
 MOST_NUMBERED_CLASSES = 20  # beyond this, numbers in the cells of a confusion matrix can no longer be read
@@ -31,7 +33,7 @@ def curves(history: Sequence[Mapping[str, Any]], metric: str) -> Figure:
         color=ORANGE, marker="o", label="dev set",
     )  # fmt: skip
     left.set(title="Loss", xlabel="step", ylim=(0, None))
-    left.legend(frameon=False)
+    left.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
     scores = [entry[f"eval_{metric}"] for entry in evaluations]
     right.plot(
         [entry["step"] for entry in evaluations],
@@ -149,6 +151,22 @@ def histograms(bars: Mapping[str, Mapping[str, Sequence[float]]], quantity: str)
             shares, histogram["edges"], fill=number == 0, alpha=0.4 if number == 0 else 1, color=color, label=file
         )
     axes.set(xlabel=quantity, ylabel="share of the file's rows")
+    axes.legend(frameon=False)
+    return figure
+
+
+def score_card(scores: Sequence[Score], title: str) -> Figure:
+    """Accuracy by the number of labelled examples, from pretrained and from random weights, with deviations."""
+    figure, axes = _figure(6.4, 3.8)
+    for start, color, marker in (("pretrained", BLUE, "o"), ("random", ORANGE, "s")):
+        line = [score for score in scores if score.start == start]
+        axes.errorbar(
+            [score.examples for score in line],
+            [100 * score.mean for score in line],
+            [100 * score.deviation for score in line],
+            color=color, marker=marker, capsize=4, label=f"from {start} weights",
+        )  # fmt: skip
+    axes.set(title=title, xscale="log", xlabel="labelled examples", ylabel="accuracy on the dev set, %")
     axes.legend(frameon=False)
     return figure
 

@@ -144,6 +144,9 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     training.add_argument(
         "--workers", type=whole_number, metavar="N", help="processes that make batches (default: 0; with a GPU, 4)"
     )
+    training.add_argument(
+        "--fsdp", action="store_true", help="divide the model itself among the processes of torchrun, to save memory"
+    )
     training.add_argument("--bf16", action="store_true", help="matrix products in bfloat16, where the chip has it")
 
 

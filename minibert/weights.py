@@ -50,10 +50,17 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def list_models() -> None:
-    """A line for each model of the catalog, under a header."""
-    from .checkpoints.catalog import CATALOG
+    """A line for each model that comes with minibert and for each of the catalog, under a header."""
+    from .checkpoints.catalog import CATALOG, encoder_parameters
+    from .checkpoints.locate import shipped_models
+    from .config import BertConfig
 
     rows = [("name", "layers", "hidden", "parameters", "text", "on the hub", "Google's own release")]
+    for name, folder in shipped_models().items():
+        config = BertConfig.from_json_file(folder / "config.json")
+        parameters = encoder_parameters(config.num_hidden_layers, config.hidden_size, config.vocab_size)
+        size = (str(config.num_hidden_layers), str(config.hidden_size), f"{parameters / 1e6:.1f} M")
+        rows.append((name, *size, name.rpartition("-")[2], "comes with minibert", "-"))
     for entry in CATALOG:
         size = (str(entry.num_hidden_layers), str(entry.hidden_size), f"{entry.parameters / 1e6:.1f} M")
         text = "cased" if entry.cased else "uncased"

@@ -6,7 +6,6 @@ import json
 import math
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -514,17 +513,55 @@ def test_ctrl_c_saves_and_says_how_to_go_on(corpus_folder: Path, small_model: Pa
     assert (out / "checkpoints" / f"checkpoint-{step}").is_dir()
 
 
+TORCHRUN = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
+
+
 @pytest.mark.slow
-def test_two_processes_learn_what_one_does(corpus_folder: Path, small_model: Path, tmp_path: Path):
-    histories = []
-    for name, launcher in (("one", []), ("two", ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"])):
+@pytest.mark.parametrize("flags", [[], ["--fsdp"]], ids=["ddp", "fsdp"])
+def test_two_processes_learn_what_one_does(flags: list[str], corpus_folder: Path, small_model: Path, tmp_path: Path):
+    """And go on from what one process has saved."""
+    for name in ("one", "two"):
         words = small_run(corpus_folder, small_model, tmp_path / name, "--max-steps", 8, "--accumulation", 2)
-        process = start(*launcher, "minibert.pretrain", *words)
+        if name == "two":
+            process = start("minibert.pretrain", *words)
+            while process.poll() is None and not (tmp_path / name / "checkpoints" / "checkpoint-3").exists():
+                time.sleep(0.01)
+            process.kill()
+            process.communicate()
+        launcher, more = (TORCHRUN, ["--resume", *flags]) if name == "two" else ([], [])
+        process = start(*launcher, "minibert.pretrain", *words, *more)
         _, errors = process.communicate()
         assert process.returncode == 0, errors
-        histories.append(read_log(tmp_path / name))
-    assert [entry["step"] for entry in histories[0]] == [entry["step"] for entry in histories[1]]
-    for one, two in zip(*histories, strict=True):
+    one, two = (read_log(tmp_path / name) for name in ("one", "two"))
+    assert [entry["step"] for entry in one] == [entry["step"] for entry in two]
+    for ours, theirs in zip(two, one, strict=True):
         for key in ("loss", "grad_norm", "mlm_accuracy", "eval_loss"):
-            assert one.get(key, 0.0) == pytest.approx(two.get(key, 0.0), abs=1e-6)
-    shutil.rmtree(tmp_path / "two")
+            assert ours.get(key, 0.0) == pytest.approx(theirs.get(key, 0.0), abs=2e-6)
+    ours, theirs = (BertForPreTraining.from_pretrained(tmp_path / name).state_dict() for name in ("two", "one"))
+    assert all(torch.allclose(ours[name], theirs[name], atol=1e-4) for name in theirs)
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_ends_the_job_which_goes_on_with_fewer(
+    corpus_folder: Path, small_model: Path, tmp_path: Path
+):
+    out = tmp_path / "out"
+    words = ["minibert.pretrain", *small_run(corpus_folder, small_model, out, "--max-steps", 400)]
+    job = start(*TORCHRUN, *words, "--fsdp")
+    while job.poll() is None and not (out / "checkpoints" / "checkpoint-6").exists():
+        time.sleep(0.01)
+    children = subprocess.run(["pgrep", "-P", str(job.pid)], capture_output=True, text=True, check=True).stdout.split()
+    os.kill(int(children[-1]), signal.SIGKILL)
+    _, errors = job.communicate(timeout=120)
+    assert job.returncode != 0
+    assert "lost the others after step" in errors
+    assert "Start the same command again with --resume" in errors
+    before = max(entry["step"] for entry in read_log(out))
+    process = start(*words, "--resume")
+    while process.poll() is None and max(entry["step"] for entry in read_log(out)) <= before + 3:
+        time.sleep(0.01)
+    assert process.poll() is None, process.communicate()
+    process.kill()
+    process.communicate()
+    steps = [entry["step"] for entry in read_log(out) if "lr" in entry]
+    assert steps == list(range(1, len(steps) + 1))

@@ -8,7 +8,7 @@ huggingface.co/sentence-transformers.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 GOOGLE_RELEASES = "https://storage.googleapis.com/bert_models/"
@@ -40,17 +40,8 @@ class CatalogEntry:
 
     @property
     def parameters(self) -> int:
-        """Number of weights in the embeddings, the encoder and the pooler, without any head.
-
-        All of these models have 512 positions, 2 token types and a feed-forward four times as wide as the hidden state.
-        """
-        hidden = self.hidden_size
-        layer_norm = 2 * hidden
-        embeddings = (self.vocab_size + 512 + 2) * hidden + layer_norm
-        attention = 4 * (hidden * hidden + hidden) + layer_norm  # query, key, value and output projections
-        feed_forward = 2 * hidden * 4 * hidden + 4 * hidden + hidden + layer_norm
-        pooler = hidden * hidden + hidden
-        return embeddings + self.num_hidden_layers * (attention + feed_forward) + pooler
+        """Number of weights: see `encoder_parameters`."""
+        return encoder_parameters(self.num_hidden_layers, self.hidden_size, self.vocab_size)
 
     @property
     def google_sha256(self) -> Mapping[str, str]:
@@ -61,6 +52,20 @@ class CatalogEntry:
     def hub_sha256(self) -> Mapping[str, str]:
         """SHA-256 by name of files on the hub, revision `main`; empty where no source for them is known."""
         return HUB_SHA256.get(self.name, {})
+
+
+def encoder_parameters(layers: int, hidden: int, vocab_size: int) -> int:
+    """Number of weights in the embeddings, the encoder and the pooler, without any head.
+
+    For 512 positions, 2 token types and a feed-forward four times as wide as the hidden state, as all known models
+    have them.
+    """
+    layer_norm = 2 * hidden
+    embeddings = (vocab_size + 512 + 2) * hidden + layer_norm
+    attention = 4 * (hidden * hidden + hidden) + layer_norm  # query, key, value and output projections
+    feed_forward = 2 * hidden * 4 * hidden + 4 * hidden + hidden + layer_norm
+    pooler = hidden * hidden + hidden
+    return embeddings + layers * (attention + feed_forward) + pooler
 
 
 # fmt: off
@@ -120,9 +125,10 @@ def find(name: str) -> CatalogEntry | None:
     return None
 
 
-def suggest(name: str) -> list[str]:
+def suggest(name: str, more_names: Sequence[str] = ()) -> list[str]:
     """Up to three short names of known models that look like `name`, the nearest first; none when nothing does."""
     short_names = {known.rpartition("/")[2].casefold(): entry.name for entry in CATALOG for known in entry.names}
+    short_names |= {known: known for known in more_names}
     nearest = difflib.get_close_matches(name.rpartition("/")[2].casefold(), short_names, n=3)
     return list(dict.fromkeys(short_names[match] for match in nearest))
 

@@ -13,9 +13,20 @@ NameOrPath = str | os.PathLike[str]
 
 TOKENIZER_FILES = ("vocab.txt", "tokenizer.json", "tokenizer_config.json")
 
+# Where the models lie that come with minibert: in an installed package (see pyproject.toml), or in the repository.
+PACKAGE = Path(__file__).parents[1]
+SHIPPED = (PACKAGE / "shipped", PACKAGE.parent / "weights")
+
+
+def shipped_models() -> dict[str, Path]:
+    """The models that come with minibert, by name."""
+    folders = (path for place in SHIPPED for path in sorted(place.glob("minibert-*")) if path.is_dir())
+    return {folder.name: folder for folder in folders}
+
 
 def locate(name_or_path: NameOrPath) -> Path:
-    """The folder, file or checkpoint prefix on this machine that a name or a path means; a known name is downloaded.
+    """The folder, file or checkpoint prefix on this machine that a name or a path means; a known name is downloaded,
+    unless it is that of a model that comes with minibert.
 
     Raises `InputError` for a name that is unknown here and on the hub, or if the download fails.
     """
@@ -23,8 +34,11 @@ def locate(name_or_path: NameOrPath) -> Path:
     if path.exists() or tensorflow.is_prefix(path):
         return path
     name = str(name_or_path)
+    shipped = shipped_models()
+    if name in shipped:
+        return shipped[name]
     if find(name) is None and (path.is_absolute() or name.startswith(".") or name.count("/") != 1):
-        nearest = suggest(name)
+        nearest = suggest(name, list(shipped))
         hint = f" Did you mean {' or '.join(nearest)}?" if nearest else " `python -m minibert.weights list` shows all."
         raise InputError(f"'{name}' is neither a file or folder here nor a known model.{hint}")
     from .hub import download  # only here is the network needed, and its libraries take a while to load

@@ -1,14 +1,26 @@
-"""Several processes that train one model, as `torchrun` starts them, each on a share of every batch."""
+"""Several processes that train one model, as `torchrun` starts them, each on a share of every batch.
+
+Each holds the whole model (`DistributedDataParallel`), or, if that is too large for one GPU, a share of every weight
+(`shard`, by FSDP2: Zhao et al. 2023). A share is a `DTensor`; on disk there are only whole tensors, so that a run can
+go on with another number of processes, or sharded after all.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from ..model import BertPreTrainedModel
+
+Model = TypeVar("Model", bound=BertPreTrainedModel)
 
 
 def ranks() -> int:
@@ -36,6 +48,11 @@ def process_group() -> Iterator[None]:
         dist.destroy_process_group()
 
 
+def lost_contact(error: RuntimeError) -> bool:
+    """Whether an error says that another process is gone. gloo has no class for it."""
+    return isinstance(error, dist.DistError) or "gloo" in str(error) or "Connection" in str(error)
+
+
 def sum_over_ranks(tensor: Tensor) -> Tensor:
     """The sum over all processes, in place."""
     if ranks() > 1:
@@ -46,3 +63,56 @@ def sum_over_ranks(tensor: Tensor) -> Tensor:
 def any_rank(flag: bool, device: torch.device) -> bool:
     """Whether it is so in any of the processes: they must all stop at the same step, or the others wait for ever."""
     return bool(sum_over_ranks(torch.tensor(int(flag), device=device))) if ranks() > 1 else flag
+
+
+def shard(module: nn.Module, blocks: Iterable[nn.Module]) -> None:
+    """Divide a module, of which the blocks are the largest part, among the processes, in place.
+
+    A block's weights are put together just before it runs and let go behind it, forward and backward.
+    """
+    for block in blocks:
+        fully_shard(block)
+    fully_shard(module)
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor in one piece, put together if it is divided. All processes must ask at the same time."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def divided_like(tensor: Tensor, example: Tensor) -> Tensor:
+    """A whole tensor, divided among the processes as another one of its shape is, if that is."""
+    if isinstance(example, DTensor):
+        return distribute_tensor(tensor.to(example.device), example.device_mesh, example.placements)
+    return tensor
+
+
+def whole_model(model: Model) -> Model:
+    """A model in one piece: itself, or a copy if it is divided. All processes must ask at the same time."""
+    state = model.state_dict()
+    if not any(isinstance(tensor, DTensor) for tensor in state.values()):
+        return model
+    with torch.device("meta"):
+        copy = type(model)(model.config)
+    copy.load_state_dict({name: whole(tensor) for name, tensor in state.items()}, assign=True)
+    return copy
+
+
+def whole_optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Its `state_dict` with whole tensors. All processes must ask at the same time."""
+    saved = optimizer.state_dict()
+    saved["state"] = {
+        number: {name: whole(value) if isinstance(value, Tensor) else value for name, value in moments.items()}
+        for number, moments in saved["state"].items()
+    }
+    return saved
+
+
+def load_optimizer_state(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
+    """The way back from `whole_optimizer_state`, into an optimizer whose parameters may be divided."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for number, moments in saved["state"].items():
+        for name, value in moments.items():
+            if isinstance(value, Tensor) and value.shape == parameters[number].shape:
+                moments[name] = divided_like(value, parameters[number])
+    optimizer.load_state_dict(saved)

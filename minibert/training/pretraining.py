@@ -28,7 +28,7 @@ from ..files import parse_json_object, write_json
 from ..heads import BertForMaskedLM, BertForPreTraining
 from ..tokenization import BertTokenizer
 from .arguments import TrainingArguments
-from .distributed import process_group, rank, ranks
+from .distributed import lost_contact, process_group, rank, ranks
 from .measure import peak_memory_mb
 from .objective import PretrainingModel
 from .pretraining_report import write_pretraining_report
@@ -77,6 +77,7 @@ def pretrain(arguments: argparse.Namespace) -> dict[str, Any]:
             budget=_budget(arguments),
             google=arguments.optimizer == "google",
             workers=_loading_workers(arguments),
+            fsdp=arguments.fsdp,
         )
         if rank() == 0:
             log.info(_opening(corpus, trainer))
@@ -91,12 +92,19 @@ def pretrain(arguments: argparse.Namespace) -> dict[str, Any]:
                 f"stopped and saved after step {trainer.state.global_step} of {trainer.state.max_steps}. "
                 f"Go on with: {resume_command('pretrain', out)}"
             ) from None
+        except RuntimeError as error:
+            if not lost_contact(error):
+                raise
+            raise InputError(
+                f"process {rank()} lost the others after step {trainer.state.global_step}: one of them has ended. "
+                "Start the same command again with --resume; the number of processes may be another."
+            ) from error
         evaluated = bool(trainer.state.log_history) and "eval_loss" in trainer.state.log_history[-1]
         if held_out and not evaluated:
             trainer.evaluate()
+        trainer.save_model(out)
     metrics = _metrics(trainer, corpus)
     if rank() == 0:
-        trainer.save_model(out)
         write_pretraining_report(out, vars(arguments), metrics, trainer.state.log_history)
         write_json(out / "metrics.json", metrics)  # the last, for it says that the run is finished
         shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
@@ -108,6 +116,8 @@ def _check(arguments: argparse.Namespace, out: Path) -> None:
     """Raise `InputError` for flags that do not go together, and if something is in the way."""
     if arguments.init_from is not None and (arguments.size is not None or arguments.vocab is not None):
         raise InputError("--init-from brings its own size and vocabulary: leave out --size and --vocab.")
+    if arguments.fsdp and ranks() == 1:
+        raise InputError("--fsdp divides the model among processes: start several with torchrun -m minibert.pretrain.")
     if rank() > 0:
         return  # the first process may have begun to write
     if out.exists() and not out.is_dir():

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm.auto import tqdm
 
@@ -21,7 +21,7 @@ from ..data.instances import Instance, PretrainingInstances
 from ..data.stream import Batch, InstanceStream, Place, load_batches, pack_instances, parts_of
 from ..errors import InputError
 from .arguments import TrainingArguments
-from .distributed import any_rank, rank, ranks, sum_over_ranks
+from .distributed import any_rank, rank, ranks, shard, sum_over_ranks
 from .google_optimizer import AdamWeightDecay, google_schedule
 from .interrupt import InterruptGuard
 from .objective import PretrainingLoss, PretrainingModel, Tally
@@ -51,6 +51,7 @@ class PretrainingTrainer(Trainer):
     held_out: instances for evaluation, always the same; none: no evaluation.
     google: train with Google's optimizer and schedule instead of AdamW.
     workers: processes that make batches.
+    fsdp: divide the model itself among the processes.
 
     In `args`, the numbers of epochs, steps and examples a batch are not read: `budget` and `batch_size` say them.
     Raises `InputError` if the batch cannot be cut into equal parts.
@@ -68,6 +69,7 @@ class PretrainingTrainer(Trainer):
         budget: Budget,
         google: bool = False,
         workers: int = 0,
+        fsdp: bool = False,
     ) -> None:
         super().__init__(model, args, processing_class=tokenizer)
         parts = args.gradient_accumulation_steps * ranks()
@@ -84,7 +86,11 @@ class PretrainingTrainer(Trainer):
         self.workers = workers
         self.writes_files = rank() == 0
         self._loss = PretrainingLoss(model)
-        self._parallel = DistributedDataParallel(self._loss) if ranks() > 1 else self._loss
+        self._parallel: nn.Module = self._loss
+        if fsdp:
+            shard(self._loss, model.bert.blocks)
+        elif ranks() > 1:
+            self._parallel = DistributedDataParallel(self._loss)
         self._peak_flops = peak_flops(model.device) if args.bf16 else None
         self._guessing = math.log(model.config.vocab_size)
 
@@ -141,14 +147,14 @@ class PretrainingTrainer(Trainer):
         masked, pairs = sum_over_ranks(counts)
         total = torch.zeros(len(Tally._fields), device=device)
         for number, batch in enumerate(batches, start=1):
-            # Gradients are exchanged once, after the last batch.
+            # Whole models exchange their gradients once, after the last batch.
             later = isinstance(self._parallel, DistributedDataParallel) and number < len(batches)
             with self._parallel.no_sync() if later else nullcontext():  # type: ignore[operator]
                 with self._precision():
                     sums = self._parallel({key: move(value, device) for key, value in batch.items()})
                 tally = Tally(*sums)
                 loss = tally.mlm_loss / masked.clamp(min=1) + tally.nsp_loss / pairs.clamp(min=1)
-                (loss * ranks()).backward()  # DistributedDataParallel divides by the number of processes
+                (loss * ranks()).backward()  # the exchange of gradients divides by the number of processes
             total += sums.detach()
         tally = Tally(*sum_over_ranks(total))
         return tally.figures(), int(tally.tokens)

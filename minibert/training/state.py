@@ -23,6 +23,7 @@ from ..checkpoints.names import to_minibert
 from ..errors import InputError
 from ..files import replacing, write_json
 from ..model import BertPreTrainedModel
+from .distributed import divided_like, load_optimizer_state
 
 
 class Saves(Protocol):
@@ -50,7 +51,7 @@ class TrainerState:
 def save_checkpoint(
     output_dir: Path,
     model: BertPreTrainedModel,
-    optimizer: torch.optim.Optimizer,
+    optimizer_state: dict[str, Any],
     state: TrainerState,
     processing_class: Saves | None,
 ) -> Path:
@@ -69,7 +70,7 @@ def save_checkpoint(
             "numpy": [np.asarray(part).tolist() for part in np.random.get_state()],
         }
         with replacing(partial / "training_state.pt") as path:
-            _save(path, {"optimizer": optimizer.state_dict(), "generators": generators})
+            _save(path, {"optimizer": optimizer_state, "generators": generators})
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
     finally:
@@ -92,7 +93,7 @@ def load_checkpoint(folder: Path, model: BertPreTrainedModel, optimizer: torch.o
         state = TrainerState(**json.loads((folder / "trainer_state.json").read_text(encoding="utf-8")))
         saved = torch.load(folder / "training_state.pt", map_location=model.device, weights_only=True)
         load_weights(folder, model)
-        optimizer.load_state_dict(saved["optimizer"])
+        load_optimizer_state(optimizer, saved["optimizer"])
         generators = saved["generators"]
         torch.set_rng_state(generators["torch"].cpu())
         if torch.cuda.is_available() and len(generators["cuda"]) == torch.cuda.device_count():
@@ -107,8 +108,9 @@ def load_checkpoint(folder: Path, model: BertPreTrainedModel, optimizer: torch.o
 
 def load_weights(folder: Path, model: BertPreTrainedModel) -> None:
     """The weights of a saved model of the same kind and shape, into this one."""
-    weights = to_minibert(model.state_dict(), HuggingFaceWeights(folder), "hugging_face")
-    model.load_state_dict(weights)
+    current = model.state_dict()
+    weights = to_minibert(current, HuggingFaceWeights(folder), "hugging_face")
+    model.load_state_dict({name: divided_like(tensor, current[name]) for name, tensor in weights.items()})
 
 
 def save_pretrained(folder: Path, model: BertPreTrainedModel, processing_class: Saves | None) -> None:

@@ -29,6 +29,7 @@ from ..losses import IGNORE, full_precision
 from ..model import BertPreTrainedModel
 from ..packing import PackedBatch
 from .arguments import TrainingArguments
+from .distributed import whole, whole_model, whole_optimizer_state
 from .interrupt import InterruptGuard
 from .optimizer import create_optimizer, linear_schedule
 from .state import (
@@ -191,7 +192,9 @@ class Trainer:
 
     def save_model(self, output_dir: str | Path | None = None) -> None:
         """Save the model, and the tokenizer if there is one, for use: see `save_pretrained`."""
-        save_pretrained(Path(output_dir or self.args.output_dir), self.model, self.processing_class)
+        model = whole_model(self.model)  # by all processes together
+        if self.writes_files:
+            save_pretrained(Path(output_dir or self.args.output_dir), model, self.processing_class)
 
     # ------------------------------------------------------------------------------------------ the parts of training
 
@@ -229,7 +232,8 @@ class Trainer:
         """Forward, backward, clip, step. The figures to log, one of them the loss, and the number of tokens."""
         figures, tokens = self._forward_backward(batches)
         if self.args.max_grad_norm:
-            figures["grad_norm"] = nn.utils.clip_grad_norm_(self.model.parameters(), self.args.max_grad_norm)
+            norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.args.max_grad_norm)
+            figures["grad_norm"] = whole(norm)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate
         optimizer.step()
@@ -308,9 +312,10 @@ class Trainer:
         output_dir, state = Path(self.args.output_dir), self.state
         if improved:
             state.best_model_checkpoint = str(output_dir / f"checkpoint-{state.global_step}")
+        model, optimizer_state = whole_model(self.model), whole_optimizer_state(optimizer)  # by all processes together
         if not self.writes_files:
             return
-        save_checkpoint(output_dir, self.model, optimizer, state, self.processing_class)
+        save_checkpoint(output_dir, model, optimizer_state, state, self.processing_class)
         if self.args.save_total_limit is not None:
             keep_newest(output_dir, self.args.save_total_limit, state.best_model_checkpoint)
 
