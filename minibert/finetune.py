@@ -14,6 +14,12 @@ def build_parser() -> Parser:
         "Fine-tune a BERT on your own files. Without arguments: on the review sentences that ship with minibert.",
         "  python -m minibert.finetune --out my-first-model",
     )
+    add_flags(parser)
+    return parser
+
+
+def add_flags(parser: Parser) -> None:
+    """The flags of a fine-tuning, which a search has, too."""
     data = parser.add_argument_group("data (.tsv or .csv with a header, or .jsonl)")
     data.add_argument("--task", choices=list(TASKS), default="classification", help="what to learn")
     data.add_argument("--train", metavar="FILE", help="examples to learn from")
@@ -37,14 +43,21 @@ def build_parser() -> Parser:
         "--max-length", type=positive_int, default=128, metavar="N", help="tokens a text; more are cut"
     )
     training.add_argument("--seed", type=int, default=0, metavar="N", help="of shuffling, dropout and the new head")
+    training.add_argument(
+        "--seeds", type=positive_int, default=1, metavar="N", help="train so often, with seeds from --seed on"
+    )
     training.add_argument("--bf16", action="store_true", help="matrix products in bfloat16, where the chip has it")
     training.add_argument(
         "--calibrate", action="store_true", help="fit a temperature on dev, so that probabilities mean what they say"
     )
-    return parser
 
 
 def main(arguments: argparse.Namespace) -> None:
+    if arguments.seeds > 1:
+        from .training.search import search
+
+        search("finetune", arguments, [("", arguments)])
+        return
     from .training.finetuning import finetune  # brings torch along
 
     finetune(arguments)

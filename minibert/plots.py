@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from .benchmarks.scorecard import Score
+    from .intervals import OverRuns
 
 # From the palette of Okabe and Ito, which stays distinct for colour-blind eyes.
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#767676"
@@ -119,6 +120,19 @@ def reliability(bins: Sequence[Mapping[str, float]]) -> Figure:
     left.legend(frameon=False)
     right.bar(edges, [row["examples"] for row in bins], widths, align="edge", color=BLUE, alpha=0.5, edgecolor=BLUE)
     right.set(title="How often", xlabel="confidence", ylabel="examples", xlim=(0, 1))
+    return figure
+
+
+def trials(values: Mapping[str, Sequence[float]], means: Sequence[OverRuns], metric: str) -> Figure:
+    """A dot for each run, and for each setting the mean with its 95 % interval. values and means: by setting."""
+    figure, axes = _figure(10, min(1.2 + 0.45 * len(values), 14))
+    for place, (runs, over_runs) in enumerate(zip(values.values(), means, strict=True)):
+        axes.plot(runs, [place] * len(runs), "o", color=BLUE, alpha=0.5)
+        low, high = over_runs.interval_95 or (over_runs.mean, over_runs.mean)
+        axes.plot([low, high], [place, place], color=ORANGE, linewidth=2)
+        axes.plot([over_runs.mean], [place], "|", color=ORANGE, markersize=16, markeredgewidth=2)
+    axes.set_yticks(range(len(values)), [name if len(name) < 50 else f"{name[:48]}…" for name in values])
+    axes.set(xlabel=f"{metric}, dev set", ylim=(len(values) - 0.5, -0.5))
     return figure
 
 

@@ -164,8 +164,8 @@ class ClassificationTask(Task):
             heading("Calibration"),
             picture(partial(plots.reliability, metrics["reliability"]), f"Right answers by confidence. {error}."),
             paragraph(
-                f"{error} (Guo et al. 2017): how far, on average, the confidence of an answer is from the share of such "
-                f"answers that are right. {note}"
+                f"{error} (Guo et al. 2017): how far, on average, the confidence of an answer is from the share of "
+                f"such answers that are right. {note}"
             ),
         ]
 

@@ -38,11 +38,12 @@ log = logging.getLogger("minibert")
 SAMPLE = Path(__file__).parents[1] / "data" / "reviews"
 RUNS = Path("runs")
 CHECKPOINTS = "checkpoints"
+TRIALS = "trials"  # the runs of several seeds or of a search, see trials.py
 
 # What a run writes into its folder: what --overwrite may delete, and nothing else.
 RESULTS = (
     "config.json", "model.safetensors", "vocab.txt", "tokenizer.json", "tokenizer_config.json", "metrics.json",
-    "predictions.jsonl", LOG, "report.html", CHECKPOINTS,
+    "predictions.jsonl", LOG, "report.html", CHECKPOINTS, TRIALS, "trials.json", "trials.html",
 )  # fmt: skip
 
 
@@ -59,15 +60,15 @@ class Split(NamedTuple):
     features: Features
 
 
-def finetune(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Run one fine-tuning as the command line describes it, and return the metrics.
+def finetune(arguments: argparse.Namespace, summary: bool = True) -> dict[str, Any]:
+    """Run one fine-tuning as the command line describes it, return the metrics, and print a `summary` of them.
 
     Raises `InputError` for what the user can mend, and `KeyboardInterrupt` with a text that says how to go on.
     """
     task = task_class(arguments.task).from_arguments(arguments)
     train, dev, test = _read_files(arguments, task)
     task.learn_labels(train)
-    out = _free_folder(arguments)
+    out = free_folder(arguments)
     torch.manual_seed(arguments.seed)  # the new head is drawn at random
     model, tokenizer = _model(arguments, task, train)
     tokenizer.model_max_length = min(arguments.max_length, model.config.max_position_embeddings)
@@ -86,7 +87,7 @@ def finetune(arguments: argparse.Namespace) -> dict[str, Any]:
     )
     log.info(_opening(task, train, dev, trainer))
     is_new = not out.exists()
-    _prepare_folder(out, keep=arguments.resume)
+    prepare_folder(out, keep=arguments.resume)
     try:
         metrics = _train_and_judge(arguments, out, task, trainer, train, splits)
     except KeyboardInterrupt:
@@ -97,7 +98,8 @@ def finetune(arguments: argparse.Namespace) -> dict[str, Any]:
     except BaseException:
         _clear(out, is_new)
         raise
-    _print_summary(out, task, metrics)
+    if summary:
+        _print_summary(out, task, metrics)
     return metrics
 
 
@@ -168,8 +170,11 @@ def _read_files(arguments: argparse.Namespace, task: Task) -> tuple[Examples, Ex
     return train, dev, test
 
 
-def _free_folder(arguments: argparse.Namespace) -> Path:
-    """The folder to write to. Raises `InputError` if something is in the way."""
+def free_folder(arguments: argparse.Namespace, to_resume: str = f"{CHECKPOINTS}/checkpoint-*") -> Path:
+    """The folder to write to; with --resume it must hold a file or folder like `to_resume`.
+
+    Raises `InputError` if something is in the way.
+    """
     if arguments.out is None:
         number = next(n for n in itertools.count(1) if not (RUNS / f"finetune-{n}").exists())
         return RUNS / f"finetune-{number}"
@@ -177,7 +182,7 @@ def _free_folder(arguments: argparse.Namespace) -> Path:
     if arguments.resume:
         if arguments.overwrite:
             raise InputError("--resume goes on with what is in --out, --overwrite deletes it: choose one.")
-        if not any((out / CHECKPOINTS).glob("checkpoint-*")):
+        if not any(out.glob(to_resume)):
             raise InputError(f"{out} has no interrupted run to --resume.")
         return out
     if out.exists() and not out.is_dir():
@@ -191,7 +196,8 @@ def _free_folder(arguments: argparse.Namespace) -> Path:
     return out
 
 
-def _prepare_folder(out: Path, keep: bool) -> None:
+def prepare_folder(out: Path, keep: bool) -> None:
+    """Make the folder, and delete an earlier run in it unless that is to go on."""
     out.mkdir(parents=True, exist_ok=True)
     if not keep:
         _delete(out, RESULTS)

@@ -14,14 +14,12 @@ from ..tasks.task import Examples, Task
 LEAST = 10  # examples: the bootstrap of fewer says more than it knows
 
 
-def column_values(examples: Examples, column: str) -> list[str]:
-    """The values of a column, as text. Raises `InputError` if an example's row has no such column."""
+def column_values(examples: Examples, column: str, flag: str = "--slice") -> list[str]:
+    """The values of a column, as text. Raises `InputError` if a row has none; `flag` names another."""
     for example in examples:
         if column not in example.columns:
             found = ", ".join(map(str, example.columns)) or "no columns"
-            raise examples.fault(
-                example, f"there is no column '{column}', but {found}. Name the right one with --slice"
-            )
+            raise examples.fault(example, f"there is no column '{column}', but {found}. Name the right one with {flag}")
     return [str(example.columns[column]) for example in examples]
 
 
