@@ -6,12 +6,14 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..tokenization import BertTokenizer
 from .splits import EXAMPLES, Finding, Split
 
 CHUNK = 1000  # rows tokenized at a time, for the engine's notes on them take much memory
 CUTS = (64, 128, 256, 512)
+BARS = 40
 
 
 def lengths_of(split: Split, tokenizer: BertTokenizer | None, max_length: int) -> tuple[dict[str, Any], list[Finding]]:
@@ -84,10 +86,13 @@ def _count_tokens(split: Split, tokenizer: BertTokenizer) -> tuple[list[int], di
     return counts, unknown, words
 
 
-def _distribution(lengths: Any) -> dict[str, Any]:
+def _distribution(lengths: NDArray[np.int64]) -> dict[str, Any]:
+    """Figures of whole numbers. In the histogram, the last bar holds all longer ones, too: at most one in 200."""
     points = {f"p{point}": float(np.percentile(lengths, point)) for point in (50, 95, 99)}
-    top = max(int(np.percentile(lengths, 99.5)), 1)
-    heights, edges = np.histogram(np.minimum(lengths, top), bins=min(top, 40), range=(0, top))
+    top = int(np.percentile(lengths, 99.5))
+    width = top // BARS + 1  # a whole number, or some bars would have more lengths than others
+    edges = np.arange(0, top + width + 1, width)
+    heights, _ = np.histogram(np.minimum(lengths, top), bins=edges)
     return {
         "mean": float(lengths.mean()), **points, "most": int(lengths.max()),
         "histogram": {"edges": edges.tolist(), "rows": heights.tolist()},

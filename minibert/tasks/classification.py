@@ -157,7 +157,7 @@ class ClassificationTask(Task):
 
     def _calibration(self, metrics: Mapping[str, Any]) -> list[str]:
         error = f"The expected calibration error is {metrics['ece']:.3f}"
-        note = "--calibrate mends most of it."
+        note = "Where that is much, --calibrate helps."
         if self.temperature != 1:
             note = f"The temperature, {self.temperature:.2f}, was fitted to these very examples: judge it by others."
         return [

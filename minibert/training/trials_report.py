@@ -18,6 +18,7 @@ NOTES = (
     "Report the mean with its interval (Student's, of the mean over runs), not the best run, which had luck, too. A "
     "run is degenerate if it is no better than the same answer to everything (Mosbach et al. 2021)."
 )
+MEAN_COLUMNS = ("mean", "standard deviation", "95% from", "to")
 FOLDS_NOTE = (
     "The runs of a cross-validation share most of their training data, so their interval is narrower than it should be "
     "(Bengio and Grandvalet 2004)."
@@ -52,73 +53,77 @@ def write_trials_page(
     first, best = headline[0], summaries[0]
     many = len(summaries) > 1
     title = f"{len(summaries)} settings in {len(rows)} runs" if many else f"{len(rows)} runs of one setting"
-    numbers: dict[str, str] = {}
-    for split, figures in (("dev", best.dev), ("test", best.test)):
-        numbers |= {f"{split} {name}, mean of {value.runs}": f"{value.mean:.3f}" for name, value in figures.items()}
+    numbers = {
+        f"{first} on {split}, mean of {figures[first].runs}": f"{figures[first].mean:.3f}"
+        for split, figures in (("dev", best.dev), ("test", best.test))
+        if figures
+    }
     numbers["degenerate runs"] = str(sum(row["degenerate"] for row in rows))
     numbers["training"] = duration(sum(row["train_seconds"] or 0 for row in rows))
-    values = {
-        summary.setting or "all runs": [
-            row["dev"][first] for row in rows if row["setting"] == summary.setting and not row["diverged"]
-        ]
-        for summary in summaries
-        if summary.dev
-    }
-    means = [summary.dev[first] for summary in summaries if summary.dev]
     parts = [f"<h1>{title}</h1>", cards(numbers)]
     if best.setting:
         parts.append(paragraph(f"The large numbers are those of the best setting: {best.setting}."))
     parts.append(paragraph(NOTES))
     if any(row["fold"] for row in rows):
         parts.append(paragraph(FOLDS_NOTE))
-    if means:
-        alt = f"The {first} of each run on dev, and of each setting the mean with its interval."
-        parts += [heading("Runs"), picture(partial(plots.trials, values, means, first), alt)]
-    parts += [
-        heading("Settings, the best first"),
-        table(
-            ["setting", *(f"{split} {name}" for split in ("dev", "test") for name in headline), "runs", "degenerate"],
-            [
-                [
-                    summary.setting or "as given",
-                    *(_cell(figures.get(name)) for figures in (summary.dev, summary.test) for name in headline),
-                    summary.runs,
-                    len(summary.degenerate),
-                ]
-                for summary in summaries
-            ],
-        ),
-        heading("All runs"),
-        table(
-            [
-                "run",
-                *(f"dev {name}" for name in headline),
-                *(f"test {name}" for name in headline),
-                "best epoch",
-                "note",
-            ],
-            [
-                [
-                    row["run"],
-                    *(_number(row["dev"][name]) for name in headline),
-                    *(_number((row["test"] or {}).get(name)) for name in headline),
-                    row["best_epoch"] or "",
-                    "diverged" if row["diverged"] else "degenerate" if row["degenerate"] else "",
-                ]
-                for row in rows
-            ],
-        ),
-    ]
+    if best.dev:
+        parts += [heading("Runs"), _picture([summary for summary in summaries if summary.dev], rows, first)]
+        parts += [heading("The best setting" if many else "Figures"), _figures_table(best)]
+    if many:
+        parts += [heading(f"Settings by {first} on dev, the best first"), _settings_table(summaries, first)]
+    parts += [heading("All runs"), _runs_table(rows, headline)]
     write_page(path, title, parts)
 
 
-def _cell(found: OverRuns | None) -> str:
+def _picture(summaries: Sequence[Summary], rows: Sequence[Mapping[str, Any]], metric: str) -> str:
+    values = {
+        summary.setting or "all runs": [
+            row["dev"][metric] for row in rows if row["setting"] == summary.setting and not row["diverged"]
+        ]
+        for summary in summaries
+    }
+    means = [summary.dev[metric] for summary in summaries]
+    alt = f"The {metric} of each run on dev, and of each setting the mean with its interval."
+    return picture(partial(plots.trials, values, means, metric), alt)
+
+
+def _figures_table(best: Summary) -> str:
+    lines = [
+        [f"{name} on {split}", *_mean_cells(over_runs), over_runs.runs]
+        for split, figures in (("dev", best.dev), ("test", best.test))
+        for name, over_runs in figures.items()
+    ]
+    return table(["", *MEAN_COLUMNS, "runs"], lines)
+
+
+def _settings_table(summaries: Sequence[Summary], metric: str) -> str:
+    lines = [
+        [summary.setting, *_mean_cells(summary.dev.get(metric)), summary.runs, len(summary.degenerate)]
+        for summary in summaries
+    ]
+    return table(["setting", *MEAN_COLUMNS, "runs", "degenerate"], lines)
+
+
+def _runs_table(rows: Sequence[Mapping[str, Any]], headline: Sequence[str]) -> str:
+    splits = ["dev", "test"] if any(row["test"] for row in rows) else ["dev"]
+    columns = [(split, name) for split in splits for name in headline]
+    lines = [
+        [
+            row["run"],
+            *(_number((row[split] or {}).get(name)) for split, name in columns),
+            row["best_epoch"] or "",
+            "diverged" if row["diverged"] else "degenerate" if row["degenerate"] else "",
+        ]
+        for row in rows
+    ]
+    return table(["run", *(f"{name} on {split}" for split, name in columns), "best epoch", "note"], lines)
+
+
+def _mean_cells(found: OverRuns | None) -> list[str]:
     if found is None:
-        return ""
-    if found.interval_95 is None:
-        return f"{found.mean:.4f}"
-    low, high = found.interval_95
-    return f"{found.mean:.4f} ± {found.deviation:.4f} [{low:.4f}, {high:.4f}]"
+        return ["", "", "", ""]
+    low, high = found.interval_95 or (None, None)
+    return [_number(value) for value in (found.mean, found.deviation, low, high)]
 
 
 def _number(value: float | None) -> str:
