@@ -4,6 +4,18 @@ One process reads the files and deals the text out in portions, each of which be
 same however many processes there are, and memory holds a few portions at most. A shard appears under its name only
 when it is complete; then a line in `progress.jsonl` says so. Killed at any moment, and started again, the work goes on
 after the shards that are finished and whose text is still the same.
+
+How it grows, calculated from one measurement (331 MB of English; vocabulary of 8,000; one core of an AMD EPYC):
+
+    text                       tokens    shards      disk        prepare   plan of an epoch
+    331 MB (measured)            84 M        10   0.18 GB    0.03 core h            18.5 MB
+    16 GB (Wikipedia, books)    4.1 G       490      9 GB     1.4 core h             0.9 GB
+    1 TB                        254 G    30,000    550 GB      88 core h              56 GB
+
+Memory while preparing stays at a few portions of text, whatever the size. All `torchrun` ranks read the same shards, as
+memory maps, each its share of every step, so that their number does not change what is learnt. What bends first is the
+plan of an epoch (where each instance begins), which every rank holds whole: above some 100 GB of text, prepare several
+corpora and train on one after another.
 """
 
 from __future__ import annotations
