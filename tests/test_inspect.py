@@ -209,6 +209,32 @@ def test_clean_data_has_no_findings(tmp_path: Path):
     assert facts_of(tmp_path, train=table(*rows), dev=table("a green tree\tno", "some red wine\tyes")).findings == []
 
 
+def test_what_could_steer_a_terminal_or_cannot_be_written_is_shown_as_an_escape(tmp_path: Path, capsys):
+    rows = [{"text": "\ud800 \x1b[31mred\nand\u200b on", "label": "x\ud800"}, {"text": None, "label": 3}]
+    (tmp_path / "data.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    call("inspect", tmp_path / "data.jsonl", "--html", tmp_path / "page.html")
+    said = capsys.readouterr().out
+    assert r"line 1: \ud800 \x1b[31mred and\u200b on  [label: x\ud800" in said
+    assert "empty texts, 1 of 2 rows" in said
+
+
+def test_many_texts_of_one_template_take_no_more_comparisons_than_is_said(monkeypatch: pytest.MonkeyPatch):
+    compared = 0
+
+    def counting(one: frozenset[str], other: frozenset[str]) -> float:
+        nonlocal compared
+        compared += 1
+        return jaccard(one, other)
+
+    monkeypatch.setattr("minibert.inspection.duplicates.MOST_COMPARED", 5)
+    monkeypatch.setattr("minibert.inspection.duplicates.jaccard", counting)
+    sets = [word_set(f"your order number {i} has gone to customer {100 + i} today") for i in range(50)]
+    assert near_within(sets) == []
+    assert 100 < compared <= 5 * 50
+    again = word_set("your order number 7 has gone to customer 107 today again")  # found by its rare words, at once
+    assert near_across([again], sets)[0].of == 7
+
+
 # ------------------------------------------------------------------------------------------------ the command
 
 

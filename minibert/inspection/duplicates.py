@@ -5,7 +5,8 @@ share at least 80 % of their words: |A ∩ B| / |A ∪ B| ≥ 0.8, the Jaccard s
 
 Comparing every text with every other would take hours for a hundred thousand of them. Two sets that are so similar
 cannot differ in more than a few words, so they must share one of their rarest few: only texts that do are compared
-(Bayardo, Ma, Srikant 2007, "Scaling up all pairs similarity search"). The result is exact all the same.
+(Bayardo, Ma, Srikant 2007, "Scaling up all pairs similarity search"). That misses none, but among thousands of texts
+from one template, of which each would be compared with most others: there the first comparisons must do.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 NEAR = 0.8
+MOST_COMPARED = 1000  # other texts, those with the rarest shared words first
 ROUNDING = 1e-9  # 0.8 is no exact number in floating point; a whole product must stay one
 
 WordSet = frozenset[str]
@@ -84,6 +86,8 @@ class NearIndex:
                     similarity = jaccard(words, other)
                     if similarity >= NEAR:
                         return candidate, similarity
+                    if len(seen) == MOST_COMPARED:
+                        return None
         return None
 
     def _rarest(self, words: WordSet) -> list[str]:

@@ -15,7 +15,7 @@ from .duplicates import Near, WordSet, groups, near_across, near_within, normali
 from .labels import is_numeric, label_figures, label_findings
 from .languages import language, main_script, most_frequent
 from .lengths import lengths_of
-from .splits import EXAMPLES, Finding, Split, some_rows
+from .splits import EXAMPLES, Finding, Split, printable, some_rows
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def _character_findings(split: Split) -> Iterable[Finding]:
         if found:
             yield Finding(
                 split.name, f"{name}", len(found), len(split), advice,
-                examples=[split.excerpt(place, found=found[place]) for place in list(found)[:EXAMPLES]],
+                examples=[split.excerpt(place, found=printable(found[place])) for place in list(found)[:EXAMPLES]],
             )  # fmt: skip
 
 

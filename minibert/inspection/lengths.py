@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..tokenization import BertTokenizer
-from .splits import EXAMPLES, Finding, Split
+from .splits import EXAMPLES, Finding, Split, printable
 
 CHUNK = 1000  # rows tokenized at a time, for the engine's notes on them take much memory
 CUTS = (64, 128, 256, 512)
@@ -77,7 +77,7 @@ def _count_tokens(split: Split, tokenizer: BertTokenizer) -> tuple[list[int], di
             words += len(set(zip(sides, encoding.word_ids(row), strict=True))) - 1  # special tokens: (None, None)
             texts = split.pair(start + row)
             missing = [
-                texts[side][first:last]
+                printable(texts[side][first:last])
                 for token, side, (first, last) in zip(ids, sides, offsets, strict=True)
                 if token == tokenizer.unk_token_id and side is not None
             ]

@@ -75,8 +75,7 @@ def _vocabulary(lengths: Mapping[str, Any]) -> str:
 def _example(example: Mapping[str, Any]) -> str:
     """A row and what is known of it, on one line."""
     extra = ", ".join(f"{key}: {value}" for key, value in example.items() if key not in ("file", "line", "text"))
-    text = " ".join(example["text"].split())
-    return f"{example['file']}, line {example['line']}: {text}" + (f"  [{extra}]" if extra else "")
+    return f"{example['file']}, line {example['line']}: {example['text']}" + (f"  [{extra}]" if extra else "")
 
 
 def write_inspection_page(path: Path, title: str, facts: Facts) -> None:

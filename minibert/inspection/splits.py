@@ -33,7 +33,7 @@ class Split:
     def excerpt(self, place: int, **also: Any) -> dict[str, Any]:
         """A row as an example of a finding."""
         text = " ⟂ ".join(filter(None, self.pair(place)))
-        shown = text if len(text) <= EXCERPT else f"{text[:EXCERPT]}…"
+        shown = printable(text[:EXCERPT]) + ("…" if len(text) > EXCERPT else "")
         label = {} if self.labels is None else {"label": self.labels[place]}
         return {"file": self.name, "line": self.table.rows[place].line, "text": shown} | label | also
 
@@ -61,8 +61,14 @@ def read_split(name: str, table: Table, text: str = "text", text_b: str = "text_
     labels = None
     if any(label in row.values for row in table.rows):
         values = [row.values.get(label) for row in table.rows]
-        labels = ["" if value is None else str(value) for value in values]
+        labels = ["" if value is None else printable(str(value)) for value in values]
     return Split(name, table, texts, texts_b, labels)
+
+
+def printable(text: str) -> str:
+    """What cannot be seen, and could steer a terminal, as escapes; every white space as a plain one."""
+    text = "".join(" " if char in "\t\n\r" else char for char in text)
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def _text_column(table: Table, column: str, flag: str) -> list[str]:

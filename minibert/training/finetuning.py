@@ -66,7 +66,7 @@ def finetune(arguments: argparse.Namespace, summary: bool = True) -> dict[str, A
     Raises `InputError` for what the user can mend, and `KeyboardInterrupt` with a text that says how to go on.
     """
     task = task_class(arguments.task).from_arguments(arguments)
-    train, dev, test = _read_files(arguments, task)
+    train, dev, test = read_files(arguments, task)
     task.learn_labels(train)
     out = free_folder(arguments)
     torch.manual_seed(arguments.seed)  # the new head is drawn at random
@@ -155,7 +155,8 @@ def _train_and_judge(
     return metrics
 
 
-def _read_files(arguments: argparse.Namespace, task: Task) -> tuple[Examples, Examples, Examples | None]:
+def read_files(arguments: argparse.Namespace, task: Task) -> tuple[Examples, Examples, Examples | None]:
+    """Train, dev and test. Raises `InputError` for whatever is wrong with them."""
     train_file, dev_file, test_file = arguments.train, arguments.dev, arguments.test
     if train_file is None and dev_file is None and test_file is None and task.name == "classification":
         train_file, dev_file, test_file = (SAMPLE / f"{split}.tsv" for split in ("train", "dev", "test"))

@@ -24,7 +24,7 @@ from ..errors import DivergedError, InputError
 from ..files import parse_json_object, write_json, write_text
 from ..intervals import OverRuns, mean_over_runs
 from ..tasks import task_class
-from .finetuning import TRIALS, finetune, free_folder, prepare_folder
+from .finetuning import TRIALS, finetune, free_folder, prepare_folder, read_files
 from .state import checkpoints
 from .trials_report import write_trials_page
 
@@ -88,6 +88,8 @@ def run_trials(
     plan = [_plan(trial) for trial in trials]
     if arguments.resume and parse_json_object((out / PLAN).read_bytes(), str(out / PLAN)) != {"trials": plan}:
         raise InputError(f"{out} holds runs with other settings: --resume goes on with the same ones only.")
+    if not files:
+        read_files(arguments, task_class(arguments.task).from_arguments(arguments))  # before anything is overwritten
     is_new = not out.exists()
     prepare_folder(out, keep=arguments.resume)
     (out / TRIALS).mkdir(exist_ok=True)
