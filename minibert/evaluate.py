@@ -6,6 +6,7 @@ import argparse
 import json
 
 from .commandline import Parser, positive_int, run
+from .tasks import TASKS
 
 
 def build_parser() -> Parser:
@@ -16,7 +17,8 @@ def build_parser() -> Parser:
         "  python -m minibert.evaluate --model my-first-model --data test.tsv --slice domain",
     )
     parser.add_argument("--model", metavar="DIR", required=True, help="what minibert.finetune wrote to --out")
-    parser.add_argument("--data", metavar="FILE", required=True, help="labelled examples (.tsv, .csv or .jsonl)")
+    parser.add_argument("--task", choices=list(TASKS), help="what to ask (default: what the model was trained for)")
+    parser.add_argument("--data", metavar="FILE", required=True, help="labelled examples, in the task's format")
     parser.add_argument(
         "--slice", metavar="COLUMN", help="also judge the examples of each value of this column, largest gaps first"
     )
@@ -38,7 +40,7 @@ def main(arguments: argparse.Namespace) -> None:
     from .training.judging import Judge
 
     swaps = None if arguments.swap is None else read_swaps(arguments.swap)
-    judge = Judge(arguments.model, arguments.batch_size, Columns.from_arguments(arguments))
+    judge = Judge(arguments.model, arguments.batch_size, Columns.from_arguments(arguments), arguments.task)
     metrics = judge.evaluate(judge.task.read(arguments.data), arguments.slice, swaps)
     print(json.dumps(metrics, indent=2, ensure_ascii=False))
 

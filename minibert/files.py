@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError
+
+HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # one of a pair of surrogates, without the other
 
 
 @contextmanager
@@ -43,11 +46,19 @@ def parse_json_object(content: bytes, where: str) -> dict[str, Any]:
     """A JSON object out of the bytes of a file. Raises `InputError`, naming `where`, for anything else."""
     try:
         value = json.loads(content)
+        check_characters(value)
     except (ValueError, RecursionError) as error:  # broken JSON and broken UTF-8 are ValueErrors
         raise InputError(f"{where} is no readable JSON: {error}.") from error
     if not isinstance(value, dict):
         raise InputError(f"{where} must be a JSON object: found {type(value).__name__}.")
     return value
+
+
+def check_characters(value: Any) -> None:
+    r"""Raise a `ValueError` if text in a JSON value holds half a character, such as \ud800: no file can hold it."""
+    half = HALF_CHARACTER.search(json.dumps(value, ensure_ascii=False))
+    if half:
+        raise ValueError(f"\\u{ord(half[0]):x} is half a character")
 
 
 def _umask() -> int:

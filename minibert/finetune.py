@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .commandline import Parser, positive_float, positive_int, run, share
+from .commandline import Parser, positive_float, positive_int, run, share, whole_number
 from .tasks import TASKS
 
 
@@ -20,7 +20,7 @@ def build_parser() -> Parser:
 
 def add_flags(parser: Parser) -> None:
     """The flags of a fine-tuning, which a search has, too."""
-    data = parser.add_argument_group("data (.tsv or .csv with a header, or .jsonl)")
+    data = parser.add_argument_group("data (.tsv or .csv with a header, or .jsonl; see below for other tasks)")
     data.add_argument("--task", choices=list(TASKS), default="classification", help="what to learn")
     data.add_argument("--train", metavar="FILE", help="examples to learn from")
     data.add_argument("--dev", metavar="FILE", help="examples to choose the best epoch by")
@@ -28,6 +28,28 @@ def add_flags(parser: Parser) -> None:
     data.add_argument("--text-column", metavar="NAME", default="text", help="the column with the text")
     data.add_argument("--text-b-column", metavar="NAME", default="text_b", help="with the second text of pairs")
     data.add_argument("--label-column", metavar="NAME", default="label", help="with the label")
+    classification = parser.add_argument_group("--task classification")
+    classification.add_argument(
+        "--calibrate", action="store_true", help="fit a temperature on dev, so that probabilities mean what they say"
+    )
+    tags = parser.add_argument_group("--task ner (CoNLL columns, or .jsonl with tokens and tags)")
+    tags.add_argument(
+        "--tag-scheme",
+        choices=["iob1", "iob2", "bioes", "plain"],
+        help="of the tags; plain: they mean nothing but themselves (default: as they look)",
+    )
+    qa = parser.add_argument_group("--task qa (SQuAD's .json)")
+    qa.add_argument(
+        "--stride",
+        type=whole_number,
+        metavar="N",
+        help="tokens that neighbouring windows of a long text share (default: a third of --max-length)",
+    )
+    qa.add_argument("--max-answer-length", type=positive_int, default=30, metavar="N", help="tokens an answer may have")
+    summarization = parser.add_argument_group("--task summarization (columns article and summary)")
+    summarization.add_argument(
+        "--summary-sentences", type=positive_int, default=3, metavar="N", help="sentences a summary has"
+    )
     model = parser.add_argument_group("model")
     model.add_argument("--model", metavar="NAME_OR_PATH", help="a known name, or a folder or release file")
     model.add_argument("--out", metavar="DIR", help="where everything is written (default: a new folder in runs/)")
@@ -40,16 +62,17 @@ def add_flags(parser: Parser) -> None:
     training.add_argument("--warmup-ratio", type=share, default=0.1, metavar="SHARE", help="of the steps, to get there")
     training.add_argument("--weight-decay", type=share, default=0.01, metavar="RATE", help="not for biases and norms")
     training.add_argument(
-        "--max-length", type=positive_int, default=128, metavar="N", help="tokens a text; more are cut"
+        "--max-length",
+        type=positive_int,
+        metavar="N",
+        help="tokens the model reads at once; more are cut, or read in several windows "
+        "(default: 128; qa 384, summarization 512)",
     )
     training.add_argument("--seed", type=int, default=0, metavar="N", help="of shuffling, dropout and the new head")
     training.add_argument(
         "--seeds", type=positive_int, default=1, metavar="N", help="train so often, with seeds from --seed on"
     )
     training.add_argument("--bf16", action="store_true", help="matrix products in bfloat16, where the chip has it")
-    training.add_argument(
-        "--calibrate", action="store_true", help="fit a temperature on dev, so that probabilities mean what they say"
-    )
 
 
 def main(arguments: argparse.Namespace) -> None:

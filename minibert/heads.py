@@ -11,11 +11,12 @@ Given a `PackedBatch`, labels of tokens are packed too, (tokens,), and so are th
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from .config import BertConfig
 from .errors import InputError
@@ -175,9 +176,11 @@ class BertForSequenceClassification(BertTaskModel):
 
 
 class BertForMultipleChoice(BertTaskModel):
-    """Which of several continuations? (paper, section 4.4). Inputs (batch, choices, seq), labels (batch,).
+    """Which of several continuations? (paper, section 4.4). Every choice is encoded as a row of its own.
 
-    .logits (batch, choices). Every choice is encoded as a row of its own.
+    Inputs (batch, choices, seq); or a `PackedBatch` of all rows, question by question, and in `choices` the number of
+    rows of each question. labels (batch,): the number of the right choice. .logits (batch, choices); where a question
+    has fewer than another, the lowest number there is.
     """
 
     reads_cls_only = True
@@ -198,19 +201,33 @@ class BertForMultipleChoice(BertTaskModel):
         labels: Tensor | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
+        choices: Sequence[int] | None = None,
     ) -> TaskOutput:
-        if isinstance(input_ids, PackedBatch) or input_ids.dim() != 3:
-            raise InputError("Multiple choice reads padded input_ids of shape (batch, choices, seq).")
-        choices = input_ids.shape[1]
+        if isinstance(input_ids, PackedBatch):
+            found = input_ids.layout.batch
+            if choices is None or sum(choices) != found:
+                raise InputError(f"choices must tell how many of the {found} rows each question has: found {choices}.")
+        else:
+            if input_ids.dim() != 3:
+                raise InputError("Multiple choice reads padded input_ids of shape (batch, choices, seq).")
+            choices = [input_ids.shape[1]] * input_ids.shape[0]
+            input_ids, attention_mask, token_type_ids, position_ids = (
+                input_ids.flatten(0, 1),  # (batch, choices, seq) -> (rows, seq), as the others
+                None if attention_mask is None else attention_mask.flatten(0, 1),
+                None if token_type_ids is None else token_type_ids.flatten(0, 1),
+                None if position_ids is None else position_ids.flatten(0, 1),
+            )
         output = super().forward(
-            input_ids.flatten(0, 1),  # (batch, choices, seq) -> (rows, seq), as the others
-            None if attention_mask is None else attention_mask.flatten(0, 1),
-            None if token_type_ids is None else token_type_ids.flatten(0, 1),
-            None if position_ids is None else position_ids.flatten(0, 1),
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
         )
-        output.logits = output.logits.unflatten(0, (-1, choices))  # (rows) -> (batch, choices)
+        of_questions = output.logits.split(list(choices))
+        # (rows) -> (batch, choices)
+        output.logits = pad_sequence(of_questions, batch_first=True, padding_value=lowest(output.logits))
         output.loss = None if labels is None else cross_entropy(output.logits, labels)
         return output
 

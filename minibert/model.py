@@ -128,7 +128,12 @@ class BertPooler(nn.Module):
 
 
 class BertPreTrainedModel(nn.Module):
-    """What all models share: a config, fresh weights, and weights in and out of files."""
+    """What all models share: a config, fresh weights, and weights in and out of files.
+
+    new_weights: the names of those that the file of `from_pretrained` did not have.
+    """
+
+    new_weights: Collection[str] = ()
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import importlib.util
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid var(-
 th { font-weight: 600; } td.number, th.number { text-align: right; white-space: nowrap; }
 tbody tr:hover { background: var(--soft); }
 td.text { overflow-wrap: break-word; }
+mark { background: none; color: inherit; }
+mark.right { background: #0072b244; } mark.given { border-bottom: .2rem solid #d55e00; }
 figure { margin: 1rem 0; background: white; border-radius: .5rem; padding: .5rem; overflow-x: auto; }
 figure svg { max-width: 100%; height: auto; display: block; margin: auto; }
 """
@@ -53,9 +56,35 @@ def heading(text: str) -> str:
     return f"<h2>{html.escape(text)}</h2>"
 
 
+def subheading(text: str) -> str:
+    """The title of a part of a section."""
+    return f"<h3>{html.escape(text)}</h3>"
+
+
 def paragraph(text: str) -> str:
     """A paragraph of plain text."""
     return f"<p>{html.escape(text)}</p>"
+
+
+def marked(text: str, marks: Sequence[tuple[int, int, str]], around: int = 200) -> str:
+    """A paragraph of plain text with pieces marked: first character, the one after the last, "right" or "given".
+
+    Marks may overlap. Of what is not marked, only so many characters on each side of a mark are shown; without any
+    mark, so many of the beginning.
+    """
+    borders = sorted({0, len(text), *(place for begin, end, _ in marks for place in (begin, end))})
+    pieces = []
+    for begin, end in itertools.pairwise(borders):
+        kinds = sorted({kind for first, last, kind in marks if first <= begin and end <= last})
+        piece = text[begin:end]
+        if kinds:
+            pieces.append(f"<mark class='{' '.join(kinds)}'>{html.escape(piece)}</mark>")
+            continue
+        before = piece[:around] if begin > 0 or end == len(text) else ""
+        after = piece[max(len(before), len(piece) - around) :] if end < len(text) else ""
+        left_out = " … " if len(before) + len(after) < len(piece) else ""
+        pieces.append(html.escape(before + left_out + after))
+    return f"<p>{''.join(pieces)}</p>"
 
 
 def picture(draw: Callable[[], Figure], alt: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import string
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,6 +11,7 @@ import transformers
 from torch import Tensor
 
 import minibert
+from minibert import BertTokenizer
 from minibert.checkpoints.names import from_minibert
 from minibert.config import BertConfig
 from minibert.model import BertPreTrainedModel
@@ -80,3 +83,26 @@ def make_batch(config: BertConfig = SMALL, empty_row: bool = False) -> dict[str,
         "token_type_ids": torch.randint(config.type_vocab_size, mask.shape),
         "position_ids": torch.stack([torch.randperm(seq) for _ in mask]),
     }
+
+
+def spelling_tokenizer() -> BertTokenizer:
+    """Words are spelt: a token for every character, at the beginning of a word and within it."""
+    letters = [*string.ascii_lowercase, *string.digits]
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{c}" for c in letters), *string.punctuation]
+    return BertTokenizer({token: number for number, token in enumerate(tokens)})
+
+
+def save_small_model(folder: Path) -> Path:
+    """A folder with a BERT that is too small to be any good, and the tokenizer above."""
+    tokenizer = spelling_tokenizer()
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=64,
+    )
+    minibert.BertModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

@@ -23,7 +23,7 @@ from minibert import BertConfig, BertForSequenceClassification, BertTokenizer
 from minibert.checkpoints import huggingface
 from minibert.commandline import run
 
-COMMANDS = ("finetune", "search", "inspect", "predict", "evaluate", "weights")
+COMMANDS = ("finetune", "search", "inspect", "predict", "evaluate", "weights", "data.squad")
 GOOD = [("a good film", "good"), ("a bad film", "bad"), ("good fun", "good"), ("bad sound", "bad")]
 RESULTS = {
     "config.json", "log.jsonl", "metrics.json", "model.safetensors", "predictions.jsonl", "report.html",

@@ -69,7 +69,7 @@ def test_a_row_without_any_token_encodes_to_zeros():
 @pytest.mark.parametrize("name", HEADS)
 def test_a_packed_batch_gives_what_the_padded_one_gives(name: str):
     if name == "BertForMultipleChoice":
-        pytest.skip("multiple choice reads padded batches only")
+        pytest.skip("its packed batches have a test of their own")
     task = make_model(name, attn_implementation="sdpa").double()
     rows = [[1, 5, 9, 2], [1, 7, 2], [1, 8, 8, 8, 8, 2]]
     types = [[0, 0, 1, 1], [0, 0, 0], [0, 1, 2, 1, 1, 1]]
@@ -297,7 +297,23 @@ def test_wrong_labels_get_a_sentence(case: str):
         make_model(name)(**make_batch(), **labels)
 
 
+def test_questions_with_different_numbers_of_choices_can_be_packed():
+    task = make_model("BertForMultipleChoice").double()
+    rows = [[1, 5, 9, 2], [1, 7, 2], [1, 8, 8, 8, 8, 2], [1, 4, 2], [1, 6, 6, 2]]
+    padded = torch.tensor([row + [0] * (6 - len(row)) for row in rows])
+    mask = (padded > 0).long()
+    output = task(PackedBatch.from_sequences(rows), choices=[2, 3], labels=torch.tensor([1, 2]))
+    two, three = (task(padded[part][None], mask[part][None]).logits for part in (slice(2), slice(2, 5)))
+    torch.testing.assert_close(output.logits[:1, :2], two, rtol=0, atol=1e-12)
+    torch.testing.assert_close(output.logits[1:], three, rtol=0, atol=1e-12)
+    assert output.logits[0, 2] == torch.finfo(torch.float64).min
+    expected = -(two.log_softmax(1)[0, 1] + three.log_softmax(1)[0, 2]) / 2
+    torch.testing.assert_close(output.loss, expected)
+
+
 def test_multiple_choice_says_what_it_reads():
+    with pytest.raises(InputError, match=r"how many of the 1 rows each question has: found \[2\]"):
+        make_model("BertForMultipleChoice")(PackedBatch.from_sequences([[1, 2]]), choices=[2])
     with pytest.raises(InputError, match=r"input_ids of shape \(batch, choices, seq\)"):
         make_model("BertForMultipleChoice")(**make_batch())
 

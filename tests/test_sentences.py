@@ -27,6 +27,8 @@ TEXTS = [
     "He paid.| £50 was much.| 1914 was a bad year.",
     "He said .NET is fine, and example.com too.",
     "Élan vital.| Ça va.| Über alles.",
+    "he came.| she left.| did they?| 'yes.'| (nobody knew.)| so do i.| he said no.| he knew.",
+    'the u.s. army, mr. smith, j. hill etc. and "who is it?" he asked, no. 5, see vol. ii... well.| it cost 3.50.| ok.',
 ]
 
 

@@ -250,6 +250,9 @@ def run_every_model(attention: str) -> None:
         )
         choices = {key: torch.stack([value, value], 1) for key, value in inputs.items()}
         heads.BertForMultipleChoice(CONFIG, attention).train(training)(**choices, labels=rows)
+        heads.BertForMultipleChoice(CONFIG, attention).train(training)(
+            packing.PackedBatch.from_sequences(2 * rows_of_ids), choices=5 * [2], labels=rows
+        )
 
 
 @pytest.fixture(scope="module")

@@ -95,6 +95,7 @@ def load_model(
         found[name] = torch.empty(shapes[name])
     model.load_state_dict({name: tensor.to(dtype or torch.float32) for name, tensor in found.items()}, assign=True)
     model.initialize_weights(new)
+    model.new_weights = new
     if new:
         log.warning(
             f"{checkpoint.where} has no {', '.join(new)}: new in {model_class.__name__}, and still to be trained."

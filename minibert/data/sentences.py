@@ -6,8 +6,9 @@ because *The* has no reason for its capital but to begin a sentence (the idea of
 Multilingual Sentence Boundary Detection", section 4.1.3, who learn such words; here they are listed).
 
 Pretraining needs no perfect splitter: sentences are the grains out of which text A and text B are put together. Where
-it is unclear, no cut is made. Other languages that end sentences with `.`, `!` or `?` are cut, too, but without a list
-of their abbreviations.
+it is unclear, no cut is made. A text without any capital, which someone has lower-cased, is cut at its full stops, but
+there an abbreviation or a quoted question never ends a sentence, since no capital can show that it does. Other
+languages that end sentences with `.`, `!` or `?` are cut, too, but without a list of their abbreviations.
 """
 
 from __future__ import annotations
@@ -42,9 +43,10 @@ STARTERS = frozenset(
 CLOSING = "\"'”’»)\\]"
 OPENING = "\"'“‘«(\\[$£€"
 # A mark with the quotes that close after it, white space, and something that can begin a sentence.
-CANDIDATE = re.compile(rf"(?P<mark>[.!?…])[{CLOSING}]*\s+(?=[{OPENING}—–-]*(?P<next>[^\W_]+))")
+CANDIDATE = re.compile(rf"(?P<mark>[.!?…])(?P<closing>[{CLOSING}]*)\s+(?=[{OPENING}—–-]*(?P<next>[^\W_]+))")
 LAST_WORD = re.compile(r"[^\s\"'“‘«(\[—–-]*$")
 ROMAN_OR_NUMBER = re.compile(r"\d+|[IVXLCDM]+")
+LETTER_AND_DOT = re.compile(r"[^\W\d_]\.")  # "u.s", but not "3.5"
 REACH = 30  # as far back as an abbreviation can begin, in characters
 
 
@@ -55,8 +57,9 @@ def split_sentences(text: str) -> list[str]:
     """
     sentences = []
     start = 0
+    is_end = _is_end_in_lower_case if text.islower() else _is_end
     for candidate in CANDIDATE.finditer(text):
-        if _is_end(text, candidate):
+        if is_end(text, candidate):
             sentences.append(text[start : candidate.end()].strip())
             start = candidate.end()
     if rest := text[start:].strip():
@@ -68,13 +71,11 @@ def _is_end(text: str, candidate: re.Match[str]) -> bool:
     following = candidate["next"]
     if not (following[0].isupper() or following[0].isdecimal()):
         return False
-    at = candidate.start("mark")
-    if candidate["mark"] == "…" or text[at - 1 : at] == ".":
+    if _is_pause(text, candidate):
         return following != "I"  # which has its capital anyway, so that this may be a mere pause
     if candidate["mark"] != ".":
         return True
-    found = LAST_WORD.search(text, max(0, at - REACH), at)
-    word = found[0] if found else ""
+    word = _word_before(text, candidate)
     plain = word.lower().replace(".", "")
     if plain in TITLES:
         return False
@@ -84,3 +85,26 @@ def _is_end(text: str, candidate: re.Match[str]) -> bool:
     if plain in OTHERS or is_initial or "." in word:  # "U.S", "a.m", "Ph.D"
         return following.lower() in STARTERS and not (is_initial and len(following) == 1)
     return True
+
+
+def _is_end_in_lower_case(text: str, candidate: re.Match[str]) -> bool:
+    if _is_pause(text, candidate) or candidate.start("mark") == 0:
+        return False
+    if candidate["mark"] != ".":
+        return not candidate["closing"]
+    word = _word_before(text, candidate)
+    if word in NUMBERED:
+        return not ROMAN_OR_NUMBER.fullmatch(candidate["next"].upper())
+    is_initial = len(word) == 1 and word.isalpha() and word != "i"
+    return not (word in TITLES or word in OTHERS or is_initial or LETTER_AND_DOT.search(word))
+
+
+def _is_pause(text: str, candidate: re.Match[str]) -> bool:
+    at = candidate.start("mark")
+    return candidate["mark"] == "…" or text[at - 1 : at] == "."
+
+
+def _word_before(text: str, candidate: re.Match[str]) -> str:
+    at = candidate.start("mark")
+    found = LAST_WORD.search(text, max(0, at - REACH), at)
+    return found[0] if found else ""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..files import check_characters
 
 FORMATS = (".tsv", ".csv", ".jsonl")
 
@@ -65,7 +66,7 @@ def read_table(path: str | os.PathLike[str]) -> Table:
     path = Path(path)
     if path.suffix not in FORMATS:
         raise InputError(f"{path}: the name must end in one of {', '.join(FORMATS)}.")
-    text = _read_text(path)
+    text = read_text(path)
     if not text.strip():
         raise InputError(f"{path} is empty.")
     rows = list(_json_rows(path, text) if path.suffix == ".jsonl" else _separated_rows(path, text))
@@ -76,13 +77,14 @@ def read_table(path: str | os.PathLike[str]) -> Table:
 
 def read_lines(path: str | os.PathLike[str]) -> list[str]:
     """The lines of a text file that are not blank. Raises `InputError` if it cannot be read, or has none."""
-    lines = [line for line in _read_text(Path(path)).splitlines() if line.strip()]
+    lines = [line for line in read_text(Path(path)).splitlines() if line.strip()]
     if not lines:
         raise InputError(f"{path} has no text.")
     return lines
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """A whole text file. Raises `InputError` if it cannot be read, or is not UTF-8."""
     try:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -99,6 +101,7 @@ def _json_rows(path: Path, text: str) -> Iterator[Row]:
         if line.strip():
             try:
                 values = json.loads(line)
+                check_characters(values)
             except ValueError as error:
                 raise InputError(f"{path}, line {number}: this is no JSON ({error}).") from error
             if not isinstance(values, dict):

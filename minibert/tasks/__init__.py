@@ -25,6 +25,12 @@ TASKS = {
             ("BertForSequenceClassification", "single_label_classification"),
         ),
     ),
+    "choice": Entry("ChoiceTask", (("BertForMultipleChoice", None),)),
+    "ner": Entry("NerTask", (("BertForTokenClassification", None),)),
+    "mlm": Entry("MlmTask", (("BertForMaskedLM", None), ("BertForPreTraining", None))),
+    "nsp": Entry("NspTask", (("BertForNextSentencePrediction", None),)),
+    "qa": Entry("QuestionAnsweringTask", (("BertForQuestionAnswering", None),)),
+    "summarization": Entry("SummarizationTask"),
 }
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ..config import BertConfig
+from ..data.tables import read_lines
 from ..errors import InputError
 from ..model import BertPreTrainedModel
 from ..tokenization import BertTokenizer
@@ -92,9 +93,8 @@ class Task(ABC):
     name: ClassVar[str]
     model_class: ClassVar[type[BertPreTrainedModel]]
     answer_key: ClassVar[str] = "label"  # the first key of an answer, and of the truth in predictions.jsonl
-    headline: ClassVar[
-        tuple[str, ...]
-    ]  # the metrics to print; the first one, more of which is better, chooses the epoch
+    headline: tuple[str, ...]  # the metrics to print; the first one, more of which is better, chooses the epoch
+    max_length: ClassVar[int] = 128  # tokens a row, unless --max-length says otherwise
 
     @classmethod
     @abstractmethod
@@ -114,9 +114,16 @@ class Task(ABC):
     def from_texts(self, texts: Sequence[str]) -> Examples:
         """Questions from the command line. Raises `InputError` if the task cannot be asked that way."""
 
+    def flags(self, arguments: argparse.Namespace) -> None:
+        """Note what the command line of `predict` says of the task, such as `mlm`'s --top-k."""
+
+    def from_text_file(self, path: str | Path) -> Examples:
+        """Questions from a `.txt`: one a line, unless the task says otherwise."""
+        return self.from_texts(read_lines(path))
+
     @abstractmethod
     def learn_labels(self, train: Examples) -> None:
-        """Note what the training file tells, such as the names of the labels. Raises `InputError` if it is too little."""
+        """Note what the training file tells, such as the labels' names. Raises `InputError` if it is too little."""
 
     def check(self, train: Examples, other: Examples) -> None:
         """Raise `InputError` if a dev or test file does not fit the training file."""
@@ -152,6 +159,12 @@ class Task(ABC):
     @abstractmethod
     def metrics(self, examples: Examples, answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """How good the answers are; at least the numbers of `headline`."""
+
+    def other_files(
+        self, split: str, examples: Examples, answers: Sequence[Mapping[str, Any]]
+    ) -> dict[str, dict[str, Any]]:
+        """More files to write, as JSON: for the answers in a form that the field's own scripts read."""
+        return {}
 
     @abstractmethod
     def report(self, examples: Examples, answers: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]) -> list[str]:

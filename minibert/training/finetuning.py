@@ -43,7 +43,8 @@ TRIALS = "trials"  # the runs of several seeds or of a search, see trials.py
 # What a run writes into its folder: what --overwrite may delete, and nothing else.
 RESULTS = (
     "config.json", "model.safetensors", "vocab.txt", "tokenizer.json", "tokenizer_config.json", "metrics.json",
-    "predictions.jsonl", LOG, "report.html", CHECKPOINTS, TRIALS, "trials.json", "trials.html",
+    "predictions.jsonl", "dev_predictions.json", "test_predictions.json", LOG, "report.html", CHECKPOINTS, TRIALS,
+    "trials.json", "trials.html",
 )  # fmt: skip
 
 
@@ -71,6 +72,8 @@ def finetune(arguments: argparse.Namespace, summary: bool = True) -> dict[str, A
     out = free_folder(arguments)
     torch.manual_seed(arguments.seed)  # the new head is drawn at random
     model, tokenizer = _model(arguments, task, train)
+    if arguments.max_length is None:
+        arguments.max_length = task.max_length
     tokenizer.model_max_length = min(arguments.max_length, model.config.max_position_embeddings)
     splits = [Split("dev", dev, task.features(dev, tokenizer))]
     if test is not None:
@@ -138,6 +141,9 @@ def _train_and_judge(
         for split, found in zip(splits, answers, strict=True)
         for line in prediction_lines(task, split.name, split.examples, found)
     ]
+    for split, found in zip(splits, answers, strict=True):
+        for name, content in task.other_files(split.name, split.examples, found).items():
+            write_json(out / name, content)
     lines = (json.dumps(prediction, ensure_ascii=False) for prediction in predictions)
     write_text(out / "predictions.jsonl", "\n".join(lines) + "\n")
     write_report(

@@ -19,11 +19,18 @@ from .trainer import Trainer
 
 
 class Judge:
-    """A saved model of a task, with its tokenizer. Raises `InputError` if the folder holds something else."""
+    """A saved model of a task, with its tokenizer. Raises `InputError` if the folder holds something else.
 
-    def __init__(self, folder: str | Path, batch_size: int, columns: Columns | None = None) -> None:
-        self.task = saved_task(folder, columns or Columns())
+    task_name: what to ask of a model that can do several things; None: what its config says.
+    """
+
+    def __init__(
+        self, folder: str | Path, batch_size: int, columns: Columns | None = None, task_name: str | None = None
+    ) -> None:
+        self.task = saved_task(folder, columns or Columns(), task_name)
         self.model = self.task.model_class.from_pretrained(folder)
+        if self.model.new_weights:
+            raise InputError(f"{folder} was not trained for --task {self.task.name}: see the weights that it lacks.")
         self.tokenizer = BertTokenizer.from_pretrained(folder)
         arguments = TrainingArguments(per_device_eval_batch_size=batch_size)
         self._trainer = Trainer(self.model, arguments, data_collator=self.task.collate)
@@ -63,12 +70,14 @@ class Judge:
         return metrics
 
 
-def saved_task(folder: str | Path, columns: Columns) -> Task:
-    """The task of a saved model: as its config notes, or, if it comes from elsewhere, that of its architecture."""
+def saved_task(folder: str | Path, columns: Columns, name: str | None = None) -> Task:
+    """The task of a saved model: `name`; or what its config notes; or, from elsewhere, that of its architecture."""
     checkpoint = open_checkpoint(folder)
-    name = saved_settings(checkpoint.config).get("task")
+    name = name or saved_settings(checkpoint.config).get("task")
     if name is None:
         architecture, problem = checkpoint.architecture, checkpoint.config.problem_type
+        if checkpoint.dialect == "google":  # whose files name no architecture; Google released what it pretrained
+            architecture = "BertForPreTraining"
         name = next((task for task, places in TASKS.items() if (architecture, problem) in places.models), None)
     if name not in TASKS:
         raise InputError(

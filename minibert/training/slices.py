@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,16 @@ def slice_metrics(
         found = task.metrics(examples.subset(numbers), [answers[number] for number in numbers])
         return [found[name] for name in task.headline]
 
+    def intervals(figures: Mapping[str, float], numbers: NDArray[np.int64]) -> dict[str, Interval | None]:
+        found: dict[str, Interval | None] = dict.fromkeys(figures)
+        if len(numbers) >= LEAST:
+            drawn = bootstrap(lambda places: metrics(numbers[places]), len(numbers))
+            found = dict(zip(figures, drawn, strict=True))
+        right = sum(answers[number][task.answer_key] == examples[number].truth for number in numbers)
+        if figures.get("accuracy") == right / len(numbers):  # of examples, and not of their tokens
+            found["accuracy"] = wilson(right, len(numbers))
+        return found
+
     slices: dict[str, dict[str, Any]] = {}
     for value in sorted(set(values)):
         inside = np.array([number for number, found in enumerate(values) if found == value])
@@ -46,19 +56,7 @@ def slice_metrics(
         slices[value] = {
             "examples": len(inside),
             **figures,
-            "interval_95": _intervals(figures, inside, metrics),
+            "interval_95": intervals(figures, inside),
             "gap": gap,
         }
     return dict(sorted(slices.items(), key=lambda item: -abs(item[1]["gap"] or 0)))
-
-
-def _intervals(
-    figures: Mapping[str, float], numbers: NDArray[np.int64], metrics: Callable[[Any], list[float]]
-) -> dict[str, Interval | None]:
-    intervals: dict[str, Interval | None] = dict.fromkeys(figures)
-    if len(numbers) >= LEAST:
-        found = bootstrap(lambda drawn: metrics(numbers[drawn]), len(numbers))
-        intervals = dict(zip(figures, found, strict=True))
-    if "accuracy" in figures:
-        intervals["accuracy"] = wilson(round(figures["accuracy"] * len(numbers)), len(numbers))
-    return intervals

@@ -1,0 +1,60 @@
+"""CoNLL's column files: a word a line, its tag in one of the columns, a blank line after each sentence.
+
+    -DOCSTART- -X- O O
+
+    EU NNP I-NP I-ORG
+    rejects VBZ I-VP O
+    German JJ I-NP I-MISC
+
+Columns stand apart by spaces; if a line has tabs, by tabs alone. All lines of a file have as many columns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import InputError
+from .tables import read_text
+
+DOCUMENT = "-DOCSTART-"  # the word of a line that stands between documents, and is no sentence
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence by its columns, each with a value a word, and the line where it begins (from 1)."""
+
+    columns: list[tuple[str, ...]]
+    line: int
+
+
+def read_sentences(path: str | Path) -> list[Sentence]:
+    """The sentences of a file. Raises `InputError` if it cannot be read, has none, or lines of different columns."""
+    sentences: list[Sentence] = []
+    rows: list[list[str]] = []
+    columns = first_line = 0
+    for number, line in enumerate([*read_text(Path(path)).split("\n"), ""], start=1):
+        fields = _fields(line)
+        if not any(fields) or fields[0] == DOCUMENT:
+            if rows:
+                sentences.append(Sentence(list(zip(*rows, strict=True)), first_line))
+            rows = []
+            continue
+        columns = columns or len(fields)
+        if len(fields) != columns or not all(fields):
+            raise InputError(
+                f"{path}, line {number}: {columns} columns are needed, as in the lines before, and none may be empty: "
+                f"found {line.strip()[:60]!r}."
+            )
+        first_line = first_line if rows else number
+        rows.append(fields)
+    if not sentences:
+        raise InputError(f"{path} has no sentences.")
+    return sentences
+
+
+def _fields(line: str) -> list[str]:
+    line = line.removesuffix("\r")
+    if "\t" in line:
+        return [field.strip() for field in line.split("\t")]
+    return [field for field in line.split(" ") if field]  # other white space, such as U+00A0, may belong to a word

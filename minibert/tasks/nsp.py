@@ -1,0 +1,50 @@
+"""Next sentence prediction, BERT's second pretraining task (Devlin et al. 2018, section 3.1): does B follow A?
+
+To ask a pretrained model, not to train one: that is what `minibert.pretrain` does. Files: tables as for
+`classification`, with `text`, `text_b` and the label `follows` or `random`. On the command line, every two texts are a
+pair. Features: [CLS] A [SEP] B [SEP]. Head: `BertForNextSentencePrediction`; its class 0 is "B follows A".
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..config import BertConfig
+from ..errors import InputError
+from ..heads import BertForNextSentencePrediction
+from .classification import ClassificationTask
+from .task import Columns, Example, Examples
+
+LABELS = ("follows", "random")
+
+
+class NspTask(ClassificationTask):
+    """One of two labels for a pair of texts, by the head that pretraining leaves."""
+
+    name = "nsp"
+    model_class = BertForNextSentencePrediction  # type: ignore[assignment]  # another head for the same answers
+
+    @classmethod
+    def from_arguments(cls, arguments: argparse.Namespace) -> NspTask:
+        raise InputError(
+            "Which sentence follows is learnt from plain text, by pretraining: "
+            "python -m minibert.pretrain --init-from MODEL --corpus TEXT."
+        )
+
+    @classmethod
+    def from_config(cls, config: BertConfig, columns: Columns) -> NspTask:
+        return cls(columns, LABELS)
+
+    def read(self, path: str | Path, need_truth: bool = True) -> Examples:
+        examples = super().read(path, need_truth)
+        if "text_b" not in examples[0].given:
+            raise InputError(f"{path}: pairs are needed, but there is no column '{self.columns.text_b}'.")
+        return examples
+
+    def from_texts(self, texts: Sequence[str]) -> Examples:
+        if len(texts) % 2:
+            raise InputError(f"Every two texts are a pair, first A, then B: found {len(texts)}.")
+        pairs = zip(texts[::2], texts[1::2], strict=True)
+        return Examples(Path(), [Example({"text": a, "text_b": b}) for a, b in pairs], have_truth=False)

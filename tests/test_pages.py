@@ -1,0 +1,38 @@
+"""Pieces of a report's HTML."""
+
+from __future__ import annotations
+
+import html
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minibert.pages import marked
+
+TAG = re.compile(r"<[^>]*>")
+TEXT = "<b>Rain</b> & sun, rain & sun."
+places = st.integers(0, len(TEXT))
+marks = st.lists(st.tuples(places, places, st.sampled_from(["right", "given"])).map(
+    lambda mark: (min(mark[:2]), max(mark[:2]), mark[2])), max_size=4)  # fmt: skip
+
+
+@given(marks)
+def test_a_marked_text_is_the_text_and_exactly_its_marks_are_marked(marks):
+    page = marked(TEXT, marks, around=len(TEXT))
+    assert html.unescape(TAG.sub("", page)) == TEXT
+    for kind in ("right", "given"):
+        inside = "".join(
+            html.unescape(piece)
+            for names, piece in re.findall("<mark class='(.*?)'>(.*?)</mark>", page)
+            if kind in names
+        )
+        wanted = {place for begin, end, name in marks if name == kind for place in range(begin, end)}
+        assert inside == "".join(TEXT[place] for place in sorted(wanted))
+
+
+def test_far_from_the_marks_the_text_is_left_out():
+    page = marked("0123456789" * 10, [(20, 22, "right"), (60, 61, "given")], around=3)
+    assert TAG.sub("", page) == " … 78901234 … 7890123 … "
+    assert TAG.sub("", marked("0123456789", [(4, 5, "right")], around=6)) == "0123456789"
+    assert TAG.sub("", marked("0123456789", [], around=6)) == "012345 … "
