@@ -209,12 +209,12 @@ def test_clean_data_has_no_findings(tmp_path: Path):
     assert facts_of(tmp_path, train=table(*rows), dev=table("a green tree\tno", "some red wine\tyes")).findings == []
 
 
-def test_what_could_steer_a_terminal_or_cannot_be_written_is_shown_as_an_escape(tmp_path: Path, capsys):
-    rows = [{"text": "\ud800 \x1b[31mred\nand\u200b on", "label": "x\ud800"}, {"text": None, "label": 3}]
+def test_what_could_steer_a_terminal_is_shown_as_an_escape(tmp_path: Path, capsys):
+    rows = [{"text": "\x1b[31mred\nand\u200b on", "label": "x\u202e"}, {"text": None, "label": 3}]
     (tmp_path / "data.jsonl").write_text("\n".join(map(json.dumps, rows)))
     call("inspect", tmp_path / "data.jsonl", "--html", tmp_path / "page.html")
     said = capsys.readouterr().out
-    assert r"line 1: \ud800 \x1b[31mred and\u200b on  [label: x\ud800" in said
+    assert r"line 1: \x1b[31mred and\u200b on  [label: x\u202e" in said
     assert "empty texts, 1 of 2 rows" in said
 
 
