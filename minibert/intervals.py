@@ -31,7 +31,7 @@ def wilson(right: int, total: int) -> Interval:
     share = right / total
     middle = (share + z**2 / (2 * total)) / (1 + z**2 / total)
     half = z / (1 + z**2 / total) * math.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return 0.0 if right == 0 else middle - half, 1.0 if right == total else middle + half  # without rounding errors
 
 
 def bootstrap(metrics: Callable[[NDArray[np.int64]], Sequence[float]], total: int, seed: int = 0) -> list[Interval]:
