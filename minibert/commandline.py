@@ -15,7 +15,7 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from .errors import InputError
 
@@ -42,6 +42,17 @@ class Parser(PlainParser):
             formatter_class=_Formatter,
             allow_abbrev=False,
         )
+
+
+class OneOrMore(argparse.Action):
+    """Of a flag: given once it is a value, given again a list of them."""
+
+    def __call__(
+        self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: str | None = None
+    ) -> None:
+        given = getattr(namespace, self.dest)
+        found = values if given is None else [*given, values] if isinstance(given, list) else [given, values]
+        setattr(namespace, self.dest, found)
 
 
 def positive_int(text: str) -> int:

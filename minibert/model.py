@@ -130,10 +130,14 @@ class BertPooler(nn.Module):
 class BertPreTrainedModel(nn.Module):
     """What all models share: a config, fresh weights, and weights in and out of files.
 
-    new_weights: the names of those that the file of `from_pretrained` did not have.
+    name_or_path: what `from_pretrained` was given, None for a random model.
+    new_weights: the names of those that its file did not have.
+    adaptation: what `transfer.adapt` has added, None for an ordinary BERT.
     """
 
+    name_or_path: str | None = None
     new_weights: Collection[str] = ()
+    adaptation: Any = None
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -254,13 +258,16 @@ class BertModel(BertPreTrainedModel):
         if output_hidden_states:
             hidden_states.append(batch.restore(hidden))
 
-        pooled = None
-        if self.pooler is not None:
-            cls_hidden = hidden if cls_only else batch.cls_layout.select(hidden)  # -> (rows, hidden)
-            pooled = batch.cls_layout.pad(self.pooler(cls_hidden)).squeeze(1)  # (rows, hidden) -> (batch, hidden)
+        cls_hidden = hidden if cls_only else batch.cls_layout.select(hidden)  # -> (rows, hidden)
         return BertModelOutput(
             last_hidden_state=hidden,
-            pooler_output=pooled,
+            pooler_output=self.pool(cls_hidden, batch),
             hidden_states=tuple(hidden_states) if output_hidden_states else None,
             attentions=tuple(attentions) if output_attentions else None,
         )
+
+    def pool(self, cls_hidden: Tensor, batch: PackedBatch) -> Tensor | None:
+        """The pooled [CLS] of each row, (batch, hidden): zeros for rows without tokens. None without a pooler."""
+        if self.pooler is None:
+            return None
+        return batch.cls_layout.pad(self.pooler(cls_hidden)).squeeze(1)  # (rows, hidden) -> (batch, hidden)

@@ -76,6 +76,15 @@ def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> Figure:
     return figure
 
 
+def scatter(x: Sequence[float], y: Sequence[float], x_name: str, y_name: str) -> Figure:
+    """A point for each example. Of very many, evenly chosen ones."""
+    every = 1 + len(x) // MOST_POINTS
+    figure, axes = _figure(5.5, 4.5)
+    axes.scatter(x[::every], y[::every], s=12, color=BLUE, alpha=0.35, linewidths=0)
+    axes.set(xlabel=x_name, ylabel=y_name)
+    return figure
+
+
 def pretraining_curves(history: Sequence[Mapping[str, Any]], unigram_entropy: float) -> Figure:
     """The loss of the masked words by step, with the line of guessing by frequency; and the accuracies of both tasks.
 
@@ -165,6 +174,16 @@ def histograms(bars: Mapping[str, Mapping[str, Sequence[float]]], quantity: str)
             shares, histogram["edges"], fill=number == 0, alpha=0.4 if number == 0 else 1, color=color, label=file
         )
     axes.set(xlabel=quantity, ylabel="share of the file's rows")
+    axes.legend(frameon=False)
+    return figure
+
+
+def learning_rates(rates: Sequence[float], losses: Sequence[float], suggestion: float) -> Figure:
+    """The loss of a short run in which the learning rate grows from step to step."""
+    figure, axes = _figure(6.4, 3.8)
+    axes.plot(rates, losses, color=BLUE)
+    axes.axvline(suggestion, color=ORANGE, linestyle="--", label=f"suggestion, {suggestion:.1e}")
+    axes.set(xscale="log", xlabel="learning rate", ylabel="training loss, smoothed")
     axes.legend(frameon=False)
     return figure
 

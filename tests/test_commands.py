@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,13 @@ import pytest
 import torch
 import transformers
 
-from minibert import BertConfig, BertForSequenceClassification, BertTokenizer
+from minibert import BertForSequenceClassification, BertTokenizer
 from minibert.checkpoints import huggingface
 from minibert.commandline import run
 
-COMMANDS = ("finetune", "search", "inspect", "predict", "evaluate", "weights", "data.squad")
-GOOD = [("a good film", "good"), ("a bad film", "bad"), ("good fun", "good"), ("bad sound", "bad")]
+from .helpers import GOOD, write_table
+
+COMMANDS = ("finetune", "search", "inspect", "predict", "evaluate", "similar", "weights", "data.squad")
 RESULTS = {
     "config.json", "log.jsonl", "metrics.json", "model.safetensors", "predictions.jsonl", "report.html",
     "tokenizer.json", "tokenizer_config.json", "vocab.txt",
@@ -51,38 +51,6 @@ def start(*argv: object, **options: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(
         command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
     )
-
-
-def write_table(path: Path, rows: Sequence[tuple[str, ...]], header: tuple[str, ...] = ("text", "label")) -> Path:
-    path.write_text("".join("\t".join(row) + "\n" for row in [header, *rows]), encoding="utf-8")
-    return path
-
-
-@pytest.fixture(scope="module")
-def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a BERT that is too small to be any good."""
-    folder = tmp_path_factory.mktemp("small")
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *sorted({word for text, _ in GOOD for word in text.split()})]
-    tokenizer = BertTokenizer({word: number for number, word in enumerate(words)})
-    config = BertConfig(
-        vocab_size=len(words),
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=32,
-    )
-    torch.manual_seed(0)
-    BertForSequenceClassification(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> list[object]:
-    """The flags that name a good training and a good dev file."""
-    train, dev = write_table(tmp_path / "train.tsv", GOOD * 8), write_table(tmp_path / "dev.tsv", GOOD)
-    return ["--train", train, "--dev", dev]
 
 
 @pytest.fixture(scope="module")

@@ -20,9 +20,10 @@ from minibert.training.counterfactuals import counterfactuals, read_swaps, swap_
 from minibert.training.judging import saved_task
 from minibert.training.slices import slice_metrics
 
-from .test_commands import GOOD, CommandError, call, finished, one_line, small_model, write_table
+from .helpers import GOOD, write_table
+from .test_commands import CommandError, call, finished, one_line
 
-__all__ = ["finished", "small_model"]  # fixtures
+__all__ = ["finished"]  # a fixture
 
 TASK = ClassificationTask(Columns(), ["bad", "good"])
 

@@ -23,7 +23,7 @@ from minibert.tasks import qa
 from minibert.tasks.qa import QuestionAnsweringTask, best_spans, best_threshold, question_word, windows
 from minibert.tasks.task import Columns, Example, Examples
 
-from .helpers import SMALL, save_small_model, spelling_tokenizer
+from .helpers import SMALL, learn, save_small_model, spelling_tokenizer
 from .test_commands import CommandError, call
 
 TEXT = "Łódź fell in 1939. The Übergang of 1945—so called—took 2.5 years; 3kg of [SEP] were left."
@@ -361,6 +361,23 @@ def test_metrics_tell_kinds_of_questions_apart():
         "other": 1,
     }
     assert question_word(rows[0]) == "when"
+
+
+def test_a_model_learns_to_find_an_answer_in_any_window(tokenizer: BertTokenizer):
+    chooser = random.Random(0)
+
+    def questions(count: int) -> Examples:
+        rows = []
+        for _ in range(count):
+            words = [chooser.choice("abcdefgh") for _ in range(15)]
+            words.insert(chooser.randrange(16), "q")
+            rows.append(example(" ".join(words), "q", question="?"))
+        return Examples(Path("x"), rows)
+
+    tokenizer.model_max_length = 16
+    metrics = learn(QuestionAnsweringTask(stride=4), questions(128), questions(16), tokenizer, steps=30)
+    tokenizer.model_max_length = 384
+    assert metrics["exact_match"] > 0.9
 
 
 # --------------------------------------------------------------------------------------------------------- commands

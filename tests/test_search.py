@@ -23,19 +23,8 @@ from minibert.training import finetuning
 from minibert.training.search import settings_of
 from minibert.training.trials import Result, Trial, best_result, summarize
 
-from .test_commands import (
-    GOOD,
-    RESULTS,
-    CommandError,
-    call,
-    files,
-    one_line,
-    small_model,
-    start,
-    write_table,
-)
-
-__all__ = ["files", "small_model"]  # fixtures
+from .helpers import GOOD, write_table
+from .test_commands import RESULTS, CommandError, call, one_line, start
 
 labels_and_folds = st.tuples(st.lists(st.sampled_from("abc"), min_size=6, max_size=60), st.integers(2, 6))
 
@@ -296,15 +285,16 @@ def test_ctrl_c_says_in_which_run_and_how_to_go_on(files, small_model: Path, tmp
         ("search", ["--try", "lr=1e-3", "--folds", "2"], "give --train, and no --dev"),
         ("search", ["--try", "lr=1e-3", "--resume", "--out", "nowhere"], "nowhere has no interrupted run to --resume"),
         ("finetune", ["--seeds", "0"], "a whole number, at least 1"),
-        ("finetune", ["--seeds", "2", "--model", "SMALL", "--train", "BAD"], "there is no column 'label'"),
+        ("finetune", ["--seeds", "2", "--model", "SMALL", "--label-column", "x"], "there is no column 'x'"),
+        ("finetune", ["--seeds", "2", "--find-lr", "page.html"], "--find-lr tries learning rates by itself"),
+        ("finetune", ["--seeds", "2", "--task", "ner", "--task", "qa"], "are for one task, not for several"),
     ],
 )
 def test_a_mistake_gets_one_line_and_nothing_is_written(
     command: str, flags: list[str], sentence: str, files, small_model: Path, tmp_path: Path, capsys
 ):
-    bad = write_table(tmp_path / "bad.tsv", [("a film", "good")], ("text", "tag"))
     before = {path.name for path in tmp_path.iterdir()}
-    flags = [{"SMALL": str(small_model), "BAD": str(bad)}.get(flag, flag) for flag in flags]
+    flags = [str(small_model) if flag == "SMALL" else flag for flag in flags]
     with pytest.raises(CommandError, match="2"):
         call(command, *files, "--out", tmp_path / "out", *flags)
     assert sentence in one_line(capsys.readouterr().err)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from itertools import chain, combinations, pairwise
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from minibert.metrics.rouge import longest_common_subsequence
 from minibert.tasks.summarization import SummarizationTask, choose, oracle, sentences, windows
 from minibert.tasks.task import Columns, Example, Examples
 
-from .helpers import save_small_model, spelling_tokenizer
+from .helpers import learn, save_small_model, spelling_tokenizer
 from .test_commands import CommandError, call
 
 ARTICLE = "Rain fell in Rome.\n\nThe mayor spoke. He wore a hat! Nobody liked the hat.\nIt rained on. The end."
@@ -216,6 +217,23 @@ def test_the_summary_is_the_best_sentences_of_all_windows_in_the_order_of_the_te
     metrics = task.metrics(examples, [answer])
     assert (metrics["rouge1"], metrics["rougeL"], metrics["oracle"]["rouge1"]) == (1, 1, 1)
     assert metrics["lead_2"]["rouge1"] == pytest.approx(2 / 13)  # "the" alone, of 7 and 6 words
+
+
+def test_a_model_learns_which_sentences_belong_in_a_summary(tokenizer: BertTokenizer):
+    chooser = random.Random(0)
+
+    def articles(count: int) -> Examples:
+        rows = []
+        for _ in range(count):
+            texts = [" ".join(chooser.choices("abcdefgh", k=2)) + " so." for _ in range(4)]
+            wanted = chooser.randrange(4)
+            texts[wanted] = "q " + texts[wanted]
+            rows.append(Example({"article": " ".join(texts)}, texts[wanted]))
+        return Examples(Path("x"), rows)
+
+    tokenizer.model_max_length = 20  # two windows an article
+    metrics = learn(SummarizationTask(Columns(), 1), articles(256), articles(16), tokenizer, steps=80)
+    assert metrics["rouge1"] > 0.95 > metrics["lead_1"]["rouge1"] + 0.2
 
 
 # --------------------------------------------------------------------------------------------------------- commands

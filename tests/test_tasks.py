@@ -9,7 +9,7 @@ import pytest
 
 from minibert.errors import InputError
 from minibert.tasks import TASKS, task_class
-from minibert.tasks.classification import ClassificationTask
+from minibert.tasks.classification import ClassificationTask, confusions
 from minibert.tasks.task import Columns, Example, Examples, prediction_lines
 from minibert.training.judging import saved_task
 
@@ -40,7 +40,9 @@ def test_a_classifier_from_elsewhere_is_taken_for_one(tmp_path: Path):
 
 def test_a_model_without_a_task_is_refused(tmp_path: Path):
     make_model("BertModel").save_pretrained(tmp_path)
-    with pytest.raises(InputError, match=r"no fine-tuned model \(BertModel in its config\)"):
+    config = tmp_path / "config.json"
+    config.write_text(config.read_text().replace('"BertModel"', '"BertForGuessing"'))
+    with pytest.raises(InputError, match=r"no fine-tuned model \(BertForGuessing in its config\)"):
         saved_task(tmp_path, Columns())
 
 
@@ -52,3 +54,17 @@ def test_lines_of_predictions_tell_the_truth_only_where_it_is_known():
     assert known == [{"split": "dev", "text": "Fine.", "label": "no", "predicted": "yes", "probability": 0.75}]
     unknown = prediction_lines(task, "test", Examples(Path("test.tsv"), rows, have_truth=False), answers)
     assert unknown == [{"split": "test", "text": "Fine.", "predicted": "yes", "probability": 0.75}]
+
+
+def test_classes_too_many_for_a_matrix_are_shown_as_the_pairs_that_are_confused():
+    names = [f"class {i}" for i in range(150)]
+    matrix = [[90 if i == j else 0 for j in range(150)] for i in range(150)]
+    matrix[3][7], matrix[8][2] = 10, 30
+    page = "".join(confusions(matrix, names))
+    assert "Classes that are confused most" in page
+    assert "<svg" not in page
+    first, second = page.index("class 8"), page.index("class 3")
+    assert first < second  # 30 times before 10 times
+    assert "25 %" in page  # 30 of 120
+    assert "class 7<" in page
+    assert "Confusion matrix" in "".join(confusions([[1, 0], [0, 1]], ["no", "yes"]))

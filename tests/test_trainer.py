@@ -25,7 +25,8 @@ from minibert import (
     Trainer,
     TrainingArguments,
 )
-from minibert.training.optimizer import linear_schedule, parameter_groups
+from minibert.training.optimizer import parameter_groups
+from minibert.training.schedules import linear_schedule
 from minibert.training.state import checkpoints
 
 from .helpers import SMALL, in_their_names, make_model, make_peer
@@ -155,11 +156,11 @@ def test_no_decay_for_biases_and_norms():
     model = make_model("BertForPreTraining")
     decayed, spared = parameter_groups(model, 0.1)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    for parameter in decayed["params"]:  # type: ignore[attr-defined]
+    for parameter in decayed["params"]:
         assert "bias" not in names[id(parameter)]
         assert "norm" not in names[id(parameter)]
     assert (decayed["weight_decay"], spared["weight_decay"]) == (0.1, 0.0)
-    assert len(decayed["params"]) + len(spared["params"]) == len(names)  # type: ignore[arg-type]
+    assert len(decayed["params"]) + len(spared["params"]) == len(names)
 
 
 def test_the_schedule_rises_to_1_and_falls_to_0():

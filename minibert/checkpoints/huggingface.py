@@ -115,11 +115,11 @@ def todays_name(name: str, bare: bool) -> str:
     return name
 
 
-def write_weights(path: Path, tensors: dict[str, Tensor]) -> None:
-    """`tensors` as a safetensors file, complete or not at all. Raises `OSError` if the disk is full."""
+def write_weights(path: Path, tensors: dict[str, Tensor], notes: Mapping[str, str] | None = None) -> None:
+    """`tensors` and notes as a safetensors file, complete or not at all. Raises `OSError` if the disk is full."""
     with replacing(path) as temporary:
         try:
-            save_file(tensors, temporary, metadata={"format": "pt"})
+            save_file(tensors, temporary, metadata={"format": "pt", **(notes or {})})
         except SafetensorError as error:
             raise OSError(f"{path} cannot be written: {error}") from error
 

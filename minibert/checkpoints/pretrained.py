@@ -27,6 +27,7 @@ Model = TypeVar("Model", bound="BertPreTrainedModel")
 
 CONFIG = "config.json"
 GOOGLE_CONFIG = "bert_config.json"
+ADAPTER_CONFIG = "adapter_config.json"
 
 log = logging.getLogger("minibert")
 
@@ -52,9 +53,9 @@ def open_checkpoint(name_or_path: NameOrPath) -> Checkpoint:
         where = str(path / CONFIG)
         values = parse_json_object((path / CONFIG).read_bytes(), where)
         architecture = next(iter(values.get("architectures") or []), None)
-        return Checkpoint(
-            path, "hugging_face", BertConfig.from_dict(values, where), HuggingFaceWeights(path), architecture
-        )
+        # An adapter's weights are its base's: see `load_adapted`.
+        tensors = {} if (path / ADAPTER_CONFIG).is_file() else HuggingFaceWeights(path)
+        return Checkpoint(path, "hugging_face", BertConfig.from_dict(values, where), tensors, architecture)
     if path.is_dir() and any((path / name).is_file() for name in WEIGHTS):
         raise InputError(f"{path} has weights, but no {CONFIG} that says of what shape.")
     with tensorflow.open_checkpoint(path) as google:
@@ -78,6 +79,49 @@ def load_model(
     config_overrides: Mapping[str, Any],
 ) -> Model:
     """See `BertPreTrainedModel.from_pretrained`."""
+    if (Path(name_or_path) / ADAPTER_CONFIG).is_file():
+        return load_adapted(model_class, Path(name_or_path), attn_implementation, dtype, config_overrides)
+    model = _load_whole(model_class, name_or_path, attn_implementation, dtype, config_overrides)
+    _announce(model)
+    return model.eval()
+
+
+def load_adapted(
+    model_class: type[Model],
+    folder: Path,
+    attn_implementation: str,
+    dtype: torch.dtype | None,
+    config_overrides: Mapping[str, Any],
+) -> Model:
+    """A model out of a saved adapter and the base model that it names: see `transfer/adapter_files.py`."""
+    from ..transfer.adapter_files import load_adapter  # that room knows this one, not the reverse
+
+    base = parse_json_object((folder / ADAPTER_CONFIG).read_bytes(), str(folder / ADAPTER_CONFIG)).get(
+        "base_model_name_or_path"
+    )
+    if not isinstance(base, str):
+        raise InputError(
+            f"{folder} is an adapter that does not name its base model. Load that model yourself, and then the adapter "
+            "with minibert.transfer.load_adapter."
+        )
+    if (folder / CONFIG).is_file():  # a folder written by PEFT has none
+        own = BertConfig.from_json_file(folder / CONFIG)
+        config_overrides = {**own.to_dict(), "num_labels": own.num_labels, **config_overrides}
+    model = _load_whole(model_class, base, attn_implementation, dtype, config_overrides)
+    brought = load_adapter(model, folder)
+    model.new_weights = [name for name in model.new_weights if name not in brought]
+    _announce(model)
+    return model.eval()
+
+
+def _load_whole(
+    model_class: type[Model],
+    name_or_path: NameOrPath,
+    attn_implementation: str,
+    dtype: torch.dtype | None,
+    config_overrides: Mapping[str, Any],
+) -> Model:
+    """Weights for all parameters that the checkpoint has, and fresh ones for its `new_weights`."""
     checkpoint = open_checkpoint(name_or_path)
     with torch.device("meta"):  # shapes only: nothing is drawn at random that is about to be replaced
         config = checkpoint.config.replace(**config_overrides)
@@ -96,15 +140,23 @@ def load_model(
     model.load_state_dict({name: tensor.to(dtype or torch.float32) for name, tensor in found.items()}, assign=True)
     model.initialize_weights(new)
     model.new_weights = new
-    if new:
-        log.warning(
-            f"{checkpoint.where} has no {', '.join(new)}: new in {model_class.__name__}, and still to be trained."
-        )
-    return model.eval()
+    model.name_or_path = str(Path(name_or_path).resolve() if Path(name_or_path).exists() else name_or_path)
+    return model
+
+
+def _announce(model: BertPreTrainedModel) -> None:
+    if model.new_weights:
+        names, kind = ", ".join(model.new_weights), type(model).__name__
+        log.warning(f"{model.name_or_path} has no {names}: new in {kind}, and still to be trained.")
 
 
 def save_model(model: BertPreTrainedModel, directory: NameOrPath) -> None:
     """See `BertPreTrainedModel.save_pretrained`."""
+    if model.adaptation is not None and model.adaptation.changes_the_function:
+        raise InputError(
+            f"This model is more than a BERT, it has {model.adaptation}: write what was trained, with "
+            "minibert.transfer.save_adapter. (LoRA can be merged into the weights first, with merge_lora.)"
+        )
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     tensors = from_minibert(model.state_dict(), "hugging_face")

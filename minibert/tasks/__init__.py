@@ -31,6 +31,9 @@ TASKS = {
     "nsp": Entry("NspTask", (("BertForNextSentencePrediction", None),)),
     "qa": Entry("QuestionAnsweringTask", (("BertForQuestionAnswering", None),)),
     "summarization": Entry("SummarizationTask"),
+    "multilabel": Entry("MultilabelTask", (("BertForSequenceClassification", "multi_label_classification"),)),
+    "regression": Entry("RegressionTask", (("BertForSequenceClassification", "regression"),)),
+    "similarity": Entry("SimilarityTask", (("BertModel", None),)),
 }
 
 

@@ -1,7 +1,8 @@
 """Classification: one of several labels for a sentence or a pair.
 
 Files: `.tsv`, `.csv` or `.jsonl` with the columns `text`, optionally `text_b`, and `label` (any names of labels).
-Features: [CLS] text [SEP], or [CLS] text [SEP] text_b [SEP]. Head: `BertForSequenceClassification`.
+Features: [CLS] text [SEP], or [CLS] text [SEP] text_b [SEP]; see `texts.py`. Head: `BertForSequenceClassification`.
+Answer: the label with the highest logit, and the softmax of all (paper, section 4.1).
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import argparse
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,53 +19,64 @@ from numpy.typing import NDArray
 from .. import plots
 from ..calibration import calibration, fit_temperature, softmax
 from ..config import BertConfig
-from ..data.tables import read_table
 from ..errors import InputError
-from ..heads import BertForSequenceClassification
 from ..pages import heading, paragraph, picture, table
-from ..tokenization import BertTokenizer
-from .task import Columns, Example, Examples, Features, Task, saved_settings
+from .task import Columns, Example, Examples, Features, saved_settings
+from .texts import (
+    TextTask,
+    describe_labels,
+    joined,
+    label_names,
+    mean_by_example,
+    ratio,
+    saved_text_settings,
+    text_settings,
+    unknown_label,
+)  # fmt: skip
 
-CHUNK = 1000  # texts tokenized at a time: what the engine notes of each token takes a hundred times the room of its id
 MISTAKES = 25  # in a report
+CLASSES = 30  # in a report: those of the lowest F1, and of the pairs of classes those that are confused most
 
 
-class ClassificationTask(Task):
+class ClassificationTask(TextTask):
     """One of several labels for a sentence or a pair."""
 
     name = "classification"
-    model_class = BertForSequenceClassification
     headline = ("accuracy", "f1_macro", "mcc")
 
     def __init__(
-        self, columns: Columns, names: Sequence[str] = (), calibrate: bool = False, temperature: float = 1.0
+        self,
+        columns: Columns,
+        names: Sequence[str] = (),
+        calibrate: bool = False,
+        temperature: float = 1.0,
+        **text: Any,
     ) -> None:
         """calibrate: whether `tune` fits the temperature, by which logits are divided to make probabilities."""
-        self.columns = columns
+        super().__init__(columns, **text)
         self.names = list(names)
         self.calibrate = calibrate
         self.temperature = temperature
 
     @classmethod
     def from_arguments(cls, arguments: argparse.Namespace) -> ClassificationTask:
-        return cls(Columns.from_arguments(arguments), calibrate=arguments.calibrate)
+        return cls(calibrate=arguments.calibrate, **text_settings(arguments))
 
     @classmethod
     def from_config(cls, config: BertConfig, columns: Columns) -> ClassificationTask:
-        names = list((config.id2label or {i: f"LABEL_{i}" for i in range(config.num_labels)}).values())
         temperature = saved_settings(config).get("temperature", 1.0)
         if not isinstance(temperature, (int, float)) or not 0 < temperature < math.inf:
             raise InputError(f"The temperature in the model's config must be a number above 0: found {temperature!r}.")
-        return cls(columns, names, temperature=temperature)
+        return cls(columns, label_names(config), temperature=temperature, **saved_text_settings(config))
 
-    def read(self, path: str | Path, need_truth: bool = True) -> Examples:
-        return read_texts(path, self.columns, need_truth)
-
-    def from_texts(self, texts: Sequence[str]) -> Examples:
-        return Examples(Path(), [Example({"text": text}) for text in texts], have_truth=False)
+    def parse_label(self, value: Any) -> str:
+        if not isinstance(value, (str, int)) or value == "":
+            raise ValueError("a label")
+        return str(value)
 
     def learn_labels(self, train: Examples) -> None:
-        """The labels of the training file, sorted (numbers by value)."""
+        """The labels of the training file, sorted (numbers by value). Raises `InputError` if there is only one."""
+        super().learn_labels(train)
         names = set(train.truths)
         if len(names) < 2:
             raise InputError(
@@ -74,13 +85,6 @@ class ClassificationTask(Task):
             )
         self.names = sorted(names, key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name))
 
-    def check(self, train: Examples, other: Examples) -> None:
-        if ("text_b" in train[0].given) != ("text_b" in other[0].given):
-            raise InputError(
-                f"Either all files have the column '{self.columns.text_b}' or none: {train.path} and {other.path} "
-                "differ."
-            )
-
     def config_changes(self) -> dict[str, Any]:
         return {
             "id2label": dict(enumerate(self.names)),
@@ -88,33 +92,23 @@ class ClassificationTask(Task):
             **self.settings(temperature=self.temperature),
         }
 
-    def features(self, examples: Examples, tokenizer: BertTokenizer, training: bool = False) -> Features:
-        rows = encode(examples, tokenizer)
-        if examples.have_truth:
-            for row, label in zip(rows, self._label_ids(examples), strict=True):
-                row["labels"] = label
-        return rows
-
-    def _label_ids(self, examples: Examples) -> list[int]:
-        number = {name: i for i, name in enumerate(self.names)}
-        for example in examples:
-            if example.truth not in number:
-                known = ", ".join(self.names[:10]) + (", ..." if len(self.names) > 10 else "")
-                raise examples.fault(example, f"label '{example.truth}' is unknown. The model knows {known}")
-        return [number[label] for label in examples.truths]
+    def target(self, examples: Examples, example: Example) -> int:
+        if example.truth not in self.names:
+            raise unknown_label(examples, example, example.truth, self.names)
+        return self.names.index(example.truth)
 
     def tune(self, examples: Examples, features: Features, outputs: Any) -> None:
         """The temperature, if it was asked for."""
         if self.calibrate:
-            self.temperature = fit_temperature(outputs, np.array(self._label_ids(examples)))
+            labels = np.array([self.target(examples, example) for example in examples])
+            self.temperature = fit_temperature(mean_by_example(outputs, features), labels)
 
-    def answers(self, examples: Examples, features: Features, outputs: Any) -> list[dict[str, Any]]:
-        return label_answers(outputs / self.temperature, self.names)
+    def read_logits(self, logits: NDArray[np.float32]) -> list[dict[str, Any]]:
+        return label_answers(logits / self.temperature, self.names)
 
     def metrics(self, examples: Examples, answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        number = {name: i for i, name in enumerate(self.names)}
-        predictions = np.array([number[answer["label"]] for answer in answers])
-        labels = np.array(self._label_ids(examples))
+        labels = np.array([self.target(examples, example) for example in examples])
+        predictions = np.array([self.names.index(answer["label"]) for answer in answers])
         calibrated = calibration(np.array([answer["probability"] for answer in answers]), predictions == labels)
         return {
             **classification_metrics(labels, predictions, self.names),
@@ -129,17 +123,13 @@ class ClassificationTask(Task):
         wrong = [pair for pair in zip(examples, answers, strict=True) if pair[0].truth != pair[1]["label"]]
         wrong.sort(key=lambda pair: -pair[1]["probability"])
         return [
-            heading("Confusion matrix"),
-            picture(
-                partial(plots.confusion, matrix, self.names),
-                f"Confusion matrix of {len(self.names)} classes; its numbers are in metrics.json.",
-            ),
+            *confusions(matrix, self.names),
             heading("Classes, the weakest first"),
             table(
                 ["class", "precision", "recall", "F1", "examples"],
                 [
                     [name, *(f"{row[key]:.3f}" for key in ("precision", "recall", "f1")), row["support"]]
-                    for name, row in sorted(classes.items(), key=lambda item: item[1]["f1"])
+                    for name, row in sorted(classes.items(), key=lambda item: item[1]["f1"])[:CLASSES]
                 ],
             ),
             *self._calibration(metrics),
@@ -147,7 +137,7 @@ class ClassificationTask(Task):
             table(
                 ["probability", "predicted", "true", "text"],
                 [
-                    [f"{answer['probability']:.3f}", answer["label"], example.truth, " ⟂ ".join(example.given.values())]
+                    [f"{answer['probability']:.3f}", answer["label"], example.truth, joined(example)]
                     for example, answer in wrong[:MISTAKES]
                 ],
             )
@@ -170,37 +160,28 @@ class ClassificationTask(Task):
         ]
 
     def describe(self) -> str:
-        return f"{len(self.names)} labels ({', '.join(self.names[:6])}{', ...' if len(self.names) > 6 else ''})"
+        return describe_labels(self.names)
 
 
-def read_texts(path: str | Path, columns: Columns, need_truth: bool = True) -> Examples:
-    """A table of texts or pairs, with labels as strings. Raises `InputError` for anything that is missing in it."""
-    table = read_table(path)
-    names = table.rows[0].values
-    given = {"text": table.texts(columns.text, "--text-column")}
-    if columns.text_b in names:
-        given["text_b"] = table.texts(columns.text_b, "--text-b-column")
-    have_truth = need_truth or columns.label in names
-    labels = table.column(columns.label, "--label-column") if have_truth else [None] * len(table.rows)
-    examples = []
-    for number, (row, label) in enumerate(zip(table.rows, labels, strict=True)):
-        if have_truth and (not isinstance(label, (str, int)) or label == ""):
-            raise table.fault(row, f"'{columns.label}' must be a label: found {label!r}")
-        truth = str(label) if have_truth else None
-        examples.append(Example({key: texts[number] for key, texts in given.items()}, truth, row.line, row.values))
-    return Examples(table.path, examples, have_truth)
-
-
-def encode(examples: Examples, tokenizer: BertTokenizer) -> Features:
-    """Texts or pairs as the model reads them, a dict of lists each; cut at the end to `tokenizer.model_max_length`."""
-    rows = []
-    texts, texts_b = examples.given("text"), examples.given("text_b")
-    for start in range(0, len(texts), CHUNK):
-        chunk = slice(start, start + CHUNK)
-        encoding = tokenizer(texts[chunk], None if None in texts_b else texts_b[chunk], truncation=True)
-        ids_and_types = zip(encoding["input_ids"], encoding["token_type_ids"], strict=True)
-        rows += [{"input_ids": ids, "token_type_ids": types} for ids, types in ids_and_types]
-    return rows
+def confusions(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> list[str]:
+    """Of a report: the confusion matrix, or, if it would be too large to read, the pairs that are confused most."""
+    if len(names) <= plots.MOST_NUMBERED_CLASSES:
+        alt = f"Confusion matrix of {len(names)} classes; its numbers are in metrics.json."
+        return [heading("Confusion matrix"), picture(partial(plots.confusion, matrix, names), alt)]
+    pairs = [
+        (count, sum(row), names[true], names[predicted])
+        for true, row in enumerate(matrix)
+        for predicted, count in enumerate(row)
+        if true != predicted and count
+    ]
+    pairs.sort(key=lambda pair: -pair[0])
+    rows = [
+        [true, predicted, count, f"{100 * count / total:.0f} %"] for count, total, true, predicted in pairs[:CLASSES]
+    ]
+    return [
+        heading("Classes that are confused most"),
+        table(["true", "predicted", "times", "share of the true class"], rows) if rows else paragraph("None."),
+    ]
 
 
 def classification_metrics(
@@ -214,9 +195,9 @@ def classification_metrics(
     classes = len(names)
     matrix = np.bincount(classes * labels + predictions, minlength=classes * classes).reshape(classes, classes)
     right, actual, predicted = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
-    precision = _ratio(right, predicted)
-    recall = _ratio(right, actual)
-    f1 = _ratio(2 * right, actual + predicted)
+    precision = ratio(right, predicted)
+    recall = ratio(right, actual)
+    f1 = ratio(2 * right, actual + predicted)
     occurring = (actual + predicted) > 0
     return {
         "accuracy": float(right.sum() / matrix.sum()),
@@ -245,10 +226,6 @@ def _matthews(matrix: NDArray[np.int64]) -> float:
     covariance = right * total - actual @ predicted
     spread = np.sqrt(total**2 - actual @ actual) * np.sqrt(total**2 - predicted @ predicted)
     return float(covariance / spread) if spread else 0.0
-
-
-def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
-    return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
 
 
 def label_answers(logits: NDArray[Any], names: Sequence[str]) -> list[dict[str, Any]]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -26,8 +25,8 @@ from ..heads import BertForMaskedLM
 from ..outputs import TaskOutput
 from ..packing import PackedBatch
 from ..tokenization import BertTokenizer
-from .classification import encode, read_texts
 from .task import Columns, Example, Examples, Features, Task
+from .texts import read_texts, text_features
 
 
 class OneMaskedWord(BertForMaskedLM):
@@ -70,10 +69,7 @@ class MlmTask(Task):
         self.top_k = arguments.top_k
 
     def read(self, path: str | Path, need_truth: bool = True) -> Examples:
-        found = read_texts(path, self.columns, need_truth)
-        if not found.have_truth:
-            return found
-        return replace(found, rows=[replace(row, truth=row.truth.split()) for row in found])
+        return read_texts(path, self.columns, _words, need_truth)
 
     def from_texts(self, texts: Sequence[str]) -> Examples:
         return Examples(Path(), [Example({"text": text}) for text in texts], have_truth=False)
@@ -88,7 +84,7 @@ class MlmTask(Task):
         """One a mask. The notes: `example`, its number."""
         self.tokenizer = tokenizer
         features = []
-        for number, (example, row) in enumerate(zip(examples, encode(examples, tokenizer), strict=True)):
+        for number, (example, row) in enumerate(zip(examples, text_features(examples, tokenizer), strict=True)):
             places = [place for place, token in enumerate(row["input_ids"]) if token == tokenizer.mask_token_id]
             if not places:
                 raise InputError(
@@ -141,3 +137,9 @@ class MlmTask(Task):
     def report(self, examples: Examples, answers: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]) -> list[str]:
         """Nothing: the task is not trained here."""
         return []
+
+
+def _words(value: Any) -> list[str]:
+    if not isinstance(value, str) or not value.split():
+        raise ValueError("the right words, one for each mask")
+    return value.split()

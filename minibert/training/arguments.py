@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..errors import InputError
+from .schedules import SCHEDULES
 
 
 @dataclass
@@ -25,8 +26,17 @@ class TrainingArguments:
     adam_beta2: float = 0.999
     adam_epsilon: float = 1e-8
     max_grad_norm: float = 1.0  # 0: no clipping
-    warmup_steps: int = 0  # linear from 0; then linear to 0 at the last step
+    lr_scheduler_type: str = "linear"  # a key of `schedules.SCHEDULES`; the way down from the full rate to 0
+    warmup_steps: int = 0  # linear from 0, before it
     warmup_ratio: float = 0.0  # the same as a share of all steps, if warmup_steps is 0
+
+    layer_decay: float = 1.0  # each block takes so much of the learning rate of the one above it
+    gradual_unfreezing: bool = False  # the head first, everything in the last epoch
+    label_smoothing_factor: float = 0.0
+    class_weights: bool = False  # examples of rare classes count more,
+    balanced_sampling: bool = False  # or are drawn more often
+    average_decay: float = 0.0  # above 0: evaluate and save a moving average of the weights, which remembers so much
+    gradient_checkpointing: bool = False  # less memory, more work
 
     eval_strategy: str = "no"  # "no", "steps" (every eval_steps) or "epoch"
     eval_steps: int | None = None  # None: as logging_steps
@@ -36,6 +46,8 @@ class TrainingArguments:
     load_best_model_at_end: bool = False
     metric_for_best_model: str | None = None  # None: "loss"
     greater_is_better: bool | None = None  # None: yes, unless the metric is a loss
+    early_stopping_patience: int | None = None  # stop after so many evaluations in a row without a gain
+    early_stopping_threshold: float = 0.0  # what is a gain: more than this over the best before
 
     logging_dir: str | None = None  # if set, every log line is also appended to log.jsonl in it
     logging_steps: int = 500
@@ -49,10 +61,15 @@ class TrainingArguments:
             _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
         for name in ("logging_steps", "save_steps"):
             _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
-        for name in ("learning_rate", "weight_decay", "adam_epsilon", "max_grad_norm", "warmup_steps"):
+        for name in (
+            "learning_rate", "weight_decay", "adam_epsilon", "max_grad_norm", "warmup_steps", "early_stopping_threshold"
+        ):  # fmt: skip
             _require(getattr(self, name) >= 0, name, "0 or more", getattr(self, name))
-        for name in ("adam_beta1", "adam_beta2", "warmup_ratio"):
+        for name in ("adam_beta1", "adam_beta2", "warmup_ratio", "label_smoothing_factor", "average_decay"):
             _require(0 <= getattr(self, name) < 1, name, "in [0, 1)", getattr(self, name))
+        _require(0 < self.layer_decay <= 1, "layer_decay", "above 0 and at most 1", self.layer_decay)
+        known = ", ".join(SCHEDULES)
+        _require(self.lr_scheduler_type in SCHEDULES, "lr_scheduler_type", f"one of {known}", self.lr_scheduler_type)
         _require(self.max_steps > 0 or self.num_train_epochs > 0, "num_train_epochs", "above 0", self.num_train_epochs)
         for name in ("eval_strategy", "save_strategy"):
             value = getattr(self, name)
@@ -64,6 +81,12 @@ class TrainingArguments:
                 "load_best_model_at_end needs eval_strategy and save_strategy to be the same, 'steps' or 'epoch': "
                 f"found '{self.eval_strategy}' and '{self.save_strategy}'."
             )
+        if self.early_stopping_patience is not None:
+            patience = self.early_stopping_patience
+            _require(patience >= 1, "early_stopping_patience", "at least 1", patience)
+            _require(self.eval_strategy != "no", "eval_strategy", "'steps' or 'epoch', to stop early", "no")
+        if self.class_weights and self.balanced_sampling:
+            raise InputError("class_weights and balanced_sampling would count rare classes twice: choose one.")
 
     @property
     def best_metric(self) -> str:
@@ -71,12 +94,14 @@ class TrainingArguments:
         name = self.metric_for_best_model or "loss"
         return name if name.startswith("eval_") else f"eval_{name}"
 
+    @property
+    def more_is_better(self) -> bool:
+        """Whether a greater value of `best_metric` is better."""
+        return not self.best_metric.endswith("loss") if self.greater_is_better is None else self.greater_is_better
+
     def is_better(self, new: float, old: float | None) -> bool:
         """Whether a value of `best_metric` beats the best so far."""
-        greater = self.greater_is_better
-        if greater is None:
-            greater = not self.best_metric.endswith("loss")
-        return old is None or (new > old if greater else new < old)
+        return old is None or (new > old if self.more_is_better else new < old)
 
 
 def _require(holds: bool, name: str, rule: str, value: object) -> None:

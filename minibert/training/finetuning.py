@@ -11,45 +11,55 @@ import json
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
+from .. import plots
+from ..checkpoints.pretrained import ADAPTER_CONFIG
 from ..commandline import resume_command
 from ..config import BertConfig
+from ..data.public import PUBLIC, fetch
 from ..errors import InputError
 from ..files import write_json, write_text
 from ..model import BertPreTrainedModel
+from ..pages import heading, paragraph, picture, write_page
 from ..tasks import task_class
 from ..tasks.task import Examples, Features, Task, prediction_lines
 from ..tokenization import BertTokenizer
 from ..tokenization.wordpiece import BasicTokenizer
+from ..transfer.adaptation import trained_parameters
+from ..transfer.adapter_files import ADAPTER_WEIGHTS
 from .arguments import TrainingArguments
+from .learning_rate_finder import find_learning_rate
 from .measure import latencies_ms, peak_memory_mb
 from .report import write_report
 from .state import checkpoints
-from .trainer import LOG, EvalPrediction, Trainer
+from .trainer import LOG, EvalPrediction, Trainer, TrainOutput
+from .ways import ADAPTER, encoder_is_frozen, prepare_transfer, settle
 
 log = logging.getLogger("minibert")
 
 SAMPLE = Path(__file__).parents[1] / "data" / "reviews"
 RUNS = Path("runs")
 CHECKPOINTS = "checkpoints"
+TASK_FOLDERS = "tasks"  # one for each, if several are learnt together
 TRIALS = "trials"  # the runs of several seeds or of a search, see trials.py
 
 # What a run writes into its folder: what --overwrite may delete, and nothing else.
 RESULTS = (
     "config.json", "model.safetensors", "vocab.txt", "tokenizer.json", "tokenizer_config.json", "metrics.json",
-    "predictions.jsonl", "dev_predictions.json", "test_predictions.json", LOG, "report.html", CHECKPOINTS, TRIALS,
-    "trials.json", "trials.html",
+    "predictions.jsonl", "dev_predictions.json", "test_predictions.json", LOG, "report.html", CHECKPOINTS,
+    TASK_FOLDERS, ADAPTER, ADAPTER_CONFIG, ADAPTER_WEIGHTS, TRIALS, "trials.json", "trials.html",
 )  # fmt: skip
 
 
 # A random model has to learn language, too: it takes larger steps, and more of them, than a pretrained one.
 PRETRAINED_DEFAULTS = {"lr": 5e-5, "epochs": 3.0}
+FROZEN_DEFAULTS = {"lr": 1e-3, "epochs": 3.0}  # few weights, and new ones
 RANDOM_DEFAULTS = {"lr": 5e-4, "epochs": 6.0}
 
 
@@ -61,61 +71,90 @@ class Split(NamedTuple):
     features: Features
 
 
+class Run(NamedTuple):
+    """A fine-tuning that is ready to begin. splits: dev, and test if there is one."""
+
+    task: Task
+    trainer: Trainer
+    train: Examples
+    splits: list[Split]
+
+
 def finetune(arguments: argparse.Namespace, summary: bool = True) -> dict[str, Any]:
     """Run one fine-tuning as the command line describes it, return the metrics, and print a `summary` of them.
 
     Raises `InputError` for what the user can mend, and `KeyboardInterrupt` with a text that says how to go on.
     """
-    task = task_class(arguments.task).from_arguments(arguments)
-    train, dev, test = read_files(arguments, task)
-    task.learn_labels(train)
+    choose_data(arguments)
     out = free_folder(arguments)
-    torch.manual_seed(arguments.seed)  # the new head is drawn at random
-    model, tokenizer = _model(arguments, task, train)
-    if arguments.max_length is None:
-        arguments.max_length = task.max_length
-    tokenizer.model_max_length = min(arguments.max_length, model.config.max_position_embeddings)
-    splits = [Split("dev", dev, task.features(dev, tokenizer))]
-    if test is not None:
-        splits.append(Split("test", test, task.features(test, tokenizer)))
-
-    trainer = Trainer(
-        model,
-        _training_arguments(arguments, task, out),
-        data_collator=task.collate,
-        train_dataset=task.features(train, tokenizer, training=True),
-        eval_dataset=splits[0].features,
-        processing_class=tokenizer,
-        compute_metrics=partial(_headline, task, splits[0]),
-    )
-    log.info(_opening(task, train, dev, trainer))
+    run = prepare(arguments, out)
+    log.info(_opening(run))
+    if arguments.find_lr is not None:
+        return _find_learning_rate(Path(arguments.find_lr), run.trainer)
     is_new = not out.exists()
     prepare_folder(out, keep=arguments.resume)
     try:
-        metrics = _train_and_judge(arguments, out, task, trainer, train, splits)
+        trainer = run.trainer
+        trained = trainer.train(resume_from_checkpoint=True if arguments.resume else None)
+        metrics = write_results(arguments, out, run, {"best_epoch": best_epoch(trainer), **costs(trained)})
+        shutil.rmtree(out / CHECKPOINTS)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"stopped and saved after step {trainer.state.global_step} of {trainer.state.max_steps}. "
             f"Go on with: {resume_command('finetune', out)}"
         ) from None
     except BaseException:
-        _clear(out, is_new)
+        clear(out, is_new)
         raise
     if summary:
-        _print_summary(out, task, metrics)
+        print_summary(out, run.task, metrics)
     return metrics
 
 
-def _train_and_judge(
-    arguments: argparse.Namespace, out: Path, task: Task, trainer: Trainer, train: Examples, splits: Sequence[Split]
-) -> dict[str, Any]:
-    """Train, then write all results. splits: dev, and test if there is one."""
-    trained = trainer.train(resume_from_checkpoint=True if arguments.resume else None)
+def prepare(arguments: argparse.Namespace, out: Path) -> Run:
+    """Everything up to the first step: files read, features made, the model loaded. Nothing is written."""
+    task = task_class(arguments.task).from_arguments(arguments)
+    train, dev, test = read_files(arguments, task)
+    task.learn_labels(train)
+    torch.manual_seed(arguments.seed)  # the new head is drawn at random
+    model, tokenizer = _model(arguments, task, train)
+    prepare_transfer(arguments, model)
+    tokenizer.model_max_length = min(arguments.max_length or task.max_length, model.config.max_position_embeddings)
+    splits = [Split("dev", dev, task.features(dev, tokenizer))]
+    if test is not None:
+        splits.append(Split("test", test, task.features(test, tokenizer)))
+    trainer = Trainer(
+        model,
+        training_arguments(arguments, out, task.headline[0]),
+        data_collator=task.collate,
+        train_dataset=task.features(train, tokenizer, training=True),
+        eval_dataset=splits[0].features,
+        processing_class=tokenizer,
+        compute_metrics=partial(_headline, task, splits[0]),
+    )
+    return Run(task, trainer, train, splits)
+
+
+def _find_learning_rate(page: Path, trainer: Trainer) -> dict[str, Any]:
+    """Instead of a training: draw how the loss depends on the learning rate."""
+    sweep = find_learning_rate(trainer)
+    text = f"A tenth of the rate with the lowest loss: {sweep.suggestion:.1e}"
+    parts = [heading("Loss while the learning rate grows"), paragraph(f"{text}.")]
+    parts.append(picture(partial(plots.learning_rates, sweep.rates, sweep.losses, sweep.suggestion), text))
+    write_page(page, "Learning rates", parts)
+    print(f"{text}. {page} shows all.")
+    return {"learning_rate": sweep.suggestion}
+
+
+def write_results(arguments: argparse.Namespace, out: Path, run: Run, figures: Mapping[str, float]) -> dict[str, Any]:
+    """Judge what was trained, and write all results. figures: of the training, to be told among the metrics."""
+    task, trainer, train, splits = run
     trainer.compute_metrics = None  # it is the dev set's; from here on, metrics are those of the final answers
     outputs = [trainer.predict(split.features, "eval") for split in splits]
     dev, judged = splits[0], outputs[0]
     task.tune(dev.examples, dev.features, judged.predictions)
     trainer.model.config = trainer.model.config.replace(**task.config_changes())
+    settled = settle(trainer.model, out)
     answers = [
         task.answers(split.examples, split.features, output.predictions)
         for split, output in zip(splits, outputs, strict=True)
@@ -123,9 +162,8 @@ def _train_and_judge(
     metrics = {
         "task": task.name,
         **task.metrics(dev.examples, answers[0]),
-        "best_epoch": _best_epoch(trainer),
-        "train_seconds": trained.metrics["train_runtime"],
-        "train_samples_per_second": trained.metrics["train_samples_per_second"],
+        **figures,
+        **settled,
         "eval_samples_per_second": judged.metrics["eval_samples_per_second"],
         **latencies_ms(trainer, dev.features),
         "peak_memory_mb": peak_memory_mb(),
@@ -157,8 +195,29 @@ def _train_and_judge(
         dev=dev.examples,
         answers=answers[0],
     )
-    shutil.rmtree(out / CHECKPOINTS)
     return metrics
+
+
+def costs(trained: TrainOutput) -> dict[str, float]:
+    """How long the training took."""
+    return {
+        "train_seconds": trained.metrics["train_runtime"],
+        "train_samples_per_second": trained.metrics["train_samples_per_second"],
+    }
+
+
+def choose_data(arguments: argparse.Namespace) -> None:
+    """Fill in what `--dataset` stands for, and the task."""
+    for flag in ("train", "dev", "test"):
+        if isinstance(getattr(arguments, flag), list):
+            raise InputError(f"--{flag} can be given more than once only with several tasks, as TASK=FILE.")
+    if arguments.dataset is not None:
+        if arguments.train or arguments.dev or arguments.test:
+            raise InputError("--dataset brings files of its own: leave --train, --dev and --test out.")
+        files = fetch(arguments.dataset)
+        arguments.train, arguments.dev, arguments.test = (files.get(part) for part in ("train", "dev", "test"))
+        arguments.task = arguments.task or PUBLIC[arguments.dataset].task
+    arguments.task = arguments.task or "classification"
 
 
 def read_files(arguments: argparse.Namespace, task: Task) -> tuple[Examples, Examples, Examples | None]:
@@ -210,7 +269,7 @@ def prepare_folder(out: Path, keep: bool) -> None:
         _delete(out, RESULTS)
 
 
-def _clear(out: Path, is_new: bool) -> None:
+def clear(out: Path, is_new: bool) -> None:
     """After a failure: leave what --resume needs if there is anything to go on from, else nothing."""
     if checkpoints(out / CHECKPOINTS):
         _delete(out, [name for name in RESULTS if name not in (LOG, CHECKPOINTS)])
@@ -229,16 +288,19 @@ def _delete(folder: Path, names: Iterable[str]) -> None:
 
 
 def _model(arguments: argparse.Namespace, task: Task, train: Examples) -> tuple[BertPreTrainedModel, BertTokenizer]:
+    changes = task.config_changes()
+    if arguments.dropout is not None:
+        changes |= {"hidden_dropout_prob": arguments.dropout, "attention_probs_dropout_prob": arguments.dropout}
     if arguments.model is not None:
         tokenizer = BertTokenizer.from_pretrained(arguments.model)
-        model = task.model_class.from_pretrained(arguments.model, **task.config_changes())
-        defaults = PRETRAINED_DEFAULTS
+        model = task.model_class.from_pretrained(arguments.model, **changes)
+        defaults = FROZEN_DEFAULTS if encoder_is_frozen(arguments) else PRETRAINED_DEFAULTS
     else:
         log.info(
             "No pretrained weights ship with minibert yet: starting from a small random model, which learns little."
         )
         tokenizer = BertTokenizer(_vocabulary(train))
-        config = BertConfig.preset("tiny", vocab_size=len(tokenizer), **task.config_changes())
+        config = BertConfig.preset("tiny", vocab_size=len(tokenizer), **changes)
         model = task.model_class(config)
         defaults = RANDOM_DEFAULTS
     if len(tokenizer) > model.config.vocab_size:
@@ -261,20 +323,32 @@ def _vocabulary(train: Examples) -> dict[str, int]:
     return {token: i for i, token in enumerate(dict.fromkeys(tokens))}
 
 
-def _training_arguments(arguments: argparse.Namespace, task: Task, out: Path) -> TrainingArguments:
+def training_arguments(arguments: argparse.Namespace, out: Path, best_metric: str) -> TrainingArguments:
+    """What the command line says to the trainer. The epoch with the highest `best_metric` is kept."""
     return TrainingArguments(
         output_dir=str(out / CHECKPOINTS),
         num_train_epochs=arguments.epochs,
         per_device_train_batch_size=arguments.batch_size,
         per_device_eval_batch_size=2 * arguments.batch_size,
         learning_rate=arguments.lr,
+        gradient_accumulation_steps=arguments.accumulation,
         weight_decay=arguments.weight_decay,
         warmup_ratio=arguments.warmup_ratio,
+        lr_scheduler_type="constant_with_warmup" if arguments.schedule == "constant" else arguments.schedule,
+        layer_decay=arguments.layer_decay,
+        gradual_unfreezing=arguments.gradual_unfreezing,
+        label_smoothing_factor=arguments.label_smoothing,
+        class_weights=arguments.class_weights,
+        balanced_sampling=arguments.balanced_sampling,
+        average_decay=arguments.average,
+        gradient_checkpointing=arguments.checkpoint_activations,
+        early_stopping_patience=arguments.patience,
+        early_stopping_threshold=arguments.minimal_gain,
         eval_strategy="epoch",
         save_strategy="epoch",
         save_total_limit=1,
         load_best_model_at_end=True,
-        metric_for_best_model=task.headline[0],
+        metric_for_best_model=best_metric,
         greater_is_better=True,
         logging_dir=str(out),
         logging_steps=1,
@@ -283,10 +357,13 @@ def _training_arguments(arguments: argparse.Namespace, task: Task, out: Path) ->
     )
 
 
-def _opening(task: Task, train: Examples, dev: Examples, trainer: Trainer) -> str:
-    parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
-    parts = [f"{len(train):,} examples to learn from, {len(dev):,} to judge by", task.describe()]
-    return f"{'; '.join(filter(None, parts))}. {parameters / 1e6:.1f} million parameters on {trainer.model.device}."
+def _opening(run: Run) -> str:
+    task, trainer, train, (dev, *_) = run
+    model = trainer.model
+    parameters, trained = sum(parameter.numel() for parameter in model.parameters()), trained_parameters(model)
+    share = "" if trained == parameters else f", {trained:,} of them trained,"
+    parts = [f"{len(train):,} examples to learn from, {len(dev.examples):,} to judge by", task.describe()]
+    return f"{'; '.join(filter(None, parts))}. {parameters / 1e6:.1f} million parameters{share} on {model.device}."
 
 
 def _headline(task: Task, dev: Split, prediction: EvalPrediction) -> dict[str, float]:
@@ -294,13 +371,15 @@ def _headline(task: Task, dev: Split, prediction: EvalPrediction) -> dict[str, f
     return {name: metrics[name] for name in task.headline}
 
 
-def _best_epoch(trainer: Trainer) -> float:
+def best_epoch(trainer: Trainer) -> float:
+    """The one that is kept."""
     best = trainer.args.best_metric
     evaluations = [entry for entry in trainer.state.log_history if best in entry]
     return max(evaluations, key=lambda entry: entry[best])["epoch"]
 
 
-def _print_summary(out: Path, task: Task, metrics: dict[str, Any]) -> None:
+def print_summary(out: Path, task: Task, metrics: dict[str, Any]) -> None:
+    """The main figures, and where the rest is."""
     for split, values in (("dev", metrics), ("test", metrics.get("test"))):
         if values is not None:
             print(f"{split:>4}: " + ", ".join(f"{name} {values[name]:.4f}" for name in task.headline))

@@ -18,7 +18,7 @@ from ..data.folds import assign_folds
 from ..data.tables import read_table
 from ..errors import InputError
 from ..tasks import task_class
-from .finetuning import TRIALS, free_folder
+from .finetuning import TRIALS, choose_data, free_folder
 from .slices import column_values
 from .trials import PLAN, Summary, Trial, run_trials
 from .trials_report import lines
@@ -89,6 +89,13 @@ def search(
 
     arguments: those of `finetune`, and perhaps `folds` and `group_column`. settings: in words, and as arguments.
     """
+    if isinstance(arguments.task, list):
+        raise InputError("--seeds and searches are for one task, not for several that are learnt together.")
+    if arguments.find_lr is not None:
+        raise InputError("--find-lr tries learning rates by itself, in one short run: leave --seeds and --try out.")
+    choose_data(arguments)
+    data = {name: getattr(arguments, name) for name in ("task", "train", "dev", "test")} | {"dataset": None}
+    settings = [(words, argparse.Namespace(**vars(setting) | data)) for words, setting in settings]
     out = arguments.out = str(free_folder(arguments, PLAN))
     folds = getattr(arguments, "folds", None)
     files: dict[str, str] = {}

@@ -1,6 +1,7 @@
 """Where a training run is, on disk: a folder `checkpoint-STEP` that holds everything to go on from there.
 
-The model and tokenizer are saved as for use (the folder opens like any model), beside them `trainer_state.json`, what a
+The model and tokenizer are saved as for use (the folder opens like any model; of an adapted one, see `transfer/`, what
+was trained is saved), beside them `trainer_state.json`, what a
 person may want to read, and `training_state.pt`, the optimizer's moments and the random generators.
 """
 
@@ -23,7 +24,9 @@ from ..checkpoints.names import to_minibert
 from ..errors import InputError
 from ..files import replacing, write_json
 from ..model import BertPreTrainedModel
+from ..transfer.adapter_files import load_trained, save_adapter
 from .distributed import divided_like, load_optimizer_state
+from .shared_encoder import SharedEncoder
 
 
 class Saves(Protocol):
@@ -107,15 +110,25 @@ def load_checkpoint(folder: Path, model: BertPreTrainedModel, optimizer: torch.o
 
 
 def load_weights(folder: Path, model: BertPreTrainedModel) -> None:
-    """The weights of a saved model of the same kind and shape, into this one."""
+    """The weights of a saved model of the same kind and shape, into this one; of an adapted one, what was trained."""
+    if isinstance(model, SharedEncoder):
+        for name, part in model.by_task.items():
+            load_weights(folder / name, part)
+        return
+    if model.adaptation is not None:
+        load_trained(model, folder)
+        return
     current = model.state_dict()
     weights = to_minibert(current, HuggingFaceWeights(folder), "hugging_face")
     model.load_state_dict({name: divided_like(tensor, current[name]) for name, tensor in weights.items()})
 
 
 def save_pretrained(folder: Path, model: BertPreTrainedModel, processing_class: Saves | None) -> None:
-    """The model, and its tokenizer if there is one."""
-    model.save_pretrained(folder)
+    """The model, or of an adapted one what was trained; and the tokenizer if there is one."""
+    if model.adaptation is not None:
+        save_adapter(model, folder)
+    else:
+        model.save_pretrained(folder)
     if processing_class is not None:
         processing_class.save_pretrained(folder)
 

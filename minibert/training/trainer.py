@@ -13,7 +13,8 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -28,10 +29,17 @@ from ..files import write_text
 from ..losses import IGNORE, full_precision
 from ..model import BertPreTrainedModel
 from ..packing import PackedBatch
+from ..transfer.gradual_unfreezing import unfreeze_gradually
+from .activation_checkpointing import checkpoint_activations
 from .arguments import TrainingArguments
+from .averaging import WeightAverage
+from .balance import balanced_draw, class_weights
+from .class_loss import class_loss
 from .distributed import whole, whole_model, whole_optimizer_state
+from .early_stopping import evaluations_without_gain
 from .interrupt import InterruptGuard
-from .optimizer import create_optimizer, linear_schedule
+from .optimizer import create_optimizer
+from .schedules import SCHEDULES
 from .state import (
     Saves,
     TrainerState,
@@ -130,14 +138,21 @@ class Trainer:
         plan = self._plan()
         total_steps = plan.total_steps
         warmup_steps = args.warmup_steps or math.ceil(total_steps * args.warmup_ratio)
+        if args.gradient_checkpointing:
+            checkpoint_activations(model)
         optimizer = self._create_optimizer()
+        average = WeightAverage(optimizer, args.average_decay) if args.average_decay else None
+        averaged = average.in_use if average else nullcontext
         self.state = TrainerState(max_steps=total_steps)
         if resume_from_checkpoint:
             self._resume(resume_from_checkpoint, optimizer)
+            if average:
+                average.swap()  # a checkpoint's model is the average
         state, started = self.state, time.perf_counter() - self.state.train_seconds
 
         model.train()
         meter = Meter(model.device)
+        enough = self._gains_nothing()
         bar = tqdm(
             total=total_steps,
             initial=state.global_step,
@@ -147,8 +162,12 @@ class Trainer:
         )
         with bar, InterruptGuard() as interrupt:
             for batches in plan.steps():
+                if enough:
+                    break
                 learning_rate = args.learning_rate * self._schedule(state.global_step, warmup_steps, total_steps)
-                meter.add(*self._training_step(optimizer, batches, learning_rate))
+                meter.add(*self.training_step(optimizer, batches, learning_rate))
+                if average:
+                    average.update(state.global_step)
                 state.global_step += 1
                 state.epoch = state.global_step / plan.steps_per_epoch
                 bar.update()
@@ -158,13 +177,18 @@ class Trainer:
                 state.train_seconds = time.perf_counter() - started
                 improved = False
                 if self._is_due(args.eval_strategy, args.eval_steps or args.logging_steps, epoch_ends):
-                    improved = self._evaluate_and_compare()
+                    with averaged():
+                        improved = self._evaluate_and_compare()
+                    enough = self._gains_nothing()
                 interrupted = self._must_stop(interrupt)
                 if interrupted or self._is_due(args.save_strategy, args.save_steps, epoch_ends):
-                    self._save_checkpoint(optimizer, improved)
+                    with averaged():
+                        self._save_checkpoint(optimizer, improved)
                 if interrupted:
                     raise KeyboardInterrupt
 
+        if average:
+            average.swap()
         if args.load_best_model_at_end and state.best_model_checkpoint is not None:
             load_weights(Path(state.best_model_checkpoint), model)
         model.eval()
@@ -209,10 +233,19 @@ class Trainer:
         )
 
     def _steps(self, lengths: list[int], steps_per_epoch: int, total_steps: int) -> Iterator[list[dict[str, Any]]]:
-        accumulation = self.args.gradient_accumulation_steps
+        args, accumulation = self.args, self.args.gradient_accumulation_steps
+        labels = self._labels() if args.balanced_sampling else []
         while self.state.global_step < total_steps:
             epoch, done = divmod(self.state.global_step, steps_per_epoch)
-            batches = length_grouped_batches(lengths, self.args.per_device_train_batch_size, self.args.seed, epoch)
+            if args.gradual_unfreezing:
+                unfreeze_gradually(self.model, epoch, total_steps / steps_per_epoch)
+            drawn = balanced_draw(labels, args.seed, epoch) if args.balanced_sampling else range(len(lengths))
+            batches = [
+                [drawn[place] for place in places]
+                for places in length_grouped_batches(
+                    [lengths[index] for index in drawn], args.per_device_train_batch_size, args.seed, epoch
+                )
+            ]
             for step in range(done, min(steps_per_epoch, total_steps - epoch * steps_per_epoch)):
                 chosen = batches[step * accumulation : (step + 1) * accumulation]
                 yield [self.batch(self.train_dataset, indices) for indices in chosen]
@@ -221,12 +254,12 @@ class Trainer:
         return create_optimizer(self.model, self.args)
 
     def _schedule(self, step: int, warmup_steps: int, total_steps: int) -> float:
-        return linear_schedule(step, warmup_steps, total_steps)
+        return SCHEDULES[self.args.lr_scheduler_type](step, warmup_steps, total_steps)
 
     def _must_stop(self, interrupt: InterruptGuard) -> bool:
         return interrupt.asked
 
-    def _training_step(
+    def training_step(
         self, optimizer: torch.optim.Optimizer, batches: list[dict[str, Any]], learning_rate: float
     ) -> tuple[dict[str, Tensor], int]:
         """Forward, backward, clip, step. The figures to log, one of them the loss, and the number of tokens."""
@@ -235,7 +268,7 @@ class Trainer:
             norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.args.max_grad_norm)
             figures["grad_norm"] = whole(norm)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = learning_rate * group["rate"]
         optimizer.step()
         optimizer.zero_grad()
         return figures, tokens
@@ -245,10 +278,22 @@ class Trainer:
         total = torch.zeros((), device=self.model.device)
         for batch in batches:
             with self._precision():
-                loss = self.model(**batch).loss / len(batches)
+                loss = self._loss_of(batch) / len(batches)
             loss.backward()
             total += loss.detach()
         return {"loss": total}, sum(_tokens(batch) for batch in batches)
+
+    def _loss_of(self, batch: dict[str, Any]) -> Tensor:
+        output = self.model(**batch)
+        if self.args.label_smoothing_factor or self.args.class_weights:
+            return class_loss(output, batch.get("labels"), self.args.label_smoothing_factor, self._class_weights)
+        return output.loss
+
+    @cached_property
+    def _class_weights(self) -> Tensor | None:
+        if not self.args.class_weights:
+            return None
+        return class_weights(self._labels(), self.model.config.num_labels).to(self.model.device)
 
     def _log_training(self, meter: Meter, learning_rate: float, bar: tqdm[Any]) -> None:
         totals, steps, tokens, seconds = meter.read()
@@ -307,6 +352,15 @@ class Trainer:
             return False
         self.state.best_metric = value
         return True
+
+    def _gains_nothing(self) -> bool:
+        """Whether early stopping says that it is enough. It looks at the log, so that a resumed run decides alike."""
+        args, name = self.args, self.args.best_metric
+        if args.early_stopping_patience is None:
+            return False
+        values = [entry[name] for entry in self.state.log_history if name in entry]
+        waited = evaluations_without_gain(values, args.early_stopping_threshold, args.more_is_better)
+        return waited >= args.early_stopping_patience
 
     def _save_checkpoint(self, optimizer: torch.optim.Optimizer, improved: bool) -> None:
         output_dir, state = Path(self.args.output_dir), self.state
@@ -373,6 +427,13 @@ class Trainer:
         if dataset is None or not len(dataset):
             raise InputError(f"There is no data: {name} is missing or empty.")
         return [len(dataset[index]["input_ids"]) for index in range(len(dataset))]
+
+    def _labels(self) -> list[Any]:
+        """Those of the training examples, each a number or a list."""
+        assert self.train_dataset is not None
+        rows = (self.train_dataset[index] for index in range(len(self.train_dataset)))
+        labels = [row.get("labels", row.get("label")) for row in rows]
+        return [label.tolist() if hasattr(label, "tolist") else label for label in labels]
 
     def batch(self, dataset: Any, indices: list[int], padded: bool = False) -> dict[str, Any]:
         """Some examples as the model takes them, on its device. padded: see `pack_examples`."""

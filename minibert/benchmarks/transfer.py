@@ -1,0 +1,137 @@
+"""Ways to fine-tune, compared: accuracy, trained parameters, time and memory, over several seeds.
+
+Every run is `python -m minibert.finetune` in a process of its own, because the peak memory of a process cannot be taken
+back. The seed chooses the examples, the new weights and the order: the same for all ways.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from ..checkpoints.pretrained import open_checkpoint
+from ..compare import WAYS
+from ..data.tables import read_table
+from ..errors import InputError
+from ..files import parse_json_object, write_json, write_text
+from .measure import describe_machine, header, markdown_table
+
+PASSED_ON = (
+    "dev",
+    "test",
+    "text_column",
+    "text_b_column",
+    "label_column",
+    "model",
+    "epochs",
+    "batch_size",
+    "max_length",
+)
+KEPT = ("accuracy", "parameters", "trained_parameters", "adapter_bytes", "train_seconds", "peak_memory_mb")
+SETTINGS = "settings.json"
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    """The command `compare`: prints a table; `compare.json` in --out holds the figures of all runs.
+
+    Raises `InputError` if a run fails, and if --out holds another comparison.
+    """
+    out = Path(arguments.out)
+    rows = [row.values for row in read_table(arguments.train).rows]
+    if arguments.examples is not None and arguments.examples > len(rows):
+        raise InputError(f"--examples {arguments.examples} is more than the {len(rows)} of {arguments.train}.")
+    blocks = open_checkpoint(arguments.model).config.num_hidden_layers
+    if "top-2" in arguments.ways and blocks < 3:
+        raise InputError(f"{arguments.model} has {blocks} blocks: leave top-2 out of --ways.")
+    _check_folder(arguments, out)
+    plan = [(way, seed) for seed in range(arguments.seeds) for way in arguments.ways]
+    for way, seed in tqdm(plan, unit="run"):
+        figures = out / f"{way}-seed-{seed}.json"
+        if not figures.exists():
+            flags = ["--freeze", str(blocks - 2)] if way == "top-2" else WAYS[way]
+            write_json(figures, _run(arguments, rows, flags, seed))
+    runs = {
+        way: [json.loads((out / f"{way}-seed-{seed}.json").read_text()) for seed in range(arguments.seeds)]
+        for way in arguments.ways
+    }
+    machine = describe_machine(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    write_json(out / "compare.json", {"machine": machine, "settings": _settings(arguments), "runs": runs})
+    print(header(machine) + "\n" + table(runs))
+
+
+def _run(
+    arguments: argparse.Namespace, rows: Sequence[dict[str, Any]], flags: Sequence[str], seed: int
+) -> dict[str, Any]:
+    """One fine-tuning in a process of its own: the figures that count."""
+    count = arguments.examples or len(rows)
+    chosen = [rows[number] for number in np.random.default_rng(seed).permutation(len(rows))[:count]]
+    passed = [
+        f"--{name.replace('_', '-')}={vars(arguments)[name]}" for name in PASSED_ON if vars(arguments)[name] is not None
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        train, run = Path(folder) / "train.jsonl", Path(folder) / "run"
+        write_text(train, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in chosen))
+        command = [sys.executable, "-m", "minibert.finetune", f"--train={train}", f"--out={run}", f"--seed={seed}"]
+        done = subprocess.run([*command, *passed, *flags], capture_output=True, text=True)
+        if done.returncode:
+            lines = done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"]
+            raise InputError(f"A run with {' '.join(flags) or 'no flags'} failed: {lines[-1]}")
+        metrics = json.loads((run / "metrics.json").read_text())
+    judged = metrics | metrics.get("test", {})
+    return {name: judged.get(name) for name in KEPT}
+
+
+def table(runs: dict[str, list[dict[str, Any]]]) -> str:
+    """A line for each way: means over the seeds, with the standard deviation of the accuracy."""
+    lines = []
+    for way, results in runs.items():
+        accuracies = [100 * result["accuracy"] for result in results]
+        spread = f" ± {statistics.stdev(accuracies):.1f}" if len(accuracies) > 1 else ""
+        first = results[0]
+        share = first["trained_parameters"] / first["parameters"]
+        kept = first["adapter_bytes"] or 4 * first["parameters"]
+        memory = [result["peak_memory_mb"] for result in results if result["peak_memory_mb"] is not None]
+        lines.append(
+            [
+                way,
+                f"{statistics.mean(accuracies):.1f}{spread}",
+                f"{first['trained_parameters']:,}",
+                f"{100 * share:.2f} %",
+                f"{statistics.mean(result['train_seconds'] for result in results):.1f}",
+                f"{statistics.mean(memory):,.0f}" if memory else "",
+                f"{kept / 1e6:,.2f}",
+            ]
+        )
+    columns = ["way", "accuracy, %", "trained", "share", "training, s", "peak memory, MiB", "to keep, MB"]
+    return markdown_table(columns, lines)
+
+
+def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What all runs of a comparison have in common."""
+    return {name: vars(arguments)[name] for name in ("train", "examples", *PASSED_ON)}
+
+
+def _check_folder(arguments: argparse.Namespace, out: Path) -> None:
+    """Make the folder. Raises `InputError` if it holds runs with other settings: they cannot be compared with these."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file: --out must be a folder, or not exist yet.")
+    path = out / SETTINGS
+    if path.exists():
+        if parse_json_object(path.read_bytes(), str(path)) != _settings(arguments):
+            raise InputError(f"{out} holds a comparison with other settings (see {path}): choose another --out.")
+        return
+    if out.exists() and any(out.iterdir()):
+        raise InputError(f"{out} is not empty, and holds no comparison: choose another --out.")
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(path, _settings(arguments))

@@ -1,0 +1,30 @@
+"""The loss of a head that chooses among classes, with label smoothing and class weights."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import InputError
+from ..losses import IGNORE, full_precision
+from ..outputs import ModelOutput
+
+
+def class_loss(output: ModelOutput, labels: Tensor | None, smoothing: float, weights: Tensor | None) -> Tensor:
+    """Cross-entropy, averaged over the labels that are not -100, by the weights of their classes.
+
+    output: with `.logits` (..., classes). labels: (...), class numbers. smoothing: the share of each label that is
+    spread over all classes (Szegedy et al. 2016, section 7), against too much confidence. weights: (classes,). Raises
+    `InputError` for a head of another kind.
+    """
+    logits = getattr(output, "logits", None)
+    if logits is None or labels is None or labels.is_floating_point() or logits.shape[:-1] != labels.shape:
+        raise InputError(
+            "Label smoothing and class weights are for heads that choose one of several classes: this one does not."
+        )
+    flat = full_precision(logits).flatten(0, -2)  # (..., classes) -> (rows, classes)
+    wanted = labels.flatten()  # (...) -> (rows)
+    total = F.cross_entropy(flat, wanted, weights, ignore_index=IGNORE, reduction="sum", label_smoothing=smoothing)
+    kept = wanted != IGNORE
+    counted = kept.sum() if weights is None else (weights[wanted.clamp(min=0)] * kept).sum()
+    return total / counted.clamp(min=1e-8)

@@ -1,0 +1,97 @@
+"""LoRA as the library PEFT writes it, so that PEFT opens ours and minibert opens theirs.
+
+The tensors are called as Hugging Face's BERT calls its modules, `base_model.model.` in front: for
+`bert.encoder.layer.0.attention.self.query` there are `...query.lora_A.weight` and `...query.lora_B.weight`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ..checkpoints.names import full_name, names_of
+from ..errors import InputError
+from ..model import BertModel, BertPreTrainedModel
+from .lora import TARGETS, Lora
+
+FRONT = "base_model.model."
+UPDATE = re.compile(r"(?P<linear>.+)\.updates\.(?P<target>\w+)\.(?P<matrix>lora_[AB])")
+TASK_TYPES = {
+    "BertModel": "FEATURE_EXTRACTION",
+    "BertForSequenceClassification": "SEQ_CLS",
+    "BertForTokenClassification": "TOKEN_CLS",
+    "BertForQuestionAnswering": "QUESTION_ANS",
+}
+
+# What other kinds of LoRA do differently, with the value that means: not so.
+PLAIN = {
+    "bias": "none",
+    "fan_in_fan_out": False,
+    "use_rslora": False,
+    "use_dora": False,
+    "rank_pattern": {},
+    "alpha_pattern": {},
+}
+
+
+def peft_names(model: BertPreTrainedModel, parameters: Iterable[str]) -> dict[str, str]:
+    """What PEFT calls these trained parameters of minibert."""
+    return {name: FRONT + _their_name(model, name) for name in parameters}
+
+
+def peft_config(model: BertPreTrainedModel) -> dict[str, Any]:
+    """The contents of `adapter_config.json` for a model with LoRA."""
+    trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    updated = [_their_name(model, name).removesuffix(".lora_A.weight") for name in trained if name.endswith("lora_A")]
+    # PEFT saves whole modules beside the updates: `pooler`, `classifier`.
+    heads = [_their_name(model, name).removeprefix("bert.") for name in trained if not UPDATE.fullmatch(name)]
+    return {
+        "peft_type": "LORA",
+        "task_type": TASK_TYPES.get(type(model).__name__),
+        "base_model_name_or_path": model.name_or_path,
+        "inference_mode": True,
+        "r": model.adaptation.rank,
+        "lora_alpha": model.adaptation.alpha,
+        "lora_dropout": 0.0,
+        "target_modules": updated,
+        "modules_to_save": sorted({name.partition(".")[0] for name in heads}),
+        **PLAIN,
+    }
+
+
+def from_peft_config(values: dict[str, Any], path: Path) -> Lora:
+    """The settings in PEFT's file. Raises `InputError` for another technique and for kinds of LoRA that differ."""
+    if values["peft_type"] != "LORA":
+        raise InputError(
+            f"{path}: peft_type is {values['peft_type']!r}; of PEFT's techniques, minibert reads only LORA."
+        )
+    for key, plain in PLAIN.items():
+        if values.get(key, plain) not in (plain, None):
+            raise InputError(f"{path}: '{key}' is {values[key]!r}; minibert's LoRA is only that with {plain!r}.")
+    modules = values.get("target_modules")
+    targets = tuple(target for target in TARGETS if isinstance(modules, list) and _is_among(target, modules))
+    if not targets or not isinstance(values.get("r"), int) or not isinstance(values.get("lora_alpha"), (int, float)):
+        raise InputError(f"{path}: 'r', 'lora_alpha' and a list 'target_modules' are needed for LoRA.")
+    return Lora(values["r"], float(values["lora_alpha"]), targets)
+
+
+def _is_among(target: str, modules: list[str]) -> bool:
+    """Whether a list of module names, or ends of such names, means this target."""
+    theirs = _module(f"bert.blocks.0.{TARGETS[target][0]}", target)
+    return any(theirs == module or theirs.endswith(f".{module}") for module in modules)
+
+
+def _their_name(model: BertPreTrainedModel, parameter: str) -> str:
+    update = UPDATE.fullmatch(parameter)
+    if update:
+        theirs = f"{_module(full_name(update['linear']), update['target'])}.{update['matrix']}.weight"
+    else:
+        theirs = names_of(full_name(parameter))[0].hugging_face
+    return theirs.removeprefix("bert.") if isinstance(model, BertModel) else theirs
+
+
+def _module(linear: str, target: str) -> str:
+    """Hugging Face's name of the linear layer that stands for this part of minibert's."""
+    return names_of(f"{linear}.weight")[TARGETS[target][1]].hugging_face.removesuffix(".weight")
