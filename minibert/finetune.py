@@ -46,13 +46,14 @@ def add_flags(parser: Parser) -> None:
     data.add_argument("--text-column", metavar="NAME", default="text", help="the column with the text")
     data.add_argument("--text-b-column", metavar="NAME", default="text_b", help="with the second text of pairs")
     data.add_argument("--label-column", metavar="NAME", default="label", help="with the label")
-    data.add_argument(
+    texts = parser.add_argument_group("--task classification, regression and multilabel")
+    texts.add_argument(
         "--long-texts",
         choices=["head", "tail", "both", "windows"],
         default="head",
         help="what is kept of texts over --max-length; windows: everything, and the mean of the logits",
     )
-    data.add_argument(
+    texts.add_argument(
         "--label-separator", metavar="TEXT", default=",", help="of several labels in a cell, for multilabel"
     )
     classification = parser.add_argument_group("--task classification")
@@ -133,7 +134,7 @@ def _add_transfer(parser: argparse.ArgumentParser) -> None:
     )
     way.add_argument("--gradual-unfreezing", action="store_true", help="the head first, in the last epoch everything")
     way.add_argument(
-        "--layer-decay", type=positive_float, default=1.0, metavar="FACTOR", help="of the rate, from block to block"
+        "--layer-decay", type=positive_float, metavar="FACTOR", help="of the rate, from block to block, such as 0.8"
     )
     way.add_argument("--mix", choices=["last_four", "learned"], help="encoder frozen, the head reads several layers")
     way.add_argument("--lora", type=positive_int, nargs="?", const=8, metavar="RANK", help="low-rank updates (8)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import sklearn.metrics as reference
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minibert.tasks.classification import classification_metrics, label_answers
@@ -18,6 +18,7 @@ labels_and_predictions = st.integers(2, 6).flatmap(
 )
 
 
+@settings(deadline=None)  # scikit-learn takes its time
 @given(labels_and_predictions)
 @pytest.mark.filterwarnings("ignore:A single label was found")  # which is one of the cases to compare
 def test_metrics_are_those_of_scikit_learn(case):

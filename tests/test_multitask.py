@@ -161,7 +161,9 @@ def test_a_run_end_to_end(small_model: Path, tmp_path: Path, capsys: pytest.Capt
         ),
         (["--test", "dev.tsv"], "--test is TASK=FILE, once for each of classification, similarity: found 'dev.tsv'"),
         (["--task", "similarity"], "Each --task can be given once"),
-        (["--dataset", "sst2"], "--dataset is for one task"),
+        (["--dataset", "sst2"], "--dataset is for one task at a time"),
+        (["--class-weights"], "--class-weights is for one task at a time"),
+        (["--lora"], "--lora is for one task at a time"),
     ],
 )
 def test_wrong_flags_get_one_line(

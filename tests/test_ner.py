@@ -92,6 +92,11 @@ def test_tabs_keep_the_spaces_in_a_word(tmp_path):
     assert file.given("tokens") == [["New York", "in"]]
 
 
+def test_a_file_without_blank_lines_is_warned_of(tmp_path, caplog):
+    assert len(task().read(write(tmp_path, "a.tsv", "a film\tgood\n" * 501))) == 1
+    assert "no blank line between its words" in caplog.text
+
+
 def test_json_lines_and_files_without_tags(tmp_path):
     row = {"tokens": ["Paris", "in"], "tags": ["B-LOC", "O"], "source": "web"}
     file = task().read(write(tmp_path, "a.jsonl", json.dumps(row)))

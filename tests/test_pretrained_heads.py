@@ -82,10 +82,10 @@ def test_a_pair_gets_the_probability_that_it_follows(pretrained, tmp_path):
 
 
 def test_pairs_that_are_none_are_told_in_a_sentence(tmp_path):
-    with pytest.raises(InputError, match="Every two texts are a pair, first A, then B: found 3"):
+    with pytest.raises(InputError, match="judges pairs: every two texts are one, but there are 3"):
         NspTask(Columns()).from_texts(["a", "b", "c"])
     (tmp_path / "a.tsv").write_text("text\tlabel\na\tfollows\n")
-    with pytest.raises(InputError, match="pairs are needed, but there is no column 'text_b'"):
+    with pytest.raises(InputError, match="judges pairs, but there is no column 'text_b'"):
         NspTask(Columns()).read(tmp_path / "a.tsv")
 
 

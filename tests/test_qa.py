@@ -134,6 +134,8 @@ def test_a_question_from_the_command_line_is_two_texts():
     assert (examples[0].given["question"], examples[0].given["context"]) == ("When?", TEXT)
     with pytest.raises(InputError, match=r"Give two texts, the question and .*: found 1"):
         QuestionAnsweringTask().from_texts(["When?"])
+    with pytest.raises(InputError, match="The question is empty"):
+        QuestionAnsweringTask().from_texts([" ", TEXT])
 
 
 def test_a_split_by_article_keeps_every_question_and_divides_no_article(tmp_path: Path):
@@ -274,6 +276,17 @@ def test_a_model_that_knows_answers_with_the_very_slice_of_the_text(tokenizer, a
         assert found["probability"] == found["n_best"][0]["probability"] > 0.9
     else:
         assert len(answer) > max_length - 30
+
+
+def test_nearly_every_answer_of_real_files_is_within_reach(shared_dir: Path, minilm_dir: Path):
+    real = BertTokenizer.from_pretrained(minilm_dir)
+    real.model_max_length = 384
+    task = QuestionAnsweringTask(max_answer_length=200)
+    for name, count in (("squad/dev-v1.1_shared.json", 150), ("covid_qa/covid_qa_200423_repaired.json", 8)):
+        examples = task.read(shared_dir / "data" / name).subset(range(count))
+        features = task.features(examples, real)
+        metrics = task.metrics(examples, task.answers(examples, features, ideal_outputs(features)))
+        assert metrics["exact_match"] > 0.99
 
 
 def test_the_best_window_wins_and_a_span_seen_twice_counts_once(tokenizer: BertTokenizer):

@@ -163,6 +163,15 @@ def test_the_oracle_by_hand():
     assert oracle(("one two", "one two"), "one two") == (0,)  # saying it twice makes it worse
 
 
+def test_real_summaries_are_found_again_in_their_lower_cased_articles(shared_dir: Path):
+    examples = SummarizationTask(Columns("document")).read(shared_dir / "data" / "bbc_news_summary" / "valid.csv")
+    chosen = examples.subset(range(40))
+    found = [oracle(sentences(example), example.truth) for example in chosen]
+    metrics = SummarizationTask(Columns()).metrics(chosen, [{"sentences": list(numbers)} for numbers in found])
+    assert metrics["rouge1"] == metrics["oracle"]["rouge1"] > 0.99
+    assert metrics["lead_3"]["rouge1"] < 0.5
+
+
 words = st.lists(st.sampled_from("abcd"), min_size=1, max_size=5).map(" ".join)
 
 

@@ -136,8 +136,8 @@ def test_a_model_for_pairs_asks_for_pairs(small_model: Path, tmp_path: Path, cap
     assert len(capsys.readouterr().out.splitlines()) == 1
     with pytest.raises(CommandError, match="2"):
         call("predict", "--model", out, "good")
-    assert "This model judges pairs: give it two texts" in one_line(capsys.readouterr().err)
+    assert "The model judges pairs: every two texts are one, but there are 1" in one_line(capsys.readouterr().err)
     single = write_table(tmp_path / "single.tsv", [("good", "no")])
     with pytest.raises(CommandError, match="2"):
         call("evaluate", "--model", out, "--data", single)
-    assert "the model was trained on pairs: the column 'text_b' is needed" in one_line(capsys.readouterr().err)
+    assert "single.tsv: the model judges pairs, but there is no column 'text_b'" in one_line(capsys.readouterr().err)

@@ -26,6 +26,7 @@ from minibert.transfer import (
     Lora,
     Prefix,
     adapt,
+    forget_features,
     freeze,
     load_adapter,
     merge_lora,
@@ -185,6 +186,19 @@ def test_the_head_on_remembered_features_learns():
         model(**make_batch())  # as in an evaluation before training
     torch.manual_seed(0)
     assert moved_by_a_step(model) == {name for name in all_names(model) if is_top(name)}
+
+
+def test_forgotten_features_are_computed_again():
+    model = make_model("BertForSequenceClassification")
+    freeze(model, "encoder")
+    batch = make_batch()
+    remember_features(model)
+    before = model(**batch).logits
+    model.bert.embeddings.word_embeddings.weight.data.mul_(2)
+    assert torch.equal(model(**batch).logits, before)
+    forget_features(model)
+    assert not torch.allclose(model(**batch).logits, before)
+    forget_features(model)  # there is nothing more to forget
 
 
 def test_features_that_move_are_not_remembered():
@@ -417,6 +431,29 @@ def test_an_adapter_holds_only_what_was_trained_and_loads_onto_the_base(adaptati
     load_adapter(onto, tmp_path / "adapter")
     torch.testing.assert_close(onto(**batch).logits, expected, rtol=0, atol=1e-5)
     assert again.adaptation == model.adaptation
+
+
+@pytest.mark.parametrize(
+    "head", ["BertForMaskedLM", "BertForPreTraining", "BertForQuestionAnswering", "BertForMultipleChoice", "BertModel"]
+)
+@pytest.mark.parametrize("adaptation", [Lora(2), Prefix(2)], ids=str)
+def test_adapters_work_for_every_head(head: str, adaptation: Any, tmp_path: Path):
+    make_model(head).save_pretrained(tmp_path / "base")
+    model = type(make_model(head)).from_pretrained(tmp_path / "base")
+    adapt(model, adaptation)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data.normal_(std=0.3)
+    save_adapter(model, tmp_path / "adapter")
+    again = type(model).from_pretrained(tmp_path / "adapter")
+    assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in model.state_dict().items())
+
+
+def test_an_adapter_without_its_base_says_which_it_needs(base: Path, tmp_path: Path):
+    save_adapter(adapted(base, Prefix(2)), tmp_path / "adapter")
+    base.rename(tmp_path / "moved")
+    with pytest.raises(InputError, match=r"adapter is an adapter on the base \S+base, which cannot be loaded: "):
+        BertForSequenceClassification.from_pretrained(tmp_path / "adapter")
 
 
 def test_a_new_head_in_an_adapter_is_announced_neither_missing_nor_lost(

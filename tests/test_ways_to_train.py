@@ -116,6 +116,10 @@ def test_gradual_unfreezing_goes_down_epoch_by_epoch(tmp_path: Path):
     args = arguments(tmp_path, num_train_epochs=5, gradual_unfreezing=True)
     Trainer(model, args, train_dataset=data).train()
     assert data.depths[8:] == [4] * 8 + [3] * 8 + [2] * 8 + [1] * 8 + [0] * 8  # after the look at all lengths
+    adapt(model, BitFit())
+    with pytest.raises(InputError, match=r"would train what BitFit\(\) keeps frozen"):
+        Trainer(model, args, train_dataset=data).train()
+    model = make_model("BertForSequenceClassification", QUIET)
     with pytest.raises(InputError, match="takes two epochs or more"):
         Trainer(model, arguments(tmp_path, num_train_epochs=1, gradual_unfreezing=True), train_dataset=data).train()
 

@@ -107,7 +107,10 @@ def load_adapted(
     if (folder / CONFIG).is_file():  # a folder written by PEFT has none
         own = BertConfig.from_json_file(folder / CONFIG)
         config_overrides = {**own.to_dict(), "num_labels": own.num_labels, **config_overrides}
-    model = _load_whole(model_class, base, attn_implementation, dtype, config_overrides)
+    try:
+        model = _load_whole(model_class, base, attn_implementation, dtype, config_overrides)
+    except InputError as error:
+        raise InputError(f"{folder} is an adapter on the base {base}, which cannot be loaded: {error}") from error
     brought = load_adapter(model, folder)
     model.new_weights = [name for name in model.new_weights if name not in brought]
     _announce(model)

@@ -11,12 +11,16 @@ Columns stand apart by spaces; if a line has tabs, by tabs alone. All lines of a
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
 from .tables import read_text
 
+log = logging.getLogger("minibert")
+
+LONG = 500  # words; a sentence has fewer
 DOCUMENT = "-DOCSTART-"  # the word of a line that stands between documents, and is no sentence
 
 
@@ -50,6 +54,8 @@ def read_sentences(path: str | Path) -> list[Sentence]:
         rows.append(fields)
     if not sentences:
         raise InputError(f"{path} has no sentences.")
+    if len(sentences) == 1 and len(sentences[0].columns[0]) > LONG:
+        log.warning(f"{path} has no blank line between its words: they are read as a single sentence.")
     return sentences
 
 

@@ -84,7 +84,7 @@ class MlmTask(Task):
         """One a mask. The notes: `example`, its number."""
         self.tokenizer = tokenizer
         features = []
-        for number, (example, row) in enumerate(zip(examples, text_features(examples, tokenizer), strict=True)):
+        for example, row in zip(examples, text_features(examples, tokenizer), strict=True):
             places = [place for place, token in enumerate(row["input_ids"]) if token == tokenizer.mask_token_id]
             if not places:
                 raise InputError(
@@ -95,7 +95,7 @@ class MlmTask(Task):
                 raise examples.fault(
                     example, f"{len(places)} {tokenizer.mask_token} need as many words: found {len(example.truth)}"
                 )
-            features += [{**row, "mask_place": place, "example": number} for place in places]
+            features += [{**row, "mask_place": place} for place in places]
         return features
 
     def answers(self, examples: Examples, features: Features, outputs: Any) -> list[dict[str, Any]]:

@@ -12,7 +12,6 @@ these tags name by the rule of CoNLL's script, each with its place in the text (
 from __future__ import annotations
 
 import argparse
-import html
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,20 +26,15 @@ from ..config import BertConfig
 from ..data.conll import read_sentences
 from ..data.tables import Table, read_table
 from ..data.windows import split_windows
+from ..embeddings import CHUNK
 from ..errors import InputError
 from ..heads import BertForTokenClassification
 from ..losses import IGNORE
-from ..pages import heading, paragraph, table
 from ..tokenization import BertTokenizer
 from ..tokenization.words import word_places
 from .spans import SPAN_TAG, Span, detect_scheme, read_spans, span_metrics, write_tags
+from .tagging_report import tagging_report
 from .task import Columns, Example, Examples, Features, Task, saved_settings
-
-CHUNK = (
-    1000  # sentences tokenized at a time: what the engine notes of each token takes a hundred times the room of its id
-)
-MISTAKES = 25  # in the report
-RATIOS = ("precision", "recall", "f1")
 
 log = logging.getLogger("minibert")
 
@@ -257,85 +251,12 @@ class NerTask(Task):
         return {**span_metrics(truths, spans), "accuracy": right / words if words else 0.0}
 
     def report(self, examples: Examples, answers: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]) -> list[str]:
-        types = sorted(metrics["per_type"].items(), key=lambda item: item[1]["f1"])
-        numbers = [[kind, *(f"{row[key]:.3f}" for key in RATIOS), f"{row['support']:,}"] for kind, row in types]
-        what = "tag" if self.scheme == "plain" else "type"
-        wrong = sorted(self._wrong(examples, answers), key=lambda mistake: -mistake.probability)
-        sentences = list(dict.fromkeys(mistake.example for mistake in wrong))[:MISTAKES]
-        colours = {kind: f"hsl({360 * i // len(types)} 80% 80%)" for i, kind in enumerate(metrics["per_type"])}
-        return [
-            heading(f"Every {what}, the weakest first"),
-            table([what, "precision", "recall", "F1", "examples"], numbers),
-            heading("The most confident mistakes"),
-            table(
-                ["probability", "words", "predicted", "true", "sentence"],
-                [[f"{m.probability:.3f}", m.words, m.predicted, m.actual, m.sentence] for m in wrong[:MISTAKES]],
-            )
-            if wrong
-            else paragraph("None: all that was found is right."),
-            heading("Truth and prediction"),
-            paragraph("The sentences of these mistakes: above as they should be, below as the model reads them."),
-            *(
-                "<p>"
-                + "<br>".join(
-                    coloured(examples[place].given["tokens"], read_spans(tags, self._scheme), colours)
-                    for tags in (examples[place].truth, answers[place]["tags"])
-                )
-                + "</p>"
-                for place in sentences
-            ),
-        ]
-
-    def _wrong(self, examples: Examples, answers: Sequence[Mapping[str, Any]]) -> Iterator[Mistake]:
-        """Every entity that was found and is none, or another."""
-        for place, (row, answer) in enumerate(zip(examples, answers, strict=True)):
-            truth = read_spans(row.truth, self._scheme)
-            found = read_spans(answer["tags"], self._scheme)
-            sure = answer.get("probabilities") or [entity["probability"] for entity in answer["entities"]]
-            words = row.given["tokens"]
-            for span, probability in zip(found, sure, strict=True):
-                if span not in truth:
-                    there = [true for true in truth if true.start < span.end and span.start < true.end]
-                    actual = ", ".join(f"{' '.join(words[true.start : true.end])}: {true.kind}" for true in there)
-                    yield Mistake(
-                        place,
-                        probability,
-                        " ".join(words[span.start : span.end]),
-                        span.kind,
-                        actual or "nothing",
-                        " ".join(words),
-                    )
-
-
-class Mistake(NamedTuple):
-    """An entity that the model found wrongly, and what is really there."""
-
-    example: int
-    probability: float
-    words: str
-    predicted: str
-    actual: str
-    sentence: str
+        return tagging_report(examples, answers, metrics["per_type"], self._scheme)
 
 
 def in_words(text: str) -> dict[str, Any]:
-    """A text as it is asked: with its words, those of `BasicTokenizer`."""
+    """A text as it is asked: with its words."""
     return {"text": text, "tokens": [text[start:end] for start, end in word_places(text)]}
-
-
-def coloured(words: Sequence[str], spans: Sequence[Span], colours: Mapping[str, str]) -> str:
-    """A sentence as HTML, each entity on the colour of its type."""
-    pieces = []
-    at = 0
-    for start, end, kind in spans:
-        name = html.escape(" ".join(words[start:end]))
-        pieces += [html.escape(word) for word in words[at:start]]
-        mark = (
-            f"<mark style='background: {colours[kind]}; color: black'>{name} <small>{html.escape(kind)}</small></mark>"
-        )
-        pieces.append(mark)
-        at = end
-    return " ".join([*pieces, *map(html.escape, words[at:])])
 
 
 def _entities(given: Mapping[str, Any], spans: Sequence[Span], sure: Sequence[float]) -> list[dict[str, Any]]:

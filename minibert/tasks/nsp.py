@@ -8,14 +8,12 @@ pair. Features: [CLS] A [SEP] B [SEP]. Head: `BertForNextSentencePrediction`; it
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from pathlib import Path
 
 from ..config import BertConfig
 from ..errors import InputError
 from ..heads import BertForNextSentencePrediction
 from .classification import ClassificationTask
-from .task import Columns, Example, Examples
+from .task import Columns
 
 LABELS = ("follows", "random")
 
@@ -26,6 +24,9 @@ class NspTask(ClassificationTask):
     name = "nsp"
     model_class = BertForNextSentencePrediction  # type: ignore[assignment]  # another head for the same answers
 
+    def __init__(self, columns: Columns) -> None:
+        super().__init__(columns, LABELS, pairs=True)
+
     @classmethod
     def from_arguments(cls, arguments: argparse.Namespace) -> NspTask:
         raise InputError(
@@ -35,16 +36,4 @@ class NspTask(ClassificationTask):
 
     @classmethod
     def from_config(cls, config: BertConfig, columns: Columns) -> NspTask:
-        return cls(columns, LABELS)
-
-    def read(self, path: str | Path, need_truth: bool = True) -> Examples:
-        examples = super().read(path, need_truth)
-        if "text_b" not in examples[0].given:
-            raise InputError(f"{path}: pairs are needed, but there is no column '{self.columns.text_b}'.")
-        return examples
-
-    def from_texts(self, texts: Sequence[str]) -> Examples:
-        if len(texts) % 2:
-            raise InputError(f"Every two texts are a pair, first A, then B: found {len(texts)}.")
-        pairs = zip(texts[::2], texts[1::2], strict=True)
-        return Examples(Path(), [Example({"text": a, "text_b": b}) for a, b in pairs], have_truth=False)
+        return cls(columns)

@@ -119,6 +119,8 @@ class QuestionAnsweringTask(Task):
         if len(texts) != 2:
             raise InputError(f"Give two texts, the question and the text to find the answer in: found {len(texts)}.")
         question, context = texts
+        if not question.strip():
+            raise InputError("The question is empty.")
         return Examples(
             Path("command line"), [Example({"id": "1", "question": question, "context": context})], have_truth=False
         )

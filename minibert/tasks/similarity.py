@@ -31,7 +31,7 @@ from ..pages import heading, paragraph, picture, table
 from ..tokenization import BertTokenizer
 from .regression import parse_number, pearson, ranks
 from .task import Columns, Examples, Features, Task, saved_settings
-from .texts import has_pairs, pair_from_texts, read_texts
+from .texts import has_pairs, pairs_from_texts, read_texts
 
 MISTAKES = 25  # in a report
 SCORED, MATCHED = ("spearman", "pearson"), ("accuracy_at_1", "mrr")  # the figures of both kinds of files
@@ -70,7 +70,7 @@ class SimilarityTask(Task):
         return replace(examples, have_truth=examples.have_truth or self.headline == MATCHED)
 
     def from_texts(self, texts: Sequence[str]) -> Examples:
-        return pair_from_texts(texts)
+        return pairs_from_texts(texts)
 
     def learn_labels(self, train: Examples) -> None:
         """The range of the scores. Raises `InputError` if all are the same."""

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -75,24 +76,20 @@ class SummarizationTask(Task):
     def read(self, path: str | Path, need_truth: bool = True) -> Examples:
         table = read_table(path)
         found = table.rows[0].values
-        article, summary = (
-            own if name == default and own in found else name
-            for name, default, own in (
-                (self.columns.text, Columns.text, "article"),
-                (self.columns.label, Columns.label, "summary"),
-            )
-        )
+        article, summary = self.columns.text, self.columns.label
+        if article == Columns.text and "article" in found:
+            article = "article"
+        if summary == Columns.label and "summary" in found:
+            summary = "summary"
         have_truth = need_truth or summary in found
         articles = table.texts(article, "--text-column")
         summaries = table.texts(summary, "--label-column") if have_truth else [None] * len(articles)
+        rows = []
         for row, text, truth in zip(table.rows, articles, summaries, strict=True):
             for name, value in ((article, text), (summary, truth)):
                 if value is not None and not value.strip():
                     raise table.fault(row, f"'{name}' is empty")
-        rows = [
-            Example({"article": text}, truth, row.line, row.values)
-            for row, text, truth in zip(table.rows, articles, summaries, strict=True)
-        ]
+            rows.append(Example({"article": text}, truth, row.line, row.values))
         return Examples(table.path, rows, have_truth)
 
     def from_texts(self, texts: Sequence[str]) -> Examples:
@@ -301,8 +298,9 @@ def windows(lengths: Sequence[int], room: int) -> list[slice]:
     A last sentence in a window of its own would look like an article's first.
     """
     fewest = len(_filled(lengths, room))
-    smallest = next(size for size in range(max(lengths), room + 1) if len(_filled(lengths, size)) == fewest)
-    return _filled(lengths, smallest)
+    sizes = range(max(lengths), room + 1)
+    enough = bisect_left(sizes, True, key=lambda size: len(_filled(lengths, size)) == fewest)
+    return _filled(lengths, sizes[enough])
 
 
 def _filled(lengths: Sequence[int], room: int) -> list[slice]:

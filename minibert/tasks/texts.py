@@ -57,13 +57,13 @@ class TextTask(Task):
     def read(self, path: str | Path, need_truth: bool = True) -> Examples:
         examples = read_texts(path, self.columns, self.parse_label, need_truth)
         if self.pairs is not None and has_pairs(examples) != self.pairs:
-            column = f"the column '{self.columns.text_b}'"
-            advice = f"pairs: {column} is needed" if self.pairs else f"single texts: leave {column} out"
-            raise InputError(f"{examples.path}: the model was trained on {advice}.")
+            name = self.columns.text_b
+            advice = f"pairs, but there is no column '{name}'" if self.pairs else f"single texts: leave '{name}' out"
+            raise InputError(f"{examples.path}: the model judges {advice}.")
         return examples
 
     def from_texts(self, texts: Sequence[str]) -> Examples:
-        return pair_from_texts(texts) if self.pairs else Examples(Path(), [Example({"text": t}) for t in texts], False)
+        return pairs_from_texts(texts) if self.pairs else Examples(Path(), [Example({"text": t}) for t in texts], False)
 
     def learn_labels(self, train: Examples) -> None:
         self.pairs = has_pairs(train)
@@ -127,11 +127,12 @@ def has_pairs(examples: Examples) -> bool:
     return "text_b" in examples[0].given
 
 
-def pair_from_texts(texts: Sequence[str]) -> Examples:
-    """A pair out of two texts from the command line. Raises `InputError` for any other number."""
-    if len(texts) != 2:
-        raise InputError(f"This model judges pairs: give it two texts, or a table with --input (found {len(texts)}).")
-    return Examples(Path(), [Example({"text": texts[0], "text_b": texts[1]})], have_truth=False)
+def pairs_from_texts(texts: Sequence[str]) -> Examples:
+    """Texts from the command line, every two of which are a pair. Raises `InputError` for an odd number."""
+    if len(texts) % 2:
+        raise InputError(f"The model judges pairs: every two texts are one, but there are {len(texts)}.")
+    pairs = zip(texts[::2], texts[1::2], strict=True)
+    return Examples(Path(), [Example({"text": a, "text_b": b}) for a, b in pairs], have_truth=False)
 
 
 def text_features(examples: Examples, tokenizer: BertTokenizer, long_texts: str = "head") -> Features:

@@ -33,6 +33,7 @@ from ..tokenization import BertTokenizer
 from ..tokenization.wordpiece import BasicTokenizer
 from ..transfer.adaptation import trained_parameters
 from ..transfer.adapter_files import ADAPTER_WEIGHTS
+from ..transfer.features import forget_features
 from .arguments import TrainingArguments
 from .learning_rate_finder import find_learning_rate
 from .measure import latencies_ms, peak_memory_mb
@@ -149,6 +150,7 @@ def _find_learning_rate(page: Path, trainer: Trainer) -> dict[str, Any]:
 def write_results(arguments: argparse.Namespace, out: Path, run: Run, figures: Mapping[str, float]) -> dict[str, Any]:
     """Judge what was trained, and write all results. figures: of the training, to be told among the metrics."""
     task, trainer, train, splits = run
+    forget_features(trainer.model)  # the speed is to be that of the whole model
     trainer.compute_metrics = None  # it is the dev set's; from here on, metrics are those of the final answers
     outputs = [trainer.predict(split.features, "eval") for split in splits]
     dev, judged = splits[0], outputs[0]
@@ -335,7 +337,7 @@ def training_arguments(arguments: argparse.Namespace, out: Path, best_metric: st
         weight_decay=arguments.weight_decay,
         warmup_ratio=arguments.warmup_ratio,
         lr_scheduler_type="constant_with_warmup" if arguments.schedule == "constant" else arguments.schedule,
-        layer_decay=arguments.layer_decay,
+        layer_decay=arguments.layer_decay or 1.0,
         gradual_unfreezing=arguments.gradual_unfreezing,
         label_smoothing_factor=arguments.label_smoothing,
         class_weights=arguments.class_weights,

@@ -38,10 +38,14 @@ from .finetuning import (
 )  # fmt: skip
 from .shared_encoder import SharedEncoder
 from .trainer import Plan, Trainer
-from .ways import adaptation_of
 
 log = logging.getLogger("minibert")
 
+# The flags that look into a single model, or at the labels of a single task.
+ONE_TASK = (
+    "dataset", "freeze", "gradual_unfreezing", "layer_decay", "mix", "lora", "adapters", "bitfit", "prefix",
+    "reinit_top", "find_lr", "label_smoothing", "class_weights", "balanced_sampling", "checkpoint_activations",
+)  # fmt: skip
 MEAN = "mean"  # over the tasks, of the first figure of each
 
 
@@ -51,12 +55,11 @@ def finetune_together(arguments: argparse.Namespace) -> dict[str, Any]:
     --out holds in tasks/TASK what `finetune` writes for one, and a `metrics.json` with the figures of all. Returns
     these. Raises as `finetune` does.
     """
-    if arguments.dataset is not None:
-        raise InputError("--dataset is for one task: give several their files with --train TASK=FILE and so on.")
     if arguments.model is None:
         raise InputError("Several tasks share one --model: name it.")
-    if adaptation_of(arguments) is not None or arguments.freeze is not None or arguments.reinit_top is not None:
-        raise InputError("Several tasks train a whole model: leave out the flags that freeze it or add to it.")
+    for name in ONE_TASK:
+        if getattr(arguments, name):
+            raise InputError(f"--{name.replace('_', '-')} is for one task at a time: leave it out.")
     files = {flag: _by_task(arguments, flag) for flag in ("train", "dev", "test")}
     out = free_folder(arguments)
     runs = {}
@@ -200,6 +203,9 @@ def _rows(run: Run) -> Any:
 
 
 def _opening(runs: Mapping[str, Run], trainer: MultitaskTrainer) -> str:
-    parts = [f"{name}: {len(run.train):,} examples, {run.task.describe()}" for name, run in runs.items()]
+    parts = [
+        ", ".join(filter(None, (f"{name}: {len(run.train):,} examples", run.task.describe())))
+        for name, run in runs.items()
+    ]
     parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
     return f"{'; '.join(parts)}. {parameters / 1e6:.1f} million parameters on {trainer.model.device}."

@@ -29,6 +29,7 @@ from ..files import write_text
 from ..losses import IGNORE, full_precision
 from ..model import BertPreTrainedModel
 from ..packing import PackedBatch
+from ..transfer.freezing import freeze_below
 from ..transfer.gradual_unfreezing import unfreeze_gradually
 from .activation_checkpointing import checkpoint_activations
 from .arguments import TrainingArguments
@@ -140,6 +141,10 @@ class Trainer:
         warmup_steps = args.warmup_steps or math.ceil(total_steps * args.warmup_ratio)
         if args.gradient_checkpointing:
             checkpoint_activations(model)
+        if args.gradual_unfreezing:
+            if model.adaptation is not None:
+                raise InputError(f"gradual_unfreezing would train what {model.adaptation} keeps frozen: choose one.")
+            freeze_below(model, 0)  # the optimizer must know all that will ever be trained
         optimizer = self._create_optimizer()
         average = WeightAverage(optimizer, args.average_decay) if args.average_decay else None
         averaged = average.in_use if average else nullcontext

@@ -22,7 +22,7 @@ from .adaptation import adapt, trained_parameters
 from .adapter_files import load_adapter, save_adapter
 from .adapters import Adapters
 from .bitfit import BitFit
-from .features import remember_features
+from .features import forget_features, remember_features
 from .freezing import freeze, freeze_below
 from .gradual_unfreezing import unfreeze_gradually
 from .lora import Lora, merge_lora
@@ -37,6 +37,7 @@ __all__ = [
     "Lora",
     "Prefix",
     "adapt",
+    "forget_features",
     "freeze",
     "freeze_below",
     "load_adapter",

@@ -65,7 +65,7 @@ def load_adapter(model: BertPreTrainedModel, directory: str | os.PathLike[str]) 
     """Put a saved adapter on its base model. Returns the names of the parameters that it brought.
 
     Raises `InputError` for a broken folder, for a base of another shape or with other weights, and if the model is
-    adapted already.
+    adapted already. (A model for which it raised is no longer what it was.)
     """
     path = Path(directory) / ADAPTER_CONFIG
     if not path.is_file():

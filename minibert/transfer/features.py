@@ -29,12 +29,20 @@ def remember_features(model: BertPreTrainedModel) -> None:
     bert.encode = FeatureMemory(bert)  # type: ignore[method-assign]
 
 
+def forget_features(model: BertPreTrainedModel) -> None:
+    """Undo `remember_features`, if it was called: from now on every sentence is encoded each time."""
+    bert = encoder_of(model)
+    memory = bert.encode
+    if isinstance(memory, FeatureMemory):
+        bert.encode = memory.encode  # type: ignore[method-assign]
+
+
 class FeatureMemory:
     """Stands in for `BertModel.encode`."""
 
     def __init__(self, bert: BertModel) -> None:
         self._bert = bert
-        self._encode = bert.encode
+        self.encode = bert.encode  # what it stands in for
         self._known: dict[tuple[bytes, bool], Tensor] = {}  # the ids of a row, and whether of [CLS] alone
 
     def __call__(
@@ -47,13 +55,13 @@ class FeatureMemory:
         """As `BertModel.encode`."""
         self._bert.eval()
         if output_hidden_states or output_attentions:
-            return self._encode(batch, output_hidden_states, output_attentions, cls_only)
+            return self.encode(batch, output_hidden_states, output_attentions, cls_only)
         layout = batch.cls_layout if cls_only else batch.layout
         keys = [(row, cls_only) for row in _rows_as_bytes(batch)]
         if any(key not in self._known for key in keys):
             # Not in inference mode, which evaluation uses: its tensors could not be trained on.
             with torch.inference_mode(False), torch.no_grad():
-                fresh = self._encode(batch, cls_only=cls_only).last_hidden_state.cpu()
+                fresh = self.encode(batch, cls_only=cls_only).last_hidden_state.cpu()
             lengths = layout.cu_seqlens.diff().tolist()
             # Copies, because a part of a tensor keeps all of it in memory.
             self._known |= {key: part.clone() for key, part in zip(keys, fresh.split(lengths), strict=True)}
