@@ -7,3 +7,7 @@ class InputError(ValueError):
     The text is a sentence or two: what is wrong, what was found, what to do. Commands print it as one line and
     end with status 2; library callers catch it as a `ValueError`.
     """
+
+
+class DivergedError(InputError):
+    """The loss or a gradient is no number any more: settings, not files, are to blame. A search goes on without."""

@@ -19,7 +19,14 @@ def build_parser() -> Parser:
     parser.add_argument("--model", metavar="DIR", required=True, help="what minibert.finetune wrote to --out")
     parser.add_argument("--task", choices=list(TASKS), help="what to ask (default: what the model was trained for)")
     parser.add_argument("--data", metavar="FILE", required=True, help="labelled examples, in the task's format")
-    parser.add_argument("--slice", metavar="COLUMN", help="also judge the examples of each value of this column")
+    parser.add_argument(
+        "--slice", metavar="COLUMN", help="also judge the examples of each value of this column, largest gaps first"
+    )
+    parser.add_argument(
+        "--swap",
+        metavar="FILE",
+        help="also ask again with words swapped: a table of two columns with a header, such as he and she",
+    )
     parser.add_argument("--text-column", metavar="NAME", default="text", help="the column with the text")
     parser.add_argument("--text-b-column", metavar="NAME", default="text_b", help="with the second text of pairs")
     parser.add_argument("--label-column", metavar="NAME", default="label", help="with the label")
@@ -29,10 +36,12 @@ def build_parser() -> Parser:
 
 def main(arguments: argparse.Namespace) -> None:
     from .tasks.task import Columns
+    from .training.counterfactuals import read_swaps
     from .training.judging import Judge
 
+    swaps = None if arguments.swap is None else read_swaps(arguments.swap)
     judge = Judge(arguments.model, arguments.batch_size, Columns.from_arguments(arguments), arguments.task)
-    metrics = judge.evaluate(judge.task.read(arguments.data), arguments.slice)
+    metrics = judge.evaluate(judge.task.read(arguments.data), arguments.slice, swaps)
     print(json.dumps(metrics, indent=2, ensure_ascii=False))
 
 

@@ -15,6 +15,12 @@ def build_parser() -> Parser:
         "Fine-tune a BERT on your own files. Without arguments: on the review sentences that ship with minibert.",
         "  python -m minibert.finetune --out my-first-model",
     )
+    add_flags(parser)
+    return parser
+
+
+def add_flags(parser: Parser) -> None:
+    """The flags of a fine-tuning, which a search has, too."""
     data = parser.add_argument_group("data (.tsv or .csv with a header, or .jsonl; see below for other tasks)")
     data.add_argument(
         "--task",
@@ -49,6 +55,10 @@ def build_parser() -> Parser:
     )
     texts.add_argument(
         "--label-separator", metavar="TEXT", default=",", help="of several labels in a cell, for multilabel"
+    )
+    classification = parser.add_argument_group("--task classification")
+    classification.add_argument(
+        "--calibrate", action="store_true", help="fit a temperature on dev, so that probabilities mean what they say"
     )
     tags = parser.add_argument_group("--task ner (CoNLL columns, or .jsonl with tokens and tags)")
     tags.add_argument(
@@ -97,6 +107,9 @@ def build_parser() -> Parser:
         "(default: 128; qa 384, summarization 512)",
     )
     training.add_argument("--seed", type=int, default=0, metavar="N", help="of shuffling, dropout and the new head")
+    training.add_argument(
+        "--seeds", type=positive_int, default=1, metavar="N", help="train so often, with seeds from --seed on"
+    )
     training.add_argument("--find-lr", metavar="PAGE", help="only try learning rates, and draw the losses (an .html)")
     training.add_argument("--accumulation", type=positive_int, default=1, metavar="N", help="batches a step")
     training.add_argument("--patience", type=positive_int, metavar="N", help="stop after N epochs without a gain")
@@ -110,7 +123,6 @@ def build_parser() -> Parser:
     )
     training.add_argument("--checkpoint-activations", action="store_true", help="less memory, a third more work")
     training.add_argument("--bf16", action="store_true", help="matrix products in bfloat16, where the chip has it")
-    return parser
 
 
 def _add_transfer(parser: argparse.ArgumentParser) -> None:
@@ -141,7 +153,11 @@ def _add_transfer(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    if isinstance(arguments.task, list):
+    if arguments.seeds > 1:
+        from .training.search import search
+
+        search("finetune", arguments, [("", arguments)])
+    elif isinstance(arguments.task, list):
         from .training.multitask import finetune_together  # brings torch along
 
         finetune_together(arguments)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from .benchmarks.scorecard import Score
+    from .intervals import OverRuns
 
 # From the palette of Okabe and Ito, which stays distinct for colour-blind eyes.
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#767676"
@@ -111,6 +112,69 @@ def pretraining_curves(history: Sequence[Mapping[str, Any]], unigram_entropy: fl
             right.plot(where, values, color=color, marker=marker if evaluations else None, label=label)
     right.set(title=f"Accuracy, {'held-out' if evaluations else 'training'}", xlabel="step", ylim=(0, 1))
     right.legend(frameon=False)
+    return figure
+
+
+def reliability(bins: Sequence[Mapping[str, float]]) -> Figure:
+    """The share of right answers by confidence, and how many answers are that confident (Guo et al. 2017, figure 1).
+
+    bins: as `calibration` gives them.
+    """
+    figure, (left, right) = _figure(10, 3.6, columns=2)
+    edges, widths = [row["from"] for row in bins], [row["to"] - row["from"] for row in bins]
+    left.bar(edges, [row["accuracy"] for row in bins], widths, align="edge", color=BLUE, alpha=0.5, edgecolor=BLUE)
+    left.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="perfectly calibrated")
+    left.plot([row["confidence"] for row in bins], [row["accuracy"] for row in bins], "o", color=ORANGE, label="bins")
+    left.set(title="Reliability", xlabel="confidence", ylabel="share of right answers", xlim=(0, 1), ylim=(0, 1))
+    left.legend(frameon=False)
+    right.bar(edges, [row["examples"] for row in bins], widths, align="edge", color=BLUE, alpha=0.5, edgecolor=BLUE)
+    right.set(title="How often", xlabel="confidence", ylabel="examples", xlim=(0, 1))
+    return figure
+
+
+def trials(values: Mapping[str, Sequence[float]], means: Sequence[OverRuns], metric: str) -> Figure:
+    """A dot for each run, and for each setting the mean with its 95 % interval. values and means: by setting."""
+    figure, axes = _figure(10, min(1.2 + 0.45 * len(values), 14))
+    for place, (runs, over_runs) in enumerate(zip(values.values(), means, strict=True)):
+        axes.plot(runs, [place] * len(runs), "o", color=BLUE, alpha=0.5)
+        low, high = over_runs.interval_95 or (over_runs.mean, over_runs.mean)
+        axes.plot([low, high], [place, place], color=ORANGE, linewidth=2)
+        axes.plot([over_runs.mean], [place], "|", color=ORANGE, markersize=16, markeredgewidth=2)
+    axes.set_yticks(range(len(values)), [name if len(name) < 50 else f"{name[:48]}…" for name in values])
+    axes.set(xlabel=f"{metric}, dev set", ylim=(len(values) - 0.5, -0.5))
+    return figure
+
+
+def class_shares(counts: Mapping[str, Mapping[str, int]]) -> Figure:
+    """The share of each label in each file, as bars side by side. counts: by file, then by label."""
+    names = list(dict.fromkeys(label for labels in counts.values() for label in labels))
+    figure, axes = _figure(10, min(0.4 * len(names) + 1.5, 9))
+    height = 0.8 / len(counts)
+    for number, (file, labels) in enumerate(counts.items()):
+        total = max(sum(labels.values()), 1)
+        shares = [labels.get(name, 0) / total for name in names]
+        places = np.arange(len(names)) + (number - (len(counts) - 1) / 2) * height
+        axes.barh(places, shares, height, label=file, color=(BLUE, ORANGE, GREY)[number % 3])
+    if len(names) <= MOST_NUMBERED_CLASSES:
+        axes.set_yticks(range(len(names)), [name if len(name) < 30 else f"{name[:28]}…" for name in names])
+    axes.invert_yaxis()
+    axes.set(xlabel="share of the file's rows", ylabel="label")
+    axes.legend(frameon=False)
+    return figure
+
+
+def histograms(bars: Mapping[str, Mapping[str, Sequence[float]]], quantity: str) -> Figure:
+    """How a quantity is spread in each file. bars: by file, the `edges` and, one fewer, the `rows` between them."""
+    figure, axes = _figure(10, 3.2)
+    for number, (file, histogram) in enumerate(bars.items()):
+        rows = np.array(histogram["rows"])
+        shares = rows / max(rows.sum(), 1)
+        color = (BLUE, ORANGE, GREY)[number % 3]
+        axes.stairs(
+            shares, histogram["edges"], fill=number == 0, alpha=0.4 if number == 0 else 1, color=color, label=file
+        )
+    axes.set(xlabel=quantity, ylabel="share of the file's rows")
+    axes.legend(frameon=False)
     return figure
 
 

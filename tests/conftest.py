@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
@@ -12,6 +13,9 @@ from .helpers import GOOD, write_table
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported, which some library may do at any time
+
+hypothesis.settings.register_profile("minibert", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("minibert")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

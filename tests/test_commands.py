@@ -24,7 +24,9 @@ from minibert.commandline import run
 
 from .helpers import GOOD, write_table
 
-COMMANDS = ("finetune", "predict", "evaluate", "similar", "weights", "data.squad", "compare")
+COMMANDS = (
+    "finetune", "search", "inspect", "predict", "evaluate", "similar", "weights", "data.squad", "compare",
+)  # fmt: skip
 RESULTS = {
     "config.json", "log.jsonl", "metrics.json", "model.safetensors", "predictions.jsonl", "report.html",
     "tokenizer.json", "tokenizer_config.json", "vocab.txt",

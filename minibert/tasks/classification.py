@@ -8,6 +8,7 @@ Answer: the label with the highest logit, and the softmax of all (paper, section
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -16,15 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import plots
+from ..calibration import calibration, fit_temperature, softmax
 from ..config import BertConfig
 from ..errors import InputError
 from ..pages import heading, paragraph, picture, table
-from .task import Columns, Example, Examples
+from .task import Columns, Example, Examples, Features, saved_settings
 from .texts import (
     TextTask,
     describe_labels,
     joined,
     label_names,
+    mean_by_example,
     ratio,
     saved_text_settings,
     text_settings,
@@ -41,17 +44,30 @@ class ClassificationTask(TextTask):
     name = "classification"
     headline = ("accuracy", "f1_macro", "mcc")
 
-    def __init__(self, columns: Columns, names: Sequence[str] = (), **text: Any) -> None:
+    def __init__(
+        self,
+        columns: Columns,
+        names: Sequence[str] = (),
+        calibrate: bool = False,
+        temperature: float = 1.0,
+        **text: Any,
+    ) -> None:
+        """calibrate: whether `tune` fits the temperature, by which logits are divided to make probabilities."""
         super().__init__(columns, **text)
         self.names = list(names)
+        self.calibrate = calibrate
+        self.temperature = temperature
 
     @classmethod
     def from_arguments(cls, arguments: argparse.Namespace) -> ClassificationTask:
-        return cls(**text_settings(arguments))
+        return cls(calibrate=arguments.calibrate, **text_settings(arguments))
 
     @classmethod
     def from_config(cls, config: BertConfig, columns: Columns) -> ClassificationTask:
-        return cls(columns, label_names(config), **saved_text_settings(config))
+        temperature = saved_settings(config).get("temperature", 1.0)
+        if not isinstance(temperature, (int, float)) or not 0 < temperature < math.inf:
+            raise InputError(f"The temperature in the model's config must be a number above 0: found {temperature!r}.")
+        return cls(columns, label_names(config), temperature=temperature, **saved_text_settings(config))
 
     def parse_label(self, value: Any) -> str:
         if not isinstance(value, (str, int)) or value == "":
@@ -73,7 +89,7 @@ class ClassificationTask(TextTask):
         return {
             "id2label": dict(enumerate(self.names)),
             "problem_type": "single_label_classification",
-            **self.settings(),
+            **self.settings(temperature=self.temperature),
         }
 
     def target(self, examples: Examples, example: Example) -> int:
@@ -81,16 +97,28 @@ class ClassificationTask(TextTask):
             raise unknown_label(examples, example, example.truth, self.names)
         return self.names.index(example.truth)
 
+    def tune(self, examples: Examples, features: Features, outputs: Any) -> None:
+        """The temperature, if it was asked for."""
+        if self.calibrate:
+            labels = np.array([self.target(examples, example) for example in examples])
+            self.temperature = fit_temperature(mean_by_example(outputs, features), labels)
+
     def read_logits(self, logits: NDArray[np.float32]) -> list[dict[str, Any]]:
-        return label_answers(logits, self.names)
+        return label_answers(logits / self.temperature, self.names)
 
     def metrics(self, examples: Examples, answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         labels = np.array([self.target(examples, example) for example in examples])
         predictions = np.array([self.names.index(answer["label"]) for answer in answers])
-        return classification_metrics(labels, predictions, self.names)
+        calibrated = calibration(np.array([answer["probability"] for answer in answers]), predictions == labels)
+        return {
+            **classification_metrics(labels, predictions, self.names),
+            "ece": calibrated["ece"],
+            "temperature": self.temperature,
+            "reliability": calibrated["bins"],
+        }
 
     def report(self, examples: Examples, answers: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]) -> list[str]:
-        """The confusion matrix, the classes, and the most confident mistakes."""
+        """The confusion matrix, the classes, the calibration, and the most confident mistakes."""
         matrix, classes = metrics["confusion_matrix"], metrics["per_class"]
         wrong = [pair for pair in zip(examples, answers, strict=True) if pair[0].truth != pair[1]["label"]]
         wrong.sort(key=lambda pair: -pair[1]["probability"])
@@ -104,6 +132,7 @@ class ClassificationTask(TextTask):
                     for name, row in sorted(classes.items(), key=lambda item: item[1]["f1"])[:CLASSES]
                 ],
             ),
+            *self._calibration(metrics),
             heading("The most confident mistakes"),
             table(
                 ["probability", "predicted", "true", "text"],
@@ -114,6 +143,20 @@ class ClassificationTask(TextTask):
             )
             if wrong
             else paragraph("None: every example of the dev set is right."),
+        ]
+
+    def _calibration(self, metrics: Mapping[str, Any]) -> list[str]:
+        error = f"The expected calibration error is {metrics['ece']:.3f}"
+        note = "Where that is much, --calibrate helps."
+        if self.temperature != 1:
+            note = f"The temperature, {self.temperature:.2f}, was fitted to these very examples: judge it by others."
+        return [
+            heading("Calibration"),
+            picture(partial(plots.reliability, metrics["reliability"]), f"Right answers by confidence. {error}."),
+            paragraph(
+                f"{error} (Guo et al. 2017): how far, on average, the confidence of an answer is from the share of "
+                f"such answers that are right. {note}"
+            ),
         ]
 
     def describe(self) -> str:
@@ -185,10 +228,9 @@ def _matthews(matrix: NDArray[np.int64]) -> float:
     return float(covariance / spread) if spread else 0.0
 
 
-def label_answers(logits: NDArray[np.float32], names: Sequence[str]) -> list[dict[str, Any]]:
+def label_answers(logits: NDArray[Any], names: Sequence[str]) -> list[dict[str, Any]]:
     """Logits (examples, labels) as people read them: the label, its probability, and the probabilities of all."""
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)  # softmax
+    probabilities = softmax(logits)
     best = probabilities.argmax(axis=1)
     return [
         {

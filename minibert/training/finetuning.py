@@ -48,12 +48,13 @@ SAMPLE = Path(__file__).parents[1] / "data" / "reviews"
 RUNS = Path("runs")
 CHECKPOINTS = "checkpoints"
 TASK_FOLDERS = "tasks"  # one for each, if several are learnt together
+TRIALS = "trials"  # the runs of several seeds or of a search, see trials.py
 
 # What a run writes into its folder: what --overwrite may delete, and nothing else.
 RESULTS = (
     "config.json", "model.safetensors", "vocab.txt", "tokenizer.json", "tokenizer_config.json", "metrics.json",
     "predictions.jsonl", "dev_predictions.json", "test_predictions.json", LOG, "report.html", CHECKPOINTS,
-    TASK_FOLDERS, ADAPTER, ADAPTER_CONFIG, ADAPTER_WEIGHTS,
+    TASK_FOLDERS, ADAPTER, ADAPTER_CONFIG, ADAPTER_WEIGHTS, TRIALS, "trials.json", "trials.html",
 )  # fmt: skip
 
 
@@ -80,12 +81,12 @@ class Run(NamedTuple):
     splits: list[Split]
 
 
-def finetune(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Run one fine-tuning as the command line describes it, and return the metrics.
+def finetune(arguments: argparse.Namespace, summary: bool = True) -> dict[str, Any]:
+    """Run one fine-tuning as the command line describes it, return the metrics, and print a `summary` of them.
 
     Raises `InputError` for what the user can mend, and `KeyboardInterrupt` with a text that says how to go on.
     """
-    _choose_data(arguments)
+    choose_data(arguments)
     out = free_folder(arguments)
     run = prepare(arguments, out)
     log.info(_opening(run))
@@ -106,14 +107,15 @@ def finetune(arguments: argparse.Namespace) -> dict[str, Any]:
     except BaseException:
         clear(out, is_new)
         raise
-    print_summary(out, run.task, metrics)
+    if summary:
+        print_summary(out, run.task, metrics)
     return metrics
 
 
 def prepare(arguments: argparse.Namespace, out: Path) -> Run:
     """Everything up to the first step: files read, features made, the model loaded. Nothing is written."""
     task = task_class(arguments.task).from_arguments(arguments)
-    train, dev, test = _read_files(arguments, task)
+    train, dev, test = read_files(arguments, task)
     task.learn_labels(train)
     torch.manual_seed(arguments.seed)  # the new head is drawn at random
     model, tokenizer = _model(arguments, task, train)
@@ -206,7 +208,7 @@ def costs(trained: TrainOutput) -> dict[str, float]:
     }
 
 
-def _choose_data(arguments: argparse.Namespace) -> None:
+def choose_data(arguments: argparse.Namespace) -> None:
     """Fill in what `--dataset` stands for, and the task."""
     for flag in ("train", "dev", "test"):
         if isinstance(getattr(arguments, flag), list):
@@ -220,7 +222,8 @@ def _choose_data(arguments: argparse.Namespace) -> None:
     arguments.task = arguments.task or "classification"
 
 
-def _read_files(arguments: argparse.Namespace, task: Task) -> tuple[Examples, Examples, Examples | None]:
+def read_files(arguments: argparse.Namespace, task: Task) -> tuple[Examples, Examples, Examples | None]:
+    """Train, dev and test. Raises `InputError` for whatever is wrong with them."""
     train_file, dev_file, test_file = arguments.train, arguments.dev, arguments.test
     if train_file is None and dev_file is None and test_file is None and task.name == "classification":
         train_file, dev_file, test_file = (SAMPLE / f"{split}.tsv" for split in ("train", "dev", "test"))
@@ -235,8 +238,11 @@ def _read_files(arguments: argparse.Namespace, task: Task) -> tuple[Examples, Ex
     return train, dev, test
 
 
-def free_folder(arguments: argparse.Namespace) -> Path:
-    """The folder to write to. Raises `InputError` if something is in the way."""
+def free_folder(arguments: argparse.Namespace, to_resume: str = f"{CHECKPOINTS}/checkpoint-*") -> Path:
+    """The folder to write to; with --resume it must hold a file or folder like `to_resume`.
+
+    Raises `InputError` if something is in the way.
+    """
     if arguments.out is None:
         number = next(n for n in itertools.count(1) if not (RUNS / f"finetune-{n}").exists())
         return RUNS / f"finetune-{number}"
@@ -244,7 +250,7 @@ def free_folder(arguments: argparse.Namespace) -> Path:
     if arguments.resume:
         if arguments.overwrite:
             raise InputError("--resume goes on with what is in --out, --overwrite deletes it: choose one.")
-        if not any((out / CHECKPOINTS).glob("checkpoint-*")):
+        if not any(out.glob(to_resume)):
             raise InputError(f"{out} has no interrupted run to --resume.")
         return out
     if out.exists() and not out.is_dir():

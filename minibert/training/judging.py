@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from ..tasks import TASKS, task_class
 from ..tasks.task import Columns, Examples, Task, saved_settings
 from ..tokenization import BertTokenizer
 from .arguments import TrainingArguments
+from .counterfactuals import counterfactuals
 from .measure import latencies_ms, peak_memory_mb
+from .slices import column_values, slice_metrics
 from .trainer import Trainer
 
 
@@ -32,15 +35,24 @@ class Judge:
         arguments = TrainingArguments(per_device_eval_batch_size=batch_size)
         self._trainer = Trainer(self.model, arguments, data_collator=self.task.collate)
 
+    def answer(self, examples: Examples) -> list[dict[str, Any]]:
+        """What the model says to each example."""
+        features = self.task.features(examples, self.tokenizer)
+        return self.task.answers(examples, features, self._trainer.predict(features).predictions)
+
     def predict(self, examples: Examples) -> list[dict[str, Any]]:
         """A line for each example: what was asked, and the answer."""
-        features = self.task.features(examples, self.tokenizer)
-        answers = self.task.answers(examples, features, self._trainer.predict(features).predictions)
-        return [example.given | answer for example, answer in zip(examples, answers, strict=True)]
+        return [example.given | answer for example, answer in zip(examples, self.answer(examples), strict=True)]
 
-    def evaluate(self, examples: Examples, slice_column: str | None = None) -> dict[str, Any]:
-        """Metrics on labelled examples, and speed; with a column's name also the metrics of each of its values."""
-        values = None if slice_column is None else _values(examples, slice_column)
+    def evaluate(
+        self, examples: Examples, slice_column: str | None = None, swaps: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        """Metrics on labelled examples, and speed.
+
+        slice_column: also the metrics of the examples of each of its values, see `slice_metrics`.
+        swaps: also what changes when these words are swapped, see `counterfactuals`.
+        """
+        values = None if slice_column is None else column_values(examples, slice_column)
         features = self.task.features(examples, self.tokenizer)
         output = self._trainer.predict(features, "eval")
         answers = self.task.answers(examples, features, output.predictions)
@@ -52,12 +64,9 @@ class Judge:
             "peak_memory_mb": peak_memory_mb(),
         }
         if values is not None:
-            slices = {}
-            for value in sorted(set(values)):
-                chosen = [number for number, found in enumerate(values) if found == value]
-                found = self.task.metrics(examples.subset(chosen), [answers[number] for number in chosen])
-                slices[value] = {"examples": len(chosen), **{name: found[name] for name in self.task.headline}}
-            metrics["slices"] = dict(sorted(slices.items(), key=lambda item: item[1][self.task.headline[0]]))
+            metrics["slices"] = slice_metrics(self.task, examples, answers, values)
+        if swaps is not None:
+            metrics["swap"] = counterfactuals(self.task, examples, answers, swaps, self.answer)
         return metrics
 
 
@@ -76,14 +85,3 @@ def saved_task(folder: str | Path, columns: Columns, name: str | None = None) ->
             "make one with python -m minibert.finetune."
         )
     return task_class(name).from_config(checkpoint.config, columns)
-
-
-def _values(examples: Examples, column: str) -> list[str]:
-    """The values of a column, as text."""
-    for example in examples:
-        if column not in example.columns:
-            found = ", ".join(map(str, example.columns)) or "no columns"
-            raise examples.fault(
-                example, f"there is no column '{column}', but {found}. Name the right one with --slice"
-            )
-    return [str(example.columns[column]) for example in examples]

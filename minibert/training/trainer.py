@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from ..data.batches import batches_by_length, length_grouped_batches, move, pack_examples
-from ..errors import InputError
+from ..errors import DivergedError, InputError
 from ..files import write_text
 from ..losses import IGNORE, full_precision
 from ..model import BertPreTrainedModel
@@ -323,7 +323,7 @@ class Trainer:
             shutil.rmtree(folder / f"checkpoint-{self.state.global_step - 1}", ignore_errors=True)
         saved = checkpoints(folder)
         newest = f" The last good checkpoint is {saved[-1]}." if saved else ""
-        return InputError(
+        return DivergedError(
             f"{sign}: the run has diverged. A lower learning rate (now {self.args.learning_rate}) or more warm-up may "
             f"help.{newest}"
         )

@@ -1,0 +1,58 @@
+"""`python -m minibert.inspect`: what may be wrong with a data set, before anything is learnt from it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from .commandline import Parser, positive_int, run
+
+
+def build_parser() -> Parser:
+    parser = Parser(
+        "inspect",
+        "Look at a data set: labels, lengths, duplicates, rows of dev and test that are also in train, contradicting "
+        "labels, and odd rows, characters and languages.",
+        "  python -m minibert.inspect train.tsv --dev dev.tsv --model bert-base-uncased --html faults.html",
+    )
+    parser.add_argument("train", metavar="FILE", help="the examples to learn from (.tsv, .csv or .jsonl)")
+    parser.add_argument("--dev", metavar="FILE", help="the examples to choose by")
+    parser.add_argument("--test", metavar="FILE", help="the examples to judge by")
+    parser.add_argument("--text-column", metavar="NAME", default="text", help="the column with the text")
+    parser.add_argument("--text-b-column", metavar="NAME", default="text_b", help="with the second text of pairs")
+    parser.add_argument("--label-column", metavar="NAME", default="label", help="with the label")
+    parser.add_argument(
+        "--model", metavar="NAME_OR_PATH", help="count in tokens of this model, and find what it cannot spell"
+    )
+    parser.add_argument(
+        "--max-length", type=positive_int, default=128, metavar="N", help="tokens a text that training will read"
+    )
+    parser.add_argument("--json", action="store_true", help="write one JSON object instead of lines")
+    parser.add_argument("--html", metavar="PAGE", help="also write a page with plots")
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> None:
+    from .data.tables import read_table
+    from .inspection.facts import inspect_splits
+    from .inspection.page import lines, write_inspection_page
+    from .inspection.splits import read_split, same_columns
+    from .tokenization import BertTokenizer
+
+    columns = (arguments.text_column, arguments.text_b_column, arguments.label_column)
+    files = {"train": arguments.train, "dev": arguments.dev, "test": arguments.test}
+    splits = [read_split(name, read_table(path), *columns) for name, path in files.items() if path is not None]
+    same_columns(splits)
+    tokenizer = None if arguments.model is None else BertTokenizer.from_pretrained(arguments.model)
+    facts = inspect_splits(splits, tokenizer, arguments.max_length)
+    if arguments.json:
+        print(json.dumps(facts.to_dict(), indent=2, ensure_ascii=False))
+    else:
+        print(*lines(facts), sep="\n")
+    if arguments.html is not None:
+        write_inspection_page(Path(arguments.html), f"What is in {Path(arguments.train).name}", facts)
+
+
+if __name__ == "__main__":
+    run(build_parser(), main)

@@ -1,0 +1,110 @@
+"""Everything that can be told of a data set by looking at it, as numbers and as findings.
+
+A *finding* is something that may be wrong: what, in how many rows, where to look, and what can be done about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..tokenization import BertTokenizer
+from .characters import CHECKS
+from .duplicates import normalize, word_set
+from .labels import is_numeric, label_figures, label_findings
+from .languages import language, main_script, most_frequent
+from .lengths import lengths_of
+from .repeats import duplicate_findings, leak_findings
+from .splits import EXAMPLES, Finding, Split, printable, some_rows
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What `inspect_splits` returns: figures by split, and findings, the serious ones first."""
+
+    splits: dict[str, dict[str, Any]]
+    findings: list[Finding]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return asdict(self)
+
+
+def inspect_splits(splits: Sequence[Split], tokenizer: BertTokenizer | None, max_length: int) -> Facts:
+    """Look at all rows. splits: the training set first. Without a tokenizer, lengths are in words.
+
+    max_length: in tokens, with [CLS] and [SEP]: what training would cut to.
+    """
+    figures: dict[str, dict[str, Any]] = {}
+    findings: list[Finding] = []
+    train = splits[0]
+    numeric = is_numeric(train.labels or [])
+    sets = {split.name: [word_set(*split.pair(place)) for place in range(len(split))] for split in splits}
+    for split in splits:
+        lengths, length_findings = lengths_of(split, tokenizer, max_length)
+        figures[split.name] = {
+            "rows": len(split),
+            "labels": None if split.labels is None else label_figures(split.labels, numeric),
+            "lengths": lengths,
+        }
+        findings += length_findings
+        findings += _row_findings(split)
+        findings += duplicate_findings(split, sets[split.name], numeric)
+        findings += _character_findings(split)
+        findings += _language_findings(split)
+        if not numeric:
+            findings += label_findings(split, train)
+    for at, later in enumerate(splits):
+        for earlier in splits[:at]:
+            findings += leak_findings(later, earlier, sets)
+    findings.sort(key=lambda finding: (not finding.serious, -finding.rows / finding.of))
+    return Facts(figures, findings)
+
+
+def _row_findings(split: Split) -> Iterable[Finding]:
+    def finding(what: str, rows: Sequence[int], advice: str, serious: bool = False) -> Iterable[Finding]:
+        if rows:
+            yield Finding(split.name, what, len(rows), len(split), advice, serious, some_rows(split, rows))
+
+    texts = [split.texts, *([split.texts_b] if split.texts_b else [])]
+    places = range(len(split))
+    wordless = [place for place in places if any(not word_set(column[place]) for column in texts)]
+    empty = [place for place in wordless if any(not column[place].strip() for column in texts)]
+    yield from finding("empty texts", empty, "remove them: a model can only answer its prior", True)
+    wordless = sorted(set(wordless) - set(empty))
+    yield from finding("texts without a word", wordless, "are they meant? (punctuation alone)")
+    if split.labels is not None:
+        unlabelled = [place for place, label in enumerate(split.labels) if not label.strip()]
+        serious = len(unlabelled) < len(split) or split.name == "train"
+        yield from finding("rows without a label", unlabelled, "label or remove them: training refuses them", serious)
+    if split.texts_b is not None:
+        same = [
+            p for p in places if split.texts[p].strip() and normalize(split.texts[p]) == normalize(split.texts_b[p])
+        ]
+        yield from finding("pairs of the same text twice", same, "are they meant?")
+
+
+def _character_findings(split: Split) -> Iterable[Finding]:
+    texts = [" ".join(split.pair(place)) for place in range(len(split))]
+    for name, (check, advice) in CHECKS.items():
+        found = {place: trace for place, text in enumerate(texts) if (trace := check(text))}
+        if found:
+            yield Finding(
+                split.name, f"{name}", len(found), len(split), advice,
+                examples=[split.excerpt(place, found=printable(found[place])) for place in list(found)[:EXAMPLES]],
+            )  # fmt: skip
+
+
+def _language_findings(split: Split) -> Iterable[Finding]:
+    texts = [" ".join(split.pair(place)) for place in range(len(split))]
+    for what, of_texts in (("script", map(main_script, texts)), ("language", map(language, texts))):
+        values = list(of_texts)
+        usual = most_frequent(values)
+        others = [place for place, value in enumerate(values) if value not in (None, usual)]
+        if others:
+            yield Finding(
+                split.name, f"another {what} than the others' ({str(usual).title()})", len(others), len(split),
+                "are they meant? The model should know them",
+                examples=[split.excerpt(place, found=str(values[place]).title()) for place in others[:EXAMPLES]],
+            )  # fmt: skip

@@ -1,0 +1,91 @@
+"""How often each label occurs, and which of them cannot be right."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .duplicates import groups, normalize
+from .splits import Finding, Split, some_rows
+
+RARE = 10  # examples of a label below which hardly anything can be learnt or measured
+MOST_CLASSES = 200  # more different labels than this, all numbers, are taken for a regression
+SKEWED = 0.8
+
+
+def is_numeric(labels: Sequence[str]) -> bool:
+    """Whether the labels are measured numbers rather than names of classes: fractions, or very many."""
+    given = {label for label in labels if label}
+    values = [_number(label) for label in given]
+    if not values or not all(map(math.isfinite, values)):
+        return False
+    return len(given) > MOST_CLASSES or any(value != int(value) for value in values)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def label_figures(labels: Sequence[str], numeric: bool) -> dict[str, Any] | None:
+    """How many rows each label has, the most frequent first; or how measured numbers are spread. None without any."""
+    given = [label for label in labels if label]
+    if not numeric:
+        return {"counts": dict(Counter(given).most_common())}
+    values = np.array([_number(label) for label in given])
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return None
+    heights, edges = np.histogram(values, bins=20)
+    return {
+        "mean": float(values.mean()), "deviation": float(values.std()),
+        "least": float(values.min()), "most": float(values.max()),
+        "histogram": {"edges": edges.tolist(), "rows": heights.tolist()},
+    }  # fmt: skip
+
+
+def label_findings(split: Split, train: Split) -> Iterable[Finding]:
+    if split.labels is None:
+        return
+    labels = split.labels
+    counts = Counter(label for label in labels if label)
+    if len(counts) == 1:
+        yield Finding(split.name, "there is only one label", len(split), len(split), "add another", serious=True)
+    if split is train:
+        total = sum(counts.values())
+        if len(counts) > 1 and max(counts.values()) > SKEWED * total:
+            label, count = counts.most_common(1)[0]
+            yield Finding(
+                split.name, f"most rows have the label '{label}'", count, total,
+                f"to answer it always is right in {count / total:.0%}: judge by macro F1 or MCC, not by accuracy",
+            )  # fmt: skip
+        rare = [label for label, count in counts.items() if count < RARE]
+        if rare:
+            rows = [place for place, label in enumerate(labels) if label in set(rare)]
+            yield Finding(
+                split.name, f"{len(rare)} label(s) with fewer than {RARE} rows", len(rows), len(split),
+                "join or drop them, or collect more", examples=some_rows(split, rows),
+            )  # fmt: skip
+    elif train.labels is not None:
+        known = set(train.labels)
+        rows = [place for place, label in enumerate(labels) if label and label not in known]
+        if rows:
+            yield Finding(
+                split.name, "labels that train does not have", len(rows), len(split),
+                "no model can learn them: mend the label, or move such rows to train", True, some_rows(split, rows),
+            )  # fmt: skip
+    alike = groups([normalize(label) for label in counts])
+    names = list(counts)
+    for group in alike:
+        rows = [place for place, label in enumerate(labels) if label in {names[i] for i in group}]
+        yield Finding(
+            split.name, "labels that differ in capitals or white space only "
+            f"({', '.join(repr(names[i]) for i in group)})",
+            len(rows), len(split), "they count as different labels: write them alike", True, some_rows(split, rows),
+        )  # fmt: skip

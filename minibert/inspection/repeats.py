@@ -1,0 +1,91 @@
+"""Rows that say what another row says: in one file, with other labels, or in a file that should judge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from .duplicates import Near, WordSet, groups, near_across, near_within, normalize
+from .splits import EXAMPLES, Finding, Split, some_rows
+
+
+def duplicate_findings(split: Split, sets: Sequence[WordSet], numeric: bool) -> Iterable[Finding]:
+    """Within a file. sets: the words of each row. numeric: the labels are numbers, which may differ a little."""
+    keys = [_key(split, place) for place in range(len(split))]
+    exact = [group for group in groups(keys) if keys[group[0]].strip()]
+    if exact:
+        rows = sum(len(group) - 1 for group in exact)
+        yield Finding(
+            split.name, "exact duplicates of an earlier row", rows, len(split),
+            "in train they weigh more than others; in dev and test they are counted twice",
+            examples=[split.excerpt(group[0], times=len(group)) for group in exact[:EXAMPLES]],
+        )  # fmt: skip
+    labels = None if numeric else split.labels
+    if labels is not None:
+        torn = [group for group in exact if len({labels[place] for place in group} - {""}) > 1]
+        if torn:
+            yield Finding(
+                split.name, "the same text with different labels", sum(map(len, torn)), len(split),
+                "at most one of them can be right: decide, or drop them", True,
+                [split.excerpt(place) for group in torn[:EXAMPLES] for place in _one_of_each_label(group, labels)],
+            )  # fmt: skip
+    near = _near_among_distinct(keys, sets)
+    if near:
+        yield Finding(
+            split.name, "near duplicates of an earlier row", len(near), len(split),
+            "they count as several examples and teach as one", examples=_near_examples(split, split, near),
+        )  # fmt: skip
+        if labels is not None:
+            torn_pairs = [pair for pair in near if labels[pair.place] != labels[pair.of]]
+            if torn_pairs:
+                yield Finding(
+                    split.name, "near duplicates with different labels", len(torn_pairs), len(split),
+                    "a small difference may matter, or a label may be wrong: look at them",
+                    examples=_near_examples(split, split, torn_pairs),
+                )  # fmt: skip
+
+
+def _near_among_distinct(keys: Sequence[str], sets: Sequence[WordSet]) -> list[Near]:
+    """Near duplicates among the first rows of each exact group, so that no row is counted as both."""
+    first = {key: place for place, key in reversed(list(enumerate(keys)))}
+    places = [place for key, place in sorted(first.items(), key=lambda item: item[1]) if sets[place]]
+    found = near_within([sets[place] for place in places])
+    return [Near(places[pair.place], places[pair.of], pair.similarity) for pair in found]
+
+
+def leak_findings(split: Split, earlier: Split, sets: dict[str, list[WordSet]]) -> Iterable[Finding]:
+    """Rows of `split` that are also in `earlier`: what a model may have learnt by heart."""
+    known = {_key(earlier, place) for place in range(len(earlier))}
+    keys = [_key(split, place) for place in range(len(split))]
+    exact = [place for place, key in enumerate(keys) if key.strip() and key in known]
+    advice = f"remove them from {earlier.name}: {split.name} should judge what a model can do with new texts"
+    if exact:
+        yield Finding(
+            split.name, f"rows that are also in {earlier.name}", len(exact), len(split), advice, True,
+            some_rows(split, exact),
+        )  # fmt: skip
+    rest = [place for place, key in enumerate(keys) if key not in known and sets[split.name][place]]
+    others = [place for place in range(len(earlier)) if sets[earlier.name][place]]
+    found = near_across([sets[split.name][p] for p in rest], [sets[earlier.name][p] for p in others])
+    near = [Near(rest[pair.place], others[pair.of], pair.similarity) for pair in found]
+    if near:
+        yield Finding(
+            split.name, f"near duplicates of rows in {earlier.name}", len(near), len(split), advice, True,
+            _near_examples(split, earlier, near),
+        )  # fmt: skip
+
+
+def _key(split: Split, place: int) -> str:
+    return "\n".join(map(normalize, split.pair(place)))
+
+
+def _near_examples(split: Split, other: Split, pairs: Sequence[Near]) -> list[dict[str, Any]]:
+    return [
+        row
+        for pair in pairs[:EXAMPLES]
+        for row in (other.excerpt(pair.of), split.excerpt(pair.place, similarity=round(pair.similarity, 2)))
+    ]
+
+
+def _one_of_each_label(group: Sequence[int], labels: Sequence[str]) -> list[int]:
+    return list({labels[place]: place for place in reversed(group)}.values())[::-1]

@@ -1,0 +1,172 @@
+"""Slices, swapped words and temperatures: from a model's answers to what can be relied on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minibert.errors import InputError
+from minibert.intervals import wilson
+from minibert.tasks.classification import ClassificationTask, label_answers
+from minibert.tasks.task import Columns, Example, Examples
+from minibert.training.counterfactuals import counterfactuals, read_swaps, swap_words
+from minibert.training.judging import saved_task
+from minibert.training.slices import slice_metrics
+
+from .helpers import GOOD, write_table
+from .test_commands import CommandError, call, finished, one_line
+
+__all__ = ["finished"]  # a fixture
+
+TASK = ClassificationTask(Columns(), ["bad", "good"])
+
+
+def judged(*pairs: tuple[str, str]) -> tuple[Examples, list[dict[str, object]]]:
+    """Examples with these truths, and answers with these labels."""
+    rows = [Example({"text": "x"}, truth, line) for line, (truth, _) in enumerate(pairs, start=2)]
+    answers = [{"label": label, "probability": 0.9} for _, label in pairs]
+    return Examples(Path("data.tsv"), rows), answers
+
+
+def test_slices_tell_count_metrics_interval_and_gap_and_begin_with_the_largest_gap():
+    right, wrong = ("good", "good"), ("good", "bad")
+    bad = ("bad", "bad")
+    examples, answers = judged(*[right, bad] * 20, *[right, wrong, bad, bad] * 5, *[wrong] * 2)
+    values = ["large"] * 40 + ["medium"] * 20 + ["small"] * 2
+    slices = slice_metrics(TASK, examples, answers, values)
+    assert list(slices) == ["small", "large", "medium"]
+    assert [part["examples"] for part in slices.values()] == [2, 40, 20]
+    medium = slices["medium"]
+    assert medium["accuracy"] == 0.75
+    assert medium["gap"] == pytest.approx(0.75 - 40 / 42)
+    assert medium["interval_95"]["accuracy"] == wilson(15, 20)
+    low, high = medium["interval_95"]["mcc"]
+    assert low < medium["mcc"] < high
+    assert slices["small"]["interval_95"]["f1_macro"] is None
+    assert slice_metrics(TASK, examples, answers, ["all"] * 62)["all"]["gap"] is None
+
+
+# ------------------------------------------------------------------------------------------------ swapped words
+
+
+def swaps_of(tmp_path: Path, *rows: tuple[str, str]) -> dict[str, str]:
+    return read_swaps(write_table(tmp_path / "swaps.tsv", rows, ("one", "other")))
+
+
+def test_whole_words_are_swapped_both_ways_and_keep_their_capitals(tmp_path: Path):
+    swaps = swaps_of(tmp_path, ("he", "she"), ("John", "Mary"), ("New York", "Paris"))
+    assert swap_words("He saw HE-men, the sheriff and she.", swaps) == "She saw SHE-men, the sheriff and he."
+    assert swap_words("John, JOHN, john and Johnny in new york", swaps) == "Mary, MARY, mary and Johnny in paris"
+    assert swap_words("I love Paris", swaps) == "I love New York"
+
+
+def test_the_first_row_is_the_way_back_for_a_word_that_stands_twice_in_the_second_column(tmp_path: Path):
+    swaps = swaps_of(tmp_path, ("him", "her"), ("his", "her"))
+    assert swap_words("his, him, her", swaps) == "her, her, him"
+
+
+@given(st.text(alphabet="abcxyz .,'-", max_size=40))
+def test_swapping_twice_gives_the_text_back(text):
+    swaps = {"a": "x", "x": "a", "bc": "yz", "yz": "bc"}
+    assert swap_words(swap_words(text, swaps), swaps) == text
+
+
+@pytest.mark.parametrize(
+    ("rows", "header", "sentence"),
+    [
+        ([("he", "she"), ("He", "they")], ("a", "b"), "line 3: 'He' stands in the first column twice"),
+        ([("he",)], ("a",), "line 2: a word and its counterpart are needed: found 1"),
+        ([("he", " ")], ("a", "b"), "found 1"),
+    ],
+)
+def test_a_bad_word_list_is_refused(rows, header, sentence: str, tmp_path: Path):
+    with pytest.raises(InputError, match=sentence):
+        read_swaps(write_table(tmp_path / "swaps.tsv", rows, header))
+
+
+def test_answers_that_change_are_counted_and_shown_first():
+    texts = ["he is fine", "so is she", "nobody here", "he, too"]
+    examples = Examples(Path("data.tsv"), [Example({"text": text}, "good", i) for i, text in enumerate(texts, start=2)])
+
+    def ask(asked: Examples) -> list[dict[str, object]]:
+        logits = [[0.0, 2.0 if text.startswith("she is") else -1.0] for text in asked.given("text")]
+        return label_answers(np.array(logits), TASK.names)
+
+    found = counterfactuals(
+        TASK, examples, label_answers(np.zeros((4, 2)), TASK.names), {"he": "she", "she": "he"}, ask
+    )
+    assert (found["examples"], found["changed"]) == (3, 1)  # at equal logits, the first label is the answer
+    assert found["interval_95"] == wilson(1, 3)
+    first, *others = found["most_changed"]
+    assert (first["line"], first["swapped"]) == (2, {"text": "she is fine"})
+    assert (first["before"], first["after"]) == ("bad", "good")
+    assert first["shift"] == pytest.approx(1 / (1 + np.exp(-2)) - 0.5, abs=1e-5)
+    assert found["mean_shift"] == pytest.approx((first["shift"] + 2 * others[0]["shift"]) / 3)
+
+
+def test_a_list_that_fits_no_text_is_refused():
+    examples, answers = judged(("good", "good"))
+    with pytest.raises(InputError, match=r"No text of data.tsv has any of the 1 words"):
+        counterfactuals(TASK, examples, answers, {"he": "she"}, lambda asked: [])
+
+
+# ------------------------------------------------------------------------------------------------ commands
+
+
+def test_evaluate_slices_and_swaps(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    data = write_table(tmp_path / "data.tsv", [(*row, row[0][:1]) for row in GOOD], ("text", "label", "first"))
+    swaps = write_table(tmp_path / "swaps.tsv", [("good", "bad")], ("one", "other"))
+    call("evaluate", "--model", finished, "--data", data, "--slice", "first", "--swap", swaps)
+    found = json.loads(capsys.readouterr().out)
+    assert set(found["slices"]) == {"a", "g", "b"}
+    assert found["swap"]["examples"] == 4
+    assert found["swap"]["most_changed"][0]["given"].keys() == {"text"}
+    with pytest.raises(CommandError, match="2"):
+        call("evaluate", "--model", finished, "--data", data, "--swap", tmp_path / "nowhere.tsv")
+    assert "nowhere.tsv: no such file" in one_line(capsys.readouterr().err)
+
+
+def test_a_temperature_is_fitted_saved_and_used_but_changes_no_logit(small_model: Path, tmp_path: Path, capsys):
+    train, dev = (
+        write_table(tmp_path / "train.tsv", GOOD * 4),
+        write_table(tmp_path / "dev.tsv", [*GOOD, ("a film", "bad")]),
+    )
+    flags = ["--train", train, "--dev", dev, "--model", small_model, "--epochs", 1, "--lr", 1e-2]
+    call("finetune", *flags, "--out", tmp_path / "plain")
+    call("finetune", *flags, "--out", tmp_path / "calibrated", "--calibrate")
+    plain, calibrated = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("plain", "calibrated"))
+    temperature = calibrated["temperature"]
+    assert (plain["temperature"], calibrated["accuracy"]) == (1, plain["accuracy"])
+    assert abs(temperature - 1) > 0.01
+    capsys.readouterr()
+    probabilities = {}
+    for name in ("plain", "calibrated"):
+        call("predict", "--model", tmp_path / name, "good fun")
+        probabilities[name] = json.loads(capsys.readouterr().out)["probabilities"]["good"]
+    logit = {name: np.log(value / (1 - value)) for name, value in probabilities.items()}
+    assert logit["calibrated"] == pytest.approx(logit["plain"] / temperature, abs=1e-5)  # six digits are written
+    models = [
+        transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / name)
+        for name in ("plain", "calibrated")
+    ]
+    with torch.no_grad():
+        ids = torch.tensor([[2, 5, 3]])
+        assert torch.equal(*(model.eval()(ids).logits for model in models))
+    assert "The temperature" in (tmp_path / "calibrated" / "report.html").read_text()
+
+
+def test_a_temperature_that_cannot_be_is_refused(finished: Path, tmp_path: Path):
+    config = json.loads((finished / "config.json").read_text())
+    config["task_specific_params"]["minibert"]["temperature"] = "hot"
+    for path in finished.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="temperature in the model's config must be a number above 0: found 'hot'"):
+        saved_task(tmp_path, Columns())

@@ -1,0 +1,324 @@
+"""Seeds, folds and searches: the right runs, once each, and sound figures over them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minibert.data.folds import assign_folds
+from minibert.errors import DivergedError, InputError
+from minibert.search import build_parser, with_setting
+from minibert.training import finetuning
+from minibert.training.search import settings_of
+from minibert.training.trials import Result, Trial, best_result, summarize
+
+from .helpers import GOOD, write_table
+from .test_commands import RESULTS, CommandError, call, one_line, start
+
+labels_and_folds = st.tuples(st.lists(st.sampled_from("abc"), min_size=6, max_size=60), st.integers(2, 6))
+
+# ------------------------------------------------------------------------------------------------ folds
+
+
+@given(labels_and_folds, st.integers(0, 9))
+def test_folds_share_out_every_label_evenly(case, seed):
+    labels, folds = case
+    assigned = assign_folds(labels, folds, seed)
+    sizes = Counter(assigned)
+    assert set(sizes) <= set(range(folds))
+    assert max(sizes.values()) - min(sizes[fold] for fold in range(folds)) <= 1
+    for label in set(labels):
+        counts = Counter(fold for fold, found in zip(assigned, labels, strict=True) if found == label)
+        assert max(counts.values()) - min(counts[fold] for fold in range(folds)) <= 1
+
+
+@given(labels_and_folds, st.data())
+def test_a_group_stays_in_one_fold_and_no_fold_stays_empty(case, data):
+    labels, folds = case
+    groups = data.draw(st.lists(st.integers(0, 9), min_size=len(labels), max_size=len(labels)))
+    if len(set(groups)) < folds:
+        with pytest.raises(InputError, match=rf"{folds} folds need at least {folds} groups: found {len(set(groups))}"):
+            assign_folds(labels, folds, 0, groups)
+        return
+    assigned = assign_folds(labels, folds, 0, groups)
+    assert len(set(zip(groups, assigned, strict=True))) == len(set(groups))
+    assert len(set(assigned)) == folds
+
+
+def test_groups_are_dealt_so_that_labels_stay_even():
+    labels = ["a"] * 4 + ["b"] * 4
+    assert assign_folds(labels, 2, 0, groups=[1, 1, 2, 2, 3, 3, 4, 4]) in (
+        [0, 0, 1, 1, 0, 0, 1, 1],
+        [0, 0, 1, 1, 1, 1, 0, 0],
+        [1, 1, 0, 0, 0, 0, 1, 1],
+        [1, 1, 0, 0, 1, 1, 0, 0],
+    )
+
+
+def test_numbers_are_dealt_over_their_range_and_seeds_deal_differently():
+    labels = [float(i) for i in range(20)]
+    assigned = assign_folds(labels, 2, 0)
+    assert all(set(assigned[i : i + 2]) == {0, 1} for i in range(0, 20, 2))
+    shuffled = ["a"] * 20
+    assert assign_folds(shuffled, 2, 0) == assign_folds(shuffled, 2, 0) != assign_folds(shuffled, 2, 1)
+
+
+def test_too_few_examples_are_refused():
+    with pytest.raises(InputError, match="3 folds need at least 3 examples: found 2"):
+        assign_folds(["a", "b"], 3, 0)
+
+
+# ------------------------------------------------------------------------------------------------ settings
+
+
+def test_a_grid_is_all_combinations():
+    settings = settings_of(["lr=1e-5,3e-5", "--batch-size=8,16"], None, 0)
+    assert settings == [{"lr": lr, "batch-size": size} for lr in ("1e-5", "3e-5") for size in ("8", "16")]
+    assert settings_of([], None, 0) == [{}]
+
+
+def test_random_settings_are_within_their_ranges_all_different_and_repeatable():
+    drawn = settings_of(["lr=1e-5..1e-3", "epochs=2..4", "bf16=yes,no"], 400, 3)
+    assert len({tuple(setting.items()) for setting in drawn}) == 400
+    rates = sorted(float(setting["lr"]) for setting in drawn)
+    assert 1e-5 <= rates[0] < rates[-1] <= 1e-3
+    assert 150 <= sum(rate < 1e-4 for rate in rates) <= 250  # each order of magnitude has the same chance
+    assert {setting["epochs"] for setting in drawn} == {"2", "3", "4"}
+    assert drawn == settings_of(["lr=1e-5..1e-3", "epochs=2..4", "bf16=yes,no"], 400, 3)
+    assert len(settings_of(["bf16=yes,no"], 10, 0)) == 2  # there are no more
+
+
+@pytest.mark.parametrize(
+    ("tries", "draws", "sentence"),
+    [
+        (["lr"], None, "--try needs a flag and its values, as in lr=1e-5,3e-5: found 'lr'"),
+        (["lr=1e-5,,"], None, "found 'lr=1e-5,,'"),
+        (["lr=1", "lr=2"], None, "--try lr stands there twice"),
+        (["lr=1e-5..1e-3"], None, "is a range: say with --random how many to draw"),
+        (["lr=1e-3..1e-5"], 3, "the lower one first: found '1e-3..1e-5'"),
+        (["lr=a..b"], 3, "a range of two numbers above 0"),
+        (["lr=1..2..3"], 3, "a range of two numbers above 0"),
+    ],
+)
+def test_a_try_that_cannot_be_is_refused(tries: list[str], draws: int | None, sentence: str):
+    with pytest.raises(InputError, match=sentence):
+        settings_of(tries, draws, 0)
+
+
+def test_a_setting_is_read_as_on_the_command_line():
+    arguments = build_parser().parse_args(["--lr", "1e-4", "--epochs", "2", "--try", "lr=1"])
+    changed = with_setting(arguments, {"lr": "3e-5", "bf16": "yes", "batch-size": "8"})
+    assert (changed.lr, changed.bf16, changed.batch_size, changed.epochs) == (3e-5, True, 8, 2)
+    assert (arguments.lr, arguments.bf16) == (1e-4, False)
+    with pytest.raises(InputError, match=r"--try cannot vary --out\."):
+        with_setting(arguments, {"out": "x"})
+    with pytest.raises(InputError, match="--try bf16 can be yes or no: found 'on'"):
+        with_setting(arguments, {"bf16": "on"})
+
+
+# ------------------------------------------------------------------------------------------------ figures over runs
+
+
+def result(setting: str, accuracy: float | None, name: str = "run", majority: float = 0.5) -> Result:
+    """A run on 100 dev examples, of which a share `majority` has one label."""
+    rows = [[round(100 * majority), 0], [100 - round(100 * majority), 0]]
+    metrics = {"accuracy": accuracy, "confusion_matrix": rows, "test": {"accuracy": 0.5}}
+    return Result(Trial(name, setting, argparse.Namespace(seed=0)), None if accuracy is None else metrics)
+
+
+def test_runs_are_summed_up_by_setting_the_best_mean_first():
+    results = [
+        result("a", 0.6),
+        result("b", 0.9, "luck"),
+        result("a", 0.7, "best of a"),
+        result("b", 0.3),
+        result("c", None),
+    ]
+    summaries = summarize(results, ["accuracy"])
+    assert [summary.setting for summary in summaries] == ["a", "b", "c"]
+    assert summaries[0].dev["accuracy"].mean == pytest.approx(0.65)
+    assert summaries[0].dev["accuracy"].deviation == pytest.approx(0.1 / 2**0.5)
+    assert summaries[0].test["accuracy"].runs == 2
+    assert (summaries[1].degenerate, summaries[2].runs, summaries[2].dev) == (["run"], 1, {})
+    best = best_result(results, summaries, "accuracy")
+    assert best is not None
+    assert best.trial.name == "best of a"  # not the luckiest of all
+    assert best_result(results[4:], summaries[2:], "accuracy") is None
+
+
+def test_a_run_that_is_no_better_than_the_majority_is_degenerate():
+    assert result("a", 0.8, majority=0.8).degenerate
+    assert not result("a", 0.81, majority=0.8).degenerate
+    assert result("a", None).degenerate
+
+
+# ------------------------------------------------------------------------------------------------ commands
+
+
+def test_several_seeds_leave_one_model_and_the_figures_of_all(files, small_model: Path, tmp_path: Path, capsys):
+    out = tmp_path / "out"
+    flags = [*files, "--model", small_model, "--epochs", 1, "--lr", 1e-2]
+    call("finetune", *flags, "--seeds", 3, "--seed", 7, "--out", out)
+    said = capsys.readouterr().out
+    assert " dev: accuracy " in said
+    assert "3 runs)" in said
+    assert {path.name for path in out.iterdir()} == RESULTS | {"trials", "trials.json", "trials.html"}
+    assert not list((out / "trials").rglob("*.safetensors"))
+    found = json.loads((out / "trials.json").read_text())
+    assert [run["seed"] for run in found["runs"]] == [7, 8, 9]
+    accuracies = {run["run"]: run["dev"]["accuracy"] for run in found["runs"]}
+    assert found["settings"][0]["dev"]["accuracy"]["mean"] == pytest.approx(sum(accuracies.values()) / 3)
+    kept = json.loads((out / "metrics.json").read_text())
+    assert kept["accuracy"] == accuracies[found["best_run"]] == max(accuracies.values())
+    call("evaluate", "--model", out, "--data", files[3])
+    assert json.loads(capsys.readouterr().out)["accuracy"] == kept["accuracy"]
+    call("finetune", *flags, "--seed", 8, "--out", tmp_path / "alone")
+    alone = json.loads((tmp_path / "alone" / "metrics.json").read_text())
+    assert (
+        alone["confusion_matrix"]
+        == json.loads((out / "trials" / "seed-8" / "metrics.json").read_text())["confusion_matrix"]
+    )
+
+
+def test_a_search_over_folds_tries_every_setting_on_every_fold(small_model: Path, tmp_path: Path, capsys):
+    rows = [(*row, str(number % 4)) for number, row in enumerate(GOOD * 4)]
+    train = write_table(tmp_path / "train.tsv", rows, ("text", "label", "author"))
+    out = tmp_path / "out"
+    flags = ["--train", train, "--model", small_model, "--out", out, "--epochs", 1, "--batch-size", 4]
+    call("search", *flags, "--folds", 2, "--group-column", "author", "--try", "lr=1e-2,1e-4")
+    said = capsys.readouterr().out
+    assert "  1. lr 1e-" in said
+    assert "The best setting: lr 1e-" in said
+    found = json.loads((out / "trials.json").read_text())
+    assert [run["run"] for run in found["runs"]] == [f"setting-{s}-fold-{f}-seed-0" for s in (1, 2) for f in (1, 2)]
+    assert [setting["runs"] for setting in found["settings"]] == [2, 2]
+    judged: list[tuple[str, str]] = []
+    for fold in (1, 2):
+        parts = {
+            part: [json.loads(line) for line in (out / "trials" / f"fold-{fold}-{part}.jsonl").read_text().splitlines()]
+            for part in ("train", "dev")
+        }
+        authors = {part: {row["author"] for row in parts[part]} for part in parts}
+        assert not authors["train"] & authors["dev"]
+        judged += [(row["text"], row["label"]) for row in parts["dev"]]
+    assert Counter(judged) == Counter(GOOD * 4)
+    assert "<svg" in (out / "trials.html").read_text()
+
+
+def test_a_setting_that_diverges_is_noted_and_the_search_goes_on(
+    files, small_model: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+):
+    really = finetuning.finetune
+
+    def diverge(arguments: argparse.Namespace, summary: bool) -> dict[str, Any]:
+        if arguments.lr == 9:
+            raise DivergedError("The loss became nan.")
+        return really(arguments, summary)
+
+    monkeypatch.setattr("minibert.training.trials.finetune", diverge)
+    out = tmp_path / "out"
+    call("search", *files, "--model", small_model, "--epochs", 1, "--try", "lr=9,1e-2", "--out", out)
+    assert "2. lr 9: all runs diverged, 1 of 1 runs degenerate" in capsys.readouterr().out
+    found = json.loads((out / "trials.json").read_text())
+    assert [run["diverged"] for run in found["runs"]] == [True, False]
+    assert found["best_run"] == "setting-2-seed-0"
+    assert (out / "model.safetensors").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_a_killed_search_goes_on_to_the_same_figures_without_doing_runs_again(files, small_model: Path, tmp_path: Path):
+    flags = [*files, "--model", small_model, "--epochs", 4, "--batch-size", 2, "--seeds", 2, "--lr", 1e-2]
+    call("finetune", *flags, "--out", tmp_path / "whole")
+    out = tmp_path / "killed"
+    process = start("minibert.finetune", *flags, "--out", out)
+    while not (out / "trials" / "seed-1" / "checkpoints").exists():
+        assert process.poll() is None, "the runs were over before they could be stopped"
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    done = (out / "trials" / "seed-0" / "metrics.json").stat().st_mtime_ns
+    assert not (out / "trials.json").exists()
+    call("finetune", *flags, "--out", out, "--resume")
+    assert (out / "trials" / "seed-0" / "metrics.json").stat().st_mtime_ns == done
+    left, right = (json.loads((folder / "trials.json").read_text()) for folder in (tmp_path / "whole", out))
+    assert [run["dev"] for run in left["runs"]] == [run["dev"] for run in right["runs"]]
+    assert {path.name for path in out.iterdir()} == RESULTS | {"trials", "trials.json", "trials.html"}
+    call("finetune", *flags, "--out", out, "--resume")  # with nothing left to do
+    assert json.loads((out / "trials.json").read_text()) == right
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
+def test_ctrl_c_says_in_which_run_and_how_to_go_on(files, small_model: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    flags = [*files, "--model", small_model, "--epochs", 50, "--batch-size", 2, "--try", "lr=1e-3,1e-4", "--out", out]
+    process = start("minibert.search", *flags)
+    while not (out / "trials" / "setting-1-seed-0" / "checkpoints").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    said = err.strip().splitlines()[-1]
+    assert "stopped in run 1 of 2, setting-1-seed-0. Go on with: python -m minibert.search" in said
+    assert said.endswith("--resume")
+
+
+@pytest.mark.parametrize(
+    ("command", "flags", "sentence"),
+    [
+        ("search", [], "There is nothing to search: name values with --try"),
+        ("search", ["--folds", "1"], "--folds needs at least 2"),
+        ("search", ["--group-column", "x", "--try", "lr=1"], "it needs --folds"),
+        ("search", ["--try", "lr=fast"], "a number above 0 is needed: found 'fast'"),
+        ("search", ["--try", "rl=1"], "unrecognized arguments: --rl=1. Did you mean --lr?"),
+        ("search", ["--try", "lr=1e-3", "--folds", "2"], "give --train, and no --dev"),
+        ("search", ["--try", "lr=1e-3", "--resume", "--out", "nowhere"], "nowhere has no interrupted run to --resume"),
+        ("finetune", ["--seeds", "0"], "a whole number, at least 1"),
+        ("finetune", ["--seeds", "2", "--model", "SMALL", "--label-column", "x"], "there is no column 'x'"),
+        ("finetune", ["--seeds", "2", "--find-lr", "page.html"], "--find-lr tries learning rates by itself"),
+        ("finetune", ["--seeds", "2", "--task", "ner", "--task", "qa"], "are for one task, not for several"),
+    ],
+)
+def test_a_mistake_gets_one_line_and_nothing_is_written(
+    command: str, flags: list[str], sentence: str, files, small_model: Path, tmp_path: Path, capsys
+):
+    before = {path.name for path in tmp_path.iterdir()}
+    flags = [str(small_model) if flag == "SMALL" else flag for flag in flags]
+    with pytest.raises(CommandError, match="2"):
+        call(command, *files, "--out", tmp_path / "out", *flags)
+    assert sentence in one_line(capsys.readouterr().err)
+    assert {path.name for path in tmp_path.iterdir()} == before
+
+
+def test_a_label_that_only_one_fold_has_is_refused(small_model: Path, tmp_path: Path, capsys):
+    train = write_table(tmp_path / "train.tsv", [*GOOD, ("once", "rare")])
+    with pytest.raises(CommandError, match="2"):
+        call("search", "--train", train, "--folds", 2, "--model", small_model, "--out", tmp_path / "out")
+    assert "all rows with the label 'rare' are in one of the 2 folds" in one_line(capsys.readouterr().err)
+    assert not (tmp_path / "out").exists()
+
+
+def test_runs_with_other_settings_are_not_taken_up(files, small_model: Path, tmp_path: Path, capsys):
+    flags = [*files, "--model", small_model, "--epochs", 1, "--seeds", 2, "--out", tmp_path / "out"]
+    call("finetune", *flags)
+    before = (tmp_path / "out" / "trials.json").read_text()
+    with pytest.raises(CommandError, match="2"):
+        call("finetune", *flags, "--lr", 1e-2, "--resume")
+    assert "holds runs with other settings" in one_line(capsys.readouterr().err)
+    with pytest.raises(CommandError, match="2"):
+        call("finetune", *flags)
+    assert "is not empty. Choose another --out, or --overwrite" in one_line(capsys.readouterr().err)
+    assert (tmp_path / "out" / "trials.json").read_text() == before
+    call("finetune", *flags[:-4], "--out", tmp_path / "out", "--overwrite")  # a single run takes the place of all
+    assert {path.name for path in (tmp_path / "out").iterdir()} == RESULTS
