@@ -17,7 +17,7 @@ def build_parser() -> Parser:
     )
     subjects = parser.add_subparsers(
         dest="subject",
-        metavar="inference|finetune|pretrain|attention|curves|startup",
+        metavar="inference|finetune|pretrain|attention|curves|startup|scorecard",
         required=True,
         parser_class=PlainParser,
     )
@@ -41,6 +41,18 @@ def build_parser() -> Parser:
     _add_rounds(curves, rounds=3)
     startup = subjects.add_parser("startup", help="how long imports and --help take")
     _add_rounds(startup)
+    card = subjects.add_parser("scorecard", help="what pretraining is worth: fine-tuned from a model, or from random")
+    card.add_argument("--model", metavar="NAME_OR_PATH", default="minibert-tiny-uncased", help="pretrained weights")
+    card.add_argument("--train", metavar="FILE", required=True, help="labelled examples to draw from")
+    card.add_argument("--dev", metavar="FILE", required=True, help="labelled examples to judge by")
+    card.add_argument("--text-column", metavar="NAME", default="text", help="the column with the text")
+    card.add_argument("--text-b-column", metavar="NAME", default="text_b", help="with the second text of pairs")
+    card.add_argument("--label-column", metavar="NAME", default="label", help="with the label")
+    card.add_argument(
+        "--examples", type=positive_int, nargs="+", default=[100, 1000, 10_000], metavar="N", help="how many to draw"
+    )
+    card.add_argument("--seeds", type=positive_int, default=5, metavar="N", help="runs of each (default: 5)")
+    card.add_argument("--out", metavar="DIR", help="where scorecard.json and scorecard.png are written")
     return parser
 
 
@@ -78,6 +90,8 @@ def main(arguments: argparse.Namespace) -> None:
         from .benchmarks.training import bench_pretrain as bench
     elif arguments.subject == "curves":
         from .benchmarks.curves import bench_curves as bench
+    elif arguments.subject == "scorecard":
+        from .benchmarks.scorecard import score_card as bench
     else:
         from .benchmarks.startup import bench_startup as bench
     bench(arguments)

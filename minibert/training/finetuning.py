@@ -10,7 +10,6 @@ import itertools
 import json
 import logging
 import shutil
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,6 @@ import torch
 from .. import plots
 from ..checkpoints.pretrained import ADAPTER_CONFIG
 from ..commandline import resume_command
-from ..config import BertConfig
 from ..data.public import PUBLIC, fetch
 from ..errors import InputError
 from ..files import write_json, write_text
@@ -30,7 +28,6 @@ from ..pages import heading, paragraph, picture, write_page
 from ..tasks import task_class
 from ..tasks.task import Examples, Features, Task, prediction_lines
 from ..tokenization import BertTokenizer
-from ..tokenization.wordpiece import BasicTokenizer
 from ..transfer.adaptation import trained_parameters
 from ..transfer.adapter_files import ADAPTER_WEIGHTS
 from ..transfer.features import forget_features
@@ -58,10 +55,12 @@ RESULTS = (
 )  # fmt: skip
 
 
-# A random model has to learn language, too: it takes larger steps, and more of them, than a pretrained one.
 PRETRAINED_DEFAULTS = {"lr": 5e-5, "epochs": 3.0}
 FROZEN_DEFAULTS = {"lr": 1e-3, "epochs": 3.0}  # few weights, and new ones
-RANDOM_DEFAULTS = {"lr": 5e-4, "epochs": 6.0}
+
+# What a run starts from that names no model. So small a one takes larger steps, and more of them.
+SHIPPED_MODEL = "minibert-tiny-uncased"
+SHIPPED_DEFAULTS = {"lr": 1e-3, "epochs": 5.0}
 
 
 class Split(NamedTuple):
@@ -118,7 +117,7 @@ def prepare(arguments: argparse.Namespace, out: Path) -> Run:
     train, dev, test = read_files(arguments, task)
     task.learn_labels(train)
     torch.manual_seed(arguments.seed)  # the new head is drawn at random
-    model, tokenizer = _model(arguments, task, train)
+    model, tokenizer = _model(arguments, task)
     prepare_transfer(arguments, model)
     tokenizer.model_max_length = min(arguments.max_length or task.max_length, model.config.max_position_embeddings)
     splits = [Split("dev", dev, task.features(dev, tokenizer))]
@@ -188,8 +187,7 @@ def write_results(arguments: argparse.Namespace, out: Path, run: Run, figures: M
     write_text(out / "predictions.jsonl", "\n".join(lines) + "\n")
     write_report(
         out / "report.html",
-        f"{'A small random model' if arguments.model is None else Path(arguments.model).name}, fine-tuned on "
-        f"{train.path.name}",
+        f"{Path(arguments.model).name}, fine-tuned on {train.path.name}",
         task,
         settings=vars(arguments),
         metrics=metrics,
@@ -289,22 +287,16 @@ def _delete(folder: Path, names: Iterable[str]) -> None:
             (folder / name).unlink(missing_ok=True)
 
 
-def _model(arguments: argparse.Namespace, task: Task, train: Examples) -> tuple[BertPreTrainedModel, BertTokenizer]:
+def _model(arguments: argparse.Namespace, task: Task) -> tuple[BertPreTrainedModel, BertTokenizer]:
     changes = task.config_changes()
     if arguments.dropout is not None:
         changes |= {"hidden_dropout_prob": arguments.dropout, "attention_probs_dropout_prob": arguments.dropout}
-    if arguments.model is not None:
-        tokenizer = BertTokenizer.from_pretrained(arguments.model)
-        model = task.model_class.from_pretrained(arguments.model, **changes)
-        defaults = FROZEN_DEFAULTS if encoder_is_frozen(arguments) else PRETRAINED_DEFAULTS
-    else:
-        log.info(
-            "No pretrained weights ship with minibert yet: starting from a small random model, which learns little."
-        )
-        tokenizer = BertTokenizer(_vocabulary(train))
-        config = BertConfig.preset("tiny", vocab_size=len(tokenizer), **changes)
-        model = task.model_class(config)
-        defaults = RANDOM_DEFAULTS
+    defaults = FROZEN_DEFAULTS if encoder_is_frozen(arguments) else PRETRAINED_DEFAULTS
+    if arguments.model is None:
+        arguments.model, defaults = SHIPPED_MODEL, SHIPPED_DEFAULTS
+        log.info(f"Starting from {SHIPPED_MODEL}, which comes with minibert: --model takes larger ones.")
+    tokenizer = BertTokenizer.from_pretrained(arguments.model)
+    model = task.model_class.from_pretrained(arguments.model, **changes)
     if len(tokenizer) > model.config.vocab_size:
         known = model.config.vocab_size
         raise InputError(f"{arguments.model}: its tokenizer has {len(tokenizer)} tokens, but its model knows {known}.")
@@ -312,17 +304,6 @@ def _model(arguments: argparse.Namespace, task: Task, train: Examples) -> tuple[
         if getattr(arguments, name) is None:
             setattr(arguments, name, value)
     return model, tokenizer
-
-
-def _vocabulary(train: Examples) -> dict[str, int]:
-    """A small vocabulary of a file's own: words that occur twice or more, and all characters to spell the others."""
-    basic = BasicTokenizer(do_lower_case=True)
-    texts = (json.dumps(list(example.given.values()), ensure_ascii=False) for example in train)
-    words = Counter(word for text in texts for word in basic.tokenize(text))
-    characters = sorted({character for word in words for character in word})
-    frequent = [word for word, count in sorted(words.items(), key=lambda item: (-item[1], item[0])) if count > 1]
-    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters, *(f"##{c}" for c in characters), *frequent]
-    return {token: i for i, token in enumerate(dict.fromkeys(tokens))}
 
 
 def training_arguments(arguments: argparse.Namespace, out: Path, best_metric: str) -> TrainingArguments:

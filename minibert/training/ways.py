@@ -55,8 +55,6 @@ def prepare_transfer(arguments: argparse.Namespace, model: BertPreTrainedModel) 
     if arguments.freeze == "encoder":
         remember_features(model)
     if adaptation is not None:
-        if model.name_or_path is None:
-            raise InputError("A few new weights on a random model learn nothing: name a pretrained one with --model.")
         adapt(model, adaptation)
     if arguments.reinit_top is not None:
         fresh = encoder_of(model).blocks[-arguments.reinit_top :]
