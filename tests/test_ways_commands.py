@@ -160,14 +160,6 @@ def test_flags_that_do_not_fit_get_one_line_and_write_nothing(
     assert not (tmp_path / "out").exists()
 
 
-def test_few_weights_on_a_random_model_are_refused(
-    files: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
-    with pytest.raises(CommandError):
-        call("finetune", *files, "--out", tmp_path / "out", "--lora")
-    assert "name a pretrained one with --model" in capsys.readouterr().err
-
-
 # ------------------------------------------------------------------------------------------------------------ compare
 
 
