@@ -612,7 +612,7 @@ NO_BERTS: dict[str, tuple[dict[str, Any], str]] = {
     "a list for a vocabulary": ({"tokenizer": changed("model.vocab", ["a"])}, r"'vocab' cannot be \['a'\]"),
     "ids with gaps": ({"tokenizer": changed("model.vocab", {"[UNK]": 0, "a": 2})}, "must be 0 to 1, each once"),
     "ids that are none": ({"tokenizer": changed("model.vocab", {"[UNK]": "0"})}, "must be 0 to 0, each once"),
-    "half a character": ({"tokenizer": changed("model.vocab", {"\ud800": 0})}, "cannot be a token"),
+    "half a character": ({"tokenizer": changed("model.vocab", {"\ud800": 0})}, "is half a character"),
     "two lines": ({"tokenizer": changed("model.vocab", {"a\nb": 0})}, "cannot be a token"),
     "a switch that is none": ({"tokenizer": changed("normalizer.lowercase", "no")}, "'lowercase' cannot be 'no'"),
     "an added token without id": ({"tokenizer": changed("added_tokens", [{"content": "x"}])}, "should have an id"),
@@ -623,7 +623,7 @@ NO_BERTS: dict[str, tuple[dict[str, Any], str]] = {
     "an added token without text": ({"tokenizer": changed("added_tokens", [{"id": len(VOCAB)}])}, "should be a string"),
     "an added token that is half a character": (
         {"tokenizer": changed("added_tokens", [{"content": "\ud800", "id": len(VOCAB)}])},
-        "should be a string",
+        "is half a character",
     ),
     "the unknown token only added": (
         {"tokenizer": changed("added_tokens", [{"content": "<unk>", "id": len(VOCAB)}]) | {"model": {"vocab": VOCAB}}}
