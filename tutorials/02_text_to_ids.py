@@ -195,6 +195,7 @@ assert len(attempts) == 7 + 4 + 1
 
 # %%
 def cut(word: str, vocab: dict[str, int]) -> list[str]:
+    # BEGIN SOLUTION
     pieces, rest, prefix = [], word, ""
     while rest:
         end = next((end for end in range(len(rest), 0, -1) if prefix + rest[:end] in vocab), None)
@@ -203,6 +204,7 @@ def cut(word: str, vocab: dict[str, int]) -> list[str]:
         pieces.append(prefix + rest[:end])
         rest, prefix = rest[end:], "##"
     return pieces
+    # END SOLUTION
 
 
 letters = sorted({char for word in word_counts for char in word})

@@ -209,12 +209,14 @@ layout = Layout.from_mask(torch.ones(2, 16, dtype=torch.bool))
 
 def own_block(block: BertBlock, hidden: torch.Tensor, layout: Layout) -> torch.Tensor:
     """(tokens, hidden) -> (tokens, hidden)"""
+    # BEGIN SOLUTION
     attended, _ = block.attention(hidden, layout, layout, eager_attention)
     hidden = layer_norm(hidden + attended, block.attention_norm.weight, block.attention_norm.bias)
     inner, outer = block.feed_forward.intermediate, block.feed_forward.output
     wide = gelu_erf(hidden @ inner.weight.T + inner.bias)  # (tokens, hidden) -> (tokens, intermediate)
     thought = wide @ outer.weight.T + outer.bias  # (tokens, intermediate) -> (tokens, hidden)
     return layer_norm(hidden + thought, block.feed_forward_norm.weight, block.feed_forward_norm.bias)
+    # END SOLUTION
 
 
 hidden = torch.randn(32, 64)

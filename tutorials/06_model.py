@@ -122,6 +122,7 @@ def bert(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(batch, seq) -> (batch, seq, hidden) and (batch, hidden)"""
 
+    # BEGIN SOLUTION
     def linear(inputs: torch.Tensor, name: str) -> torch.Tensor:
         return F.linear(inputs, weights[f"{name}.weight"], weights[f"{name}.bias"])
 
@@ -144,6 +145,7 @@ def bert(
         wide = F.gelu(linear(hidden, f"{block}.feed_forward.intermediate"))  # -> (batch, seq, intermediate)
         hidden = norm(hidden + linear(wide, f"{block}.feed_forward.output"), f"{block}.feed_forward_norm")
     return hidden, torch.tanh(linear(hidden[:, 0], "pooler.dense"))  # (batch, seq, hidden) -> (batch, hidden)
+    # END SOLUTION
 
 
 with torch.no_grad():

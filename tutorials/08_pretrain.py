@@ -100,8 +100,10 @@ print(f"{sum(map(len, training)):,} tokens in {len(training):,} rows; {len(held_
 # %%
 def entropy(counts: np.ndarray) -> float:
     """In nats, of counts or probabilities."""
+    # BEGIN SOLUTION
     shares = counts[counts > 0] / counts.sum()
     return float(-(shares * np.log(shares)).sum())
+    # END SOLUTION
 
 
 assert abs(entropy(np.array([2, 1, 1])) - 1.0397) < 1e-4
