@@ -515,6 +515,9 @@ axes[1].legend(loc="lower right")
 show(figure, "Left: the grid has three values of smoothing, random nine. Right: dev and test scores of 60 settings.")
 
 # %% [markdown]
+# *The picture, left:* a grid looks again and again at the same three values. *Right:* what is good on dev is mostly good
+# on test. Mostly: among those on the right edge, the order is another one.
+#
 # ### The winner's score flatters
 #
 # The best of sixty is best *partly by luck*: among settings that are equally good, dev picks the one that dev happens
