@@ -57,7 +57,7 @@ assert 1_000_000 < weights < 20_000_000
 
 # %% [markdown]
 # This is a *small* BERT. It ships with the package, so that everything here runs offline; it was pretrained by this
-# very package, on old novels and an encyclopedia ([how](../weights/README.md)). The BERT of the paper,
+# very package, on old novels and an encyclopedia (`weights/README.md` says how). The BERT of the paper,
 # `bert-base-uncased`, has 110 million weights and has read thousands of times as much. Its code is the same, and with a
 # network you need to change one word in the cell above. So look at *how* things work, and do not be astonished at what
 # so small a model does not know.
@@ -556,8 +556,8 @@ assert_close(chances("A hundred years [MASK]."), chances("A hundred years [MASK]
 # | how to teach it your task | [9. Fine-tuning](09_finetuning.ipynb), and those after it |
 # | whether pictures such as those above prove anything | [15. Looking inside](15_looking_inside.ipynb) |
 #
-# The [table of all chapters](README.md) has the time that each of them takes. Who wants to understand BERT reads 2 to 8
-# in order; who wants to use it may go from here to 9, and come back when something is odd.
+# `README.md`, beside this file, has all chapters and the time that each of them takes. Who wants to understand BERT
+# reads 2 to 8 in order; who wants to use it may go from here to 9, and come back when something is odd.
 #
 # ## Experiments to try
 #

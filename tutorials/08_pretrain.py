@@ -4,7 +4,7 @@
 # Every Python has a book on board: its own documentation, in the module `pydoc_data.topics`. It is a small book, and
 # your computer has no graphics card, perhaps. That is enough to watch a BERT learn to read: to see it stand still for a
 # long time, to see why, and to see what gets it going. (The BERT of the tour was made in the same way, from far more
-# text: [weights/README.md](../weights/README.md).)
+# text: see `weights/README.md`.)
 #
 # **You will be able to**
 #
