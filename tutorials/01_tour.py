@@ -12,7 +12,7 @@
 # - teach it to sort texts, in some seconds, and say honestly how well it does;
 # - name the stations between text and answer, and the chapter in which you will build each of them.
 #
-# **You need** Python. **Time:** five minutes for the cells alone, half an hour to read; no network.
+# **You need** Python. **Time:** half an hour to read; the cells run in half a minute, without a network.
 
 # %%
 import logging
@@ -587,8 +587,8 @@ assert_close(chances("A hundred years [MASK]."), chances("A hundred years [MASK]
 #
 # <details><summary>Can it fill two gaps at once?</summary>
 #
-# It gives an answer for each, as if the other were not to be found. "New [MASK] is in the United [MASK]" works; a gap
-# of two words whose halves must fit each other need not.
+# It gives an answer for each, as if the other were not to be found. Where two words must fit each other, it may name
+# two that do not.
 # </details>
 #
 # <details><summary>Could it go on with a text, as chat programs do?</summary>
