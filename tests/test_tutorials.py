@@ -53,7 +53,7 @@ def test_a_changed_source_is_noticed(tmp_path: Path):
     shutil.copy(SOURCES[0].with_suffix(".ipynb"), tmp_path)
     assert build.disagreement(source) is None
     text = source.read_text(encoding="utf-8")
-    source.write_text(text.replace("import inspect", "import inspect, sys"), encoding="utf-8")
+    source.write_text(text.replace("\nimport ", "\nimport sys\nimport ", 1), encoding="utf-8")
     assert "in cell 1:" in str(build.disagreement(source))
     source.write_text(text + "\n# %%\nprint('new')\n", encoding="utf-8")
     assert "in length" in str(build.disagreement(source))

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 2. Text to ids
 #
-# BERT reads whole numbers. This chapter follows a text on its way to them, step by step, and then learns a vocabulary
-# from nothing.
+# BERT reads whole numbers. In the tour one line turned "[MASK] lost her keys." into eight of them. This chapter follows
+# a text on its way there, step by step, and then learns a vocabulary from nothing.
 #
 # **You will be able to**
 #
@@ -505,4 +505,4 @@ assert file_text.splitlines().index("the") != 2
 # **Papers:** Schuster & Nakajima 2012, *Japanese and Korean Voice Search*; Sennrich et al. 2016, section 3; Wu et al.
 # 2016, section 4.1; Devlin et al. 2019, section 3.
 #
-# Next: [3. Embeddings](03_embeddings.ipynb)
+# Before: [1. A tour](01_tour.ipynb). Next: [3. Embeddings](03_embeddings.ipynb)

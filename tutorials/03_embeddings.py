@@ -2,7 +2,8 @@
 # # 3. Embeddings
 #
 # An id says *which* token. The encoder needs a vector: *what* the token is, *where* it stands and *which text* it is
-# in. BERT looks up three vectors and adds them (Devlin et al. 2019, section 3 and figure 2).
+# in. BERT looks up three vectors and adds them (Devlin et al. 2019, section 3 and figure 2). In the tour the first of
+# them brought *north* next to *south*. Here you see where it stands, and what the other two are for.
 #
 # **You will be able to**
 #

@@ -1,7 +1,8 @@
 # %% [markdown]
 # # 4. Attention
 #
-# This is the one place in BERT where tokens meet. Everything else works on each token by itself.
+# This is the one place in BERT where tokens meet. Everything else works on each token by itself. When "[MASK] lost her
+# keys." became *she* in the tour, it was here that the gap heard of *her*.
 #
 # **You will be able to**
 #

@@ -469,7 +469,7 @@ assert (right - wrong).abs().max() > 0.05
 # ## Experiments to try
 #
 # 1. Train `SmallTask` with 12 blocks, as it is and pre-norm, at learning rates 5e-4, 2e-3 and 5e-3. Post-norm is the
-#    first to fail. Xiong et al. (2020) explain why it wants a warm-up; chapter 9 measures it.
+#    first to fail. Xiong et al. (2020) explain why it wants a warm-up; chapter 9 measures what a warm-up does.
 # 2. Multiply all weights of the fresh 24 blocks by 2 and draw the picture of section 5.5 again. Without norm?
 # 3. Find a task in which "no feed-forward" fails. A hint: give the model no neighbours to look at.
 #

@@ -108,7 +108,8 @@ show(figure, "Above: two rows of seven, the second with three grey paddings. Bel
 # %% [markdown]
 # *The picture:* above what you hand over, below what the model computes with.
 #
-# The *pooler* takes the vector of `[CLS]`, a linear layer and a tanh: one vector for the row (chapter 12 uses it).
+# The *pooler* takes the vector of `[CLS]`, a linear layer and a tanh: one vector for the row (chapter 9 puts a task on
+# it).
 #
 # ## 6.2 Build it yourself
 #

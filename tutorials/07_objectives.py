@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 7. Pretraining objectives
 #
-# A fresh BERT knows nothing. It learns from raw text, by two puzzles that can be made out of any book without a human:
-# *which word is hidden here?* and *does this text follow that one?* This chapter makes these puzzles, counts them, and
-# shows how they go wrong.
+# The BERT of the tour could fill gaps. A fresh one knows nothing. It learns from raw text, by two puzzles that can be
+# made out of any book without a human: *which word is hidden here?* and *does this text follow that one?* This chapter
+# makes these puzzles, counts them, and shows how they go wrong.
 #
 # **You will be able to**
 #

@@ -3,7 +3,8 @@
 #
 # Every Python has a book on board: its own documentation, in the module `pydoc_data.topics`. It is a small book, and
 # your computer has no graphics card, perhaps. That is enough to watch a BERT learn to read: to see it stand still for a
-# long time, to see why, and to see what gets it going.
+# long time, to see why, and to see what gets it going. (The BERT of the tour was made in the same way, from far more
+# text: see `weights/README.md`.)
 #
 # **You will be able to**
 #
@@ -404,4 +405,4 @@ assert max(entropies.values()) - min(entropies.values()) > 0.1
 # **Papers:** Shannon 1948, *A Mathematical Theory of Communication*, section 6; Devlin et al. 2019, appendix A.2; Clark
 # et al. 2019, *What Does BERT Look At?*
 #
-# Before: [7. Pretraining objectives](07_objectives.ipynb)
+# Before: [7. Pretraining objectives](07_objectives.ipynb). Next: [9. Fine-tuning](09_finetuning.ipynb)
