@@ -447,7 +447,7 @@ assert 0.35 < pretrained[:, 1].mean() < 0.9
 # *The picture:* look at the left half alone, and the four seem to be much the same. The fresh BERT even loses against
 # *always O*. The right half tells them apart. Dots are single seeds.
 #
-# What a gain from pretraining! Nowhere else in these tutorials is it as large. Why here? The list of names explains it:
+# What a gain from pretraining! Why is it so large here? The list of names explains it:
 # it finds next to nothing, so nearly all test names were never seen in training. To know that *Naples* is a place, one
 # must have read about Naples before, or must understand *the mayor of*. Pretraining is where both come from.
 #
@@ -563,12 +563,12 @@ print(f"PER and LOC move by {by_sentence:.2f} or more with the sentence, by {by_
 assert by_sentence > by_name + 0.05
 
 # %% [markdown]
-# *The picture:* read along a row: the same names in other sentences. *London* in the frames of a person is more often
-# taken for a person or a company than for a place; and where one flies from is a place, whatever its name. Reading down
-# a column, from name to name, less changes. So this tagger listens to the sentence more than to the name, and does what
-# no list of names can. (Not a law! With much training text, models learn names by heart as well, and then *Jordan* is
-# what it mostly was.) The third panel shows its weakness: even where one works, or sells shares, it hardly ever thinks
-# of an organization. 54 training examples were not enough for it.
+# *The picture:* read along a row: the same names in other sentences. *London* and its like, where a person is expected,
+# are rather taken for a person or a company than for a place; and where one flies from is a place, whatever its name.
+# Reading down a column, from name to name, less changes. So this tagger listens to the sentence more than to the name,
+# and does what no list of names can. (Not a law! With much training text, models learn names by heart as well, and then
+# *Jordan* is what it mostly was.) The third panel shows its weakness: it suspects organizations where people are, and
+# hardly where one works or sells shares. 54 training examples were not enough for it.
 #
 # ## 10.8 Rows of tags that cannot be
 #
@@ -643,11 +643,12 @@ assert np.mean(scores["Viterbi"]) > np.mean(scores["argmax"])
 
 # %% [markdown]
 # A gain of several points, on every seed, and it cost twenty lines and no training. Why so much? With so few examples
-# our tagger is unsure, and says one type at the first word of a name and another at the second: B-PER I-ORG. By
-# `conlleval`'s rule these are two names, both wrong. Asked for one well-formed row, it must agree with itself. A better
-# tagger contradicts itself less, and gains less. (BERT's paper uses no such thing, nor does the package: it keeps the
-# plain rule, so that its figures can be compared with others.) To learn from data how *probable* each step is, and not
-# only which are forbidden, one puts a conditional random field on top (Lafferty et al. 2001).
+# our tagger is unsure. It says one type at the first word of a name and another at the second, B-PER I-ORG: by
+# `conlleval`'s rule two names, both wrong. Or it says O and then I-LOC: half a name. Asked for one well-formed row, it
+# must make up its mind. A better tagger contradicts itself less, and has less to gain. (BERT's paper uses no such
+# thing, nor does the package: it keeps the plain rule, so that its figures can be compared with others.) To learn from
+# data how *probable* each step is, and not only which are forbidden, one puts a conditional random field on top
+# (Lafferty et al. 2001).
 #
 # ## 10.9 Longer than the model
 #
