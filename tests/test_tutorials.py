@@ -48,6 +48,12 @@ def test_notebook_was_executed_and_every_picture_has_a_text(source: Path):
     assert source.with_suffix(".ipynb").stat().st_size < 1_000_000
 
 
+def test_every_data_file_has_a_line_that_says_what_it_is():
+    folder = REPOSITORY / "tutorials" / "data"
+    files = {path.name for path in folder.iterdir()} - {"README.md"}
+    assert files == set(re.findall(r"^\| `([^`]+)` \|", (folder / "README.md").read_text(encoding="utf-8"), re.MULTILINE))
+
+
 def test_a_changed_source_is_noticed(tmp_path: Path):
     source = Path(shutil.copy(SOURCES[0], tmp_path))
     shutil.copy(SOURCES[0].with_suffix(".ipynb"), tmp_path)

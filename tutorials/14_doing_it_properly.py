@@ -515,8 +515,8 @@ axes[1].legend(loc="lower right")
 show(figure, "Left: the grid has three values of smoothing, random nine. Right: dev and test scores of 60 settings.")
 
 # %% [markdown]
-# *The picture, left:* a grid looks again and again at the same three values. *Right:* what is good on dev is mostly good
-# on test. Mostly: among those on the right edge, the order is another one.
+# *The picture, left:* a grid looks again and again at the same three values. *Right:* what is good on dev is mostly
+# good on test. Mostly: among those on the right edge, the order is another one.
 #
 # ### The winner's score flatters
 #
@@ -865,4 +865,4 @@ for size in (50, 288, 5000):
 # Stability of Fine-tuning BERT*; Kiritchenko & Mohammad 2018, *Examining Gender and Race Bias in Two Hundred Sentiment
 # Analysis Systems*; Guo et al. 2017, *On Calibration of Modern Neural Networks*.
 #
-# Next: [15. Looking inside](15_looking_inside.ipynb)
+# Before: [13. Ways to transfer](13_ways_to_transfer.ipynb). Next: [15. Looking inside](15_looking_inside.ipynb)

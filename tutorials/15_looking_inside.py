@@ -547,8 +547,8 @@ for (plural, plural_other), share in plurals.items():
 assert plurals[0, 0] < 0.1 < 0.9 < plurals[1, 1]
 
 # %% [markdown]
-# *The picture:* all or nothing. Where both nouns agree (first and last) it is perfect. Where they differ, the second bar
-# should be empty and the third one full, and `minibert-tiny-uncased` is wrong every time. This is no noise, and no
+# *The picture:* all or nothing. Where both nouns agree (first and last) it is perfect. Where they differ, the second
+# bar should be empty and the third one full, and `minibert-tiny-uncased` is wrong every time. This is no noise, and no
 # "half of it learnt": it has learnt *another rule*. **The verb follows the nearest noun.** In most text that rule is
 # right, since most verbs stand right behind their subject. A test without such pairs would have given it full marks.
 #
