@@ -125,7 +125,7 @@ print(f"{len(documents)} documents, {sum(map(len, documents)):,} sentences, such
 
 chance = random.Random(0)
 offers: dict[str, list[tuple[str, str]]] = {"next": [], "swapped": [], "same document": [], "other document": []}
-for _ in range(150):
+for _ in range(120):
     document, other = chance.sample(documents, 2)
     place = chance.randrange(len(document) - 3)
     a, b = (" ".join(document[start : start + 2]) for start in (place, place + 2))
@@ -227,7 +227,7 @@ def ask(model: BertForMultipleChoice, questions: list[dict]) -> float:
 chance = random.Random(0)
 hard = [question for document in documents for question in questions_of(document, 4, chance)]
 chance.shuffle(hard)
-hard = hard[:150]
+hard = hard[:120]
 every_sentence = [sentence for document in documents for sentence in document]
 easy = []
 for each in hard:
@@ -399,7 +399,7 @@ def pairs_batch(chance: random.Random) -> dict:
 
 chance = random.Random(0)
 torch.manual_seed(0)
-losses = train(similar, [pairs_batch(chance) for _ in range(100)], rate=1e-3)
+losses = train(similar, [pairs_batch(chance) for _ in range(60)], rate=1e-3)
 after = cosines_of(similar)
 neighbours["trained"] = neighbour_right(after)
 print(f"loss {np.mean(losses[:10]):.2f} -> {np.mean(losses[-10:]):.2f}")
@@ -527,7 +527,7 @@ def letters_batch(letters: list[tuple[list[str], list[int]]]) -> dict:
 chance = random.Random(0)
 to_learn = [row for row in one_sentence if row["text"] not in judged_texts]
 to_judge = [row for row in one_sentence if row["text"] in judged_texts]
-learning_letters = [[letter(chance, to_learn) for _ in range(16)] for _ in range(80)]
+learning_letters = [[letter(chance, to_learn) for _ in range(12)] for _ in range(50)]
 judged_letters = [letter(chance, to_judge) for _ in range(200)]
 
 
@@ -605,8 +605,8 @@ def task_batch(task: str, chance: random.Random) -> dict:
     return {"input_ids": ids, "labels": torch.tensor([label_of(learn[number], task) for number in numbers])}
 
 
-def both_tasks(seed: int) -> SharedEncoder:
-    torch.manual_seed(seed)
+def both_tasks() -> SharedEncoder:
+    torch.manual_seed(0)
     return SharedEncoder({"kind": head_for(KINDS), "mood": head_for(MOODS)})
 
 
@@ -614,7 +614,7 @@ def gradient(model: SharedEncoder, task: str, batch: dict) -> Tensor:
     """What the task sends into the shared blocks, as one long vector."""
     model.zero_grad()
     model(task=task, **batch).loss.backward()
-    return torch.cat([p.grad.flatten() for p in model.by_task["kind"].bert.blocks.parameters() if p.grad is not None])
+    return torch.cat([p.grad.flatten() for p in model.by_task["kind"].bert.blocks.parameters()])
 
 
 def agreement(model: SharedEncoder, one: str, other: str) -> float:
@@ -628,7 +628,7 @@ def agreement(model: SharedEncoder, one: str, other: str) -> float:
     return torch.stack(cosines).mean().item()
 
 
-model = both_tasks(0)
+model = both_tasks()
 kind, mood = model.by_task["kind"], model.by_task["mood"]
 assert kind.bert.blocks is mood.bert.blocks
 assert kind.bert.pooler is not mood.bert.pooler
@@ -643,7 +643,7 @@ assert abs(angles["kind", "mood"]) < 0.3
 
 # %% [markdown]
 # Then train: each task alone for 40 steps, and both together for 80, so that each task sees as many examples as alone,
-# in the same order. Two seeds, and 576 sentences to judge by (an accuracy on so many has an error of two points).
+# in the same order. There are 576 sentences to judge by, and an accuracy on so many has an error of two points.
 
 # %%
 
@@ -655,24 +655,20 @@ def accuracy(model: BertForSequenceClassification, task: str) -> float:
     return (model(PackedBatch.from_sequences(ids)).logits.argmax(dim=1) == truths).float().mean().item()
 
 
-scores: dict[str, list[float]] = {f"{task} {how}": [] for task in ("kind", "mood") for how in ("alone", "together")}
-for seed in range(2):
-    chance = random.Random(seed)
-    batches = {task: [task_batch(task, chance) for _ in range(40)] for task in ("kind", "mood")}
-    for task in batches:
-        model = both_tasks(seed)
-        train(model, [{"task": task, **batch} for batch in batches[task]], rate=1e-3)
-        scores[f"{task} alone"].append(accuracy(model.by_task[task], task))
-    model = both_tasks(seed)
-    mixed = [{"task": task, **batches[task][step]} for step in range(40) for task in batches]
-    train(model, mixed, rate=1e-3)
-    for task in batches:
-        scores[f"{task} together"].append(accuracy(model.by_task[task], task))
-for name, values in scores.items():
-    print(f"{name:>14}: " + ", ".join(f"{value:.1%}" for value in values))
-assert min(scores["kind alone"] + scores["kind together"]) > 1.5 / len(KINDS)
-for task in ("kind", "mood"):
-    assert abs(np.mean(scores[f"{task} together"]) - np.mean(scores[f"{task} alone"])) < 0.12
+chance = random.Random(0)
+batches = {task: [task_batch(task, chance) for _ in range(40)] for task in ("kind", "mood")}
+scores = {}
+for task in batches:
+    model = both_tasks()
+    train(model, [{"task": task, **batch} for batch in batches[task]], rate=1e-3)
+    scores[f"{task} alone"] = accuracy(model.by_task[task], task)
+model = both_tasks()
+train(model, [{"task": task, **batches[task][step]} for step in range(40) for task in batches], rate=1e-3)
+for task in batches:
+    scores[f"{task} together"] = accuracy(model.by_task[task], task)
+print({name: f"{score:.1%}" for name, score in sorted(scores.items())})
+for task in batches:
+    assert abs(scores[f"{task} together"] - scores[f"{task} alone"]) < 0.15
 
 # %% [markdown]
 # @@MULTI@@
@@ -697,14 +693,16 @@ careful = torch.from_numpy(encode(texts, similar, tokenizer))
 lengths = inputs["attention_mask"].sum(dim=1)
 print("length of the careless mean, as a share of the right one:", (lengths / inputs["input_ids"].shape[1]).tolist())
 assert_close(F.normalize(careless, dim=1), careful, atol=1e-5, rtol=1e-4)
-garbage = hidden.masked_fill(inputs["attention_mask"][..., None] == 0, 0.1)
-turned = F.cosine_similarity(garbage.mean(dim=1), careful, dim=1)[0].item()
-print(f"with something at padded places, as most libraries have: cosine {turned:.3f} to the right vector")
+with torch.no_grad():
+    at_padding = similar.bert(inputs["input_ids"]).last_hidden_state  # without a mask [PAD] is a token like any other
+filled = torch.where(inputs["attention_mask"][..., None] == 1, hidden, at_padding)
+turned = F.cosine_similarity(filled.mean(dim=1), careful, dim=1)[0].item()
+print(f"with vectors at padded places, as other libraries have: cosine {turned:.3f} to the right one")
 assert turned < 0.999
 
 # %% [markdown]
-# (minibert's vectors are 0 at padded places, which shortens the mean but does not turn it, so that the cosine survives.
-# Others leave there whatever came out.)
+# (minibert's vectors are 0 at padded places. That shortens a careless mean but does not turn it, so the cosine
+# survives. Where something stands there, the mean turns.)
 #
 # 2. **Softmax over the wrong axis.** Two numbers a row and a softmax over *them* is a pair classifier. It can say yes
 #    to all four choices, or to none, and its best "yes" need not be the best choice of the question.
@@ -751,9 +749,9 @@ assert alike == 0
 # any order, are all the same to it.
 # </details>
 #
-# <details><summary>A shop's archive has a million questions. A customer asks a new one. Pair model, or vectors?</summary>
+# <details><summary>An archive has a million questions. Somebody asks a new one. Pair model, or vectors?</summary>
 #
-# Both. Vectors find the hundred nearest in one product; the pair model, more exact, reads these hundred pairs.
+# Both. Vectors find the nearest hundred in one product; then the pair model, more exact, reads these pairs.
 # </details>
 #
 # <details><summary>In the summarizer, may the first sentence's [CLS] see the last sentence?</summary>

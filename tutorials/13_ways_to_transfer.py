@@ -501,20 +501,24 @@ assert table["everything"][1] > table["from random"][1] + 0.05
 assert max(mean for _, mean, _ in table.values()) > 0.4
 
 # %%
-figure, axes = plt.subplots(figsize=(8.5, 4))
-for way, (count, mean, deviation) in table.items():
+figure, axes = plt.subplots(figsize=(8, 4))
+for place, (way, (count, mean, deviation)) in enumerate(table.items()):
     colour = GREY if way == "from random" else BLUE if count > 10**6 else GREEN if way == "head" else VERMILION
-    axes.errorbar(count, mean, yerr=deviation, fmt="o", color=colour, capsize=4)
-    high = way in ("everything", "LoRA", "prefix", "BitFit")
-    axes.annotate(way, (count, mean), (6, 8 if high else -14), textcoords="offset points", fontsize=9, color=colour)
-axes.axhline(1 / len(KINDS), color=GREY, linestyle=":")
-axes.set(xscale="log", xlabel="weights trained", ylabel="accuracy", xlim=(1e4, 8e6), ylim=(0.2, 0.8))
-axes.text(1.1e4, 1 / len(KINDS) + 0.01, "guessing", color=GREY, fontsize=9)
-show(figure, "Accuracy against the number of trained weights, with the deviation over seeds, for nine ways.")
+    axes.errorbar(mean, place, xerr=deviation, fmt="o", color=colour, capsize=4)
+    axes.plot([score for _, score in results[way]], [place + 0.25] * SEEDS, "|", color=colour)
+axes.set(yticks=range(len(table)), yticklabels=[f"{way} ({count:,})" for way, (count, _, _) in table.items()])
+axes.axvline(1 / len(KINDS), color=GREY, linestyle=":")
+axes.invert_yaxis()
+axes.set(xlabel="accuracy (dotted: guessing)", xlim=(0.2, 0.8))
+show(
+    figure,
+    "Accuracy of nine ways, with the deviation over three seeds and each seed as a mark, and how many they train.",
+)
 
 # %% [markdown]
-# *The picture:* how good each way is (mean and standard deviation over the seeds), by how many weights it trains. Blue
-# ways train all weights, red ones few, green none of the encoder; grey has no pretraining.
+# *The picture:* the accuracy of each way, mean and standard deviation, a mark for each seed below it, and in brackets
+# how many weights are trained. Blue ways train all of them, red ones few, green none of the encoder; grey has no
+# pretraining.
 #
 # What may you conclude from three seeds? The standard error of a mean of three is the deviation divided by
 # $\sqrt 3$, and each accuracy on 400 sentences has an error of 2.5 points of its own. So:
