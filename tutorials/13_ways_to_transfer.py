@@ -126,10 +126,11 @@ assert sum(sizes.values()) == trained_parameters(base)
 #
 # How do you *see* what a way moves? Adam makes it easy. Its first step divides the gradient by its own size: both
 # of its averages hold this one gradient, so $m/\sqrt{v} = g/|g|$. So whatever the gradient is, every weight that is
-# trained moves by exactly its learning rate, once, up or down. A weight that does not move is frozen; one that moves by
-# half the rate has half the rate.
+# trained moves by exactly its learning rate, once, up or down. One that does not move is frozen
+# (or got no gradient, like the vector of a word that is not in the batch); one that moves by half the rate has half the
+# rate. So look at the farthest move in each part.
 #
-# | gradient $g$ | $m = g$ | $\sqrt{v} = |g|$ | step, rate 0.001 |
+# | gradient $g$ | $m = g$ | $\sqrt{v} = \lvert g \rvert$ | step, rate 0.001 |
 # | --- | --- | --- | --- |
 # | 3.0 | 3.0 | 3.0 | 0.001 |
 # | -0.0002 | -0.0002 | 0.0002 | -0.001 |
