@@ -31,7 +31,8 @@ from minibert import BertConfig, BertForMaskedLM, BertTokenizer
 from minibert.data.batches import pack_examples
 from minibert.data.masking import Masking
 from minibert.tokenization.learn import count_words, coverage, learn_wordpiece_fast
-from minibert.training.optimizer import linear_schedule, parameter_groups
+from minibert.training.optimizer import parameter_groups
+from minibert.training.schedules import linear_schedule
 
 # %% [markdown]
 # ## 8.1 The text, and a trap in it
@@ -399,7 +400,7 @@ assert max(entropies.values()) - min(entropies.values()) > 0.1
 #
 # **Code:** [`data/masking.py`](../minibert/data/masking.py) (`Masking`),
 # [`data/batches.py`](../minibert/data/batches.py) (`pack_examples`), [`data/unigram.py`](../minibert/data/unigram.py)
-# (`unigram_entropy`), [`training/optimizer.py`](../minibert/training/optimizer.py) (`linear_schedule`),
+# (`unigram_entropy`), [`training/schedules.py`](../minibert/training/schedules.py) (`linear_schedule`),
 # [`pretrain.py`](../minibert/pretrain.py).
 #
 # **Papers:** Shannon 1948, *A Mathematical Theory of Communication*, section 6; Devlin et al. 2019, appendix A.2; Clark

@@ -731,4 +731,4 @@ folder.cleanup()
 # Zaken et al. 2022, *BitFit*; Li & Liang 2021, *Prefix-Tuning*; Zhang et al. 2021, *Revisiting Few-sample BERT
 # Fine-tuning*.
 #
-# Before: [8. Pretrain a BERT in minutes](08_pretrain.ipynb). Next: [15. Looking inside](15_looking_inside.ipynb)
+# Before: [12. One encoder, many heads](12_many_heads.ipynb). Next: [14. Doing it properly](14_doing_it_properly.ipynb)
