@@ -27,7 +27,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pictures import BLUE, GREEN, GREY, ORANGE, VERMILION, show
+from pictures import BLUE, GREEN, GREY, ORANGE, show
 from torch import Tensor, nn
 from torch.testing import assert_close
 
@@ -40,7 +40,7 @@ from minibert import (
     BertModel,
     BertTokenizer,
 )
-from minibert.data.continuations import questions_of
+from minibert.data.corpus import read_documents
 from minibert.data.sentences import split_sentences
 from minibert.data.tables import read_table
 from minibert.embeddings import BertForSimilarity, encode, nearest, similarity_loss
@@ -70,14 +70,15 @@ tokenizer = BertTokenizer.from_pretrained(MODEL)
 # How large are they? Count what each model has beyond the embeddings and blocks that all share:
 
 # %%
-shared = BertModel.from_pretrained(MODEL, add_pooling_layer=False)
-H = shared.config.hidden_size
+config = BertModel.from_pretrained(MODEL).config
+shared = BertModel(config, add_pooling_layer=False)
+H = config.hidden_size
 in_encoder = sum(p.numel() for p in shared.parameters())
 heads = {
-    "pair": BertForNextSentencePrediction(shared.config),
-    "choice": BertForMultipleChoice(shared.config),
-    "similarity": BertForSimilarity(shared.config),
-    "summary": BertForExtractiveSummarization(shared.config),
+    "pair": BertForNextSentencePrediction(config),
+    "choice": BertForMultipleChoice(config),
+    "similarity": BertForSimilarity(config),
+    "summary": BertForExtractiveSummarization(config),
 }
 extra = {task: sum(p.numel() for p in model.parameters()) - in_encoder for task, model in heads.items()}
 pooler = H * H + H
@@ -86,6 +87,10 @@ for task, count in extra.items():
 assert extra == {"pair": pooler + 2 * H + 2, "choice": pooler + H + 1, "similarity": 0, "summary": H + 1}
 
 # %% [markdown]
+# Most of the first two is the pooler, $H^2 + H$, which pretraining has trained already. What is new are $2H + 2$
+# weights, $H + 1$, none, and $H + 1$: next to two million they are nothing. The task is in the layout and the
+# comparison.
+#
 # ## 12.2 Pairs: two texts that can see each other
 #
 # Both texts stand in *one* row, so that every token of A attends to every token of B, in every block. Three things tell
@@ -106,35 +111,40 @@ first_separator = tokens.index("[SEP]")
 assert encoding["token_type_ids"] == [0] * (first_separator + 1) + [1] * (len(tokens) - first_separator - 1)
 
 # %% [markdown]
-# A finished pair model ships with the package: the next-sentence head that pretraining left (chapter 7). Its training
-# text was novels and encyclopedias. We ask it about something that it has never read, Python's own documentation, and
-# not only the question that it was trained for. To A, we offer four kinds of B:
+# A finished pair model ships with the package: the next-sentence head that pretraining left (chapter 7). It was trained
+# on novels and encyclopedias. We ask it about texts that it has never read: 14 short tales and articles, written for
+# this chapter ([`stories.txt`](data/stories.txt)), and Python's own documentation. A and B are two sentences each, and
+# we do not only ask the question that it was trained for. Three kinds of B:
 
 # %%
 
 
 def prose(topic: str) -> list[str]:
-    """The sentences of a topic: of paragraphs that are not indented, tabulated or headed."""
+    """The sentences of a topic of Python's help, of paragraphs that are not indented, tabulated or headed."""
     paragraphs = (" ".join(part.split()) for part in topic.split("\n\n") if not re.match(r"\s|[*=+|-]", part))
-    sentences = [s for text in paragraphs if text.endswith((".", ":")) for s in split_sentences(text)]
-    return list(dict.fromkeys(s for s in sentences if 6 <= len(s.split()) <= 40))
+    sentences = [sentence for text in paragraphs if text.endswith(".") for sentence in split_sentences(text)]
+    return [sentence for sentence in sentences if 6 <= len(sentence.split()) <= 25][:8]
 
 
-documents = [sentences for topic in topics.values() if len(sentences := prose(topic)) >= 8]
-print(f"{len(documents)} documents, {sum(map(len, documents)):,} sentences, such as: {documents[0][0]}")
+stories = list(read_documents(Path("data") / "stories.txt"))
+manual = [sentences for sentences in map(prose, topics.values()) if len(sentences) == 8][:14]
+assert len(stories) == len(manual) == 14
+print(stories[0][:2], manual[0][:2], sep="\n")
 
-chance = random.Random(0)
-offers: dict[str, list[tuple[str, str]]] = {"next": [], "swapped": [], "same document": [], "other document": []}
-for _ in range(120):
-    document, other = chance.sample(documents, 2)
-    place = chance.randrange(len(document) - 3)
-    a, b = (" ".join(document[start : start + 2]) for start in (place, place + 2))
-    far = [start for start in range(len(document) - 1) if abs(start - place) > 3]
-    elsewhere, foreign = chance.choice(far or [place + 2]), chance.randrange(len(other) - 1)
-    offers["next"].append((a, b))
-    offers["swapped"].append((b, a))
-    offers["same document"].append((a, " ".join(document[elsewhere : elsewhere + 2])))
-    offers["other document"].append((a, " ".join(other[foreign : foreign + 2])))
+
+def offers(documents: list[list[str]]) -> dict[str, list[tuple[str, str]]]:
+    """For each place in each document a pair (A, B) of three kinds."""
+    chance = random.Random(0)
+    found: dict[str, list[tuple[str, str]]] = {"B is next": [], "B was before": [], "other document": []}
+    for document in documents:
+        for place in range(len(document) - 3):
+            other, where = chance.choice([each for each in documents if each is not document]), chance.randrange(7)
+            a, b = (" ".join(document[start : start + 2]) for start in (place, place + 2))
+            found["B is next"].append((a, b))
+            found["B was before"].append((b, a))
+            found["other document"].append((a, " ".join(other[where : where + 2])))
+    return found
+
 
 pair_model = BertForNextSentencePrediction.from_pretrained(MODEL).eval()
 
@@ -142,29 +152,36 @@ pair_model = BertForNextSentencePrediction.from_pretrained(MODEL).eval()
 @torch.no_grad()
 def follows(pairs: list[tuple[str, str]], with_types: bool = True) -> float:
     """The share of pairs of which the model says that B follows A (its class 0)."""
-    inputs = tokenizer([a for a, _ in pairs], [b for _, b in pairs], padding=True, truncation=True, max_length=128)
-    ids, mask, types = (torch.tensor(inputs[key]) for key in ("input_ids", "attention_mask", "token_type_ids"))
-    return (pair_model(ids, mask, types if with_types else None).logits.argmax(dim=1) == 0).float().mean().item()
+    inputs = tokenizer([a for a, _ in pairs], [b for _, b in pairs], padding=True, return_tensors="pt")
+    if not with_types:
+        inputs["token_type_ids"] = torch.zeros_like(inputs["token_type_ids"])
+    return (pair_model(**inputs).logits.argmax(dim=1) == 0).float().mean().item()
 
 
-said = {kind: follows(pairs) for kind, pairs in offers.items()}
-said_without_types = {kind: follows(pairs, with_types=False) for kind, pairs in offers.items()}
+said = {
+    name: {kind: follows(pairs) for kind, pairs in offers(documents).items()}
+    for name, documents in (("stories", stories), ("Python's help", manual))
+}
 figure, axes = plt.subplots(figsize=(8, 3.2))
-axes.bar(np.arange(4) - 0.2, list(said.values()), 0.38, color=BLUE, label="as it should be")
-axes.bar(np.arange(4) + 0.2, list(said_without_types.values()), 0.38, color=GREY, label="types all 0")
-axes.set(xticks=range(4), xticklabels=list(said), ylabel='share of "B follows A"', ylim=(0, 1.15))
+for shift, (name, shares), colour in zip((-0.2, 0.2), said.items(), (BLUE, ORANGE), strict=True):
+    axes.bar(np.arange(3) + shift, list(shares.values()), 0.38, color=colour, label=name)
+axes.set(xticks=range(3), xticklabels=list(said["stories"]), ylabel='share of "B follows A"', ylim=(0, 1.2))
 axes.legend(loc="upper right", ncols=2)
-show(figure, "How often the model says B follows A for four kinds of B, with and without token types.")
-print({kind: f"{share:.0%}" for kind, share in said.items()})
-print("types all 0:", {kind: f"{share:.0%}" for kind, share in said_without_types.items()})
-assert said["next"] > said["other document"] + 0.2
-assert said["swapped"] > said["other document"] + 0.15
+show(figure, "How often the model says that B follows A, for three kinds of B, in stories and in Python's help.")
+for name, shares in said.items():
+    print(f"{name:>14}:", {kind: f"{share:.0%}" for kind, share in shares.items()})
+assert said["stories"]["B is next"] > said["stories"]["other document"] + 0.15
+assert said["Python's help"]["other document"] > said["stories"]["other document"] + 0.1
 
 # %% [markdown]
-# *The picture:* the head carries over to a kind of text that it never saw. But look at "swapped": B stands before A in
-# the document, so the right answer is no, and the model says yes nearly as often as to the real next sentences. What it
-# has learnt is *are these about the same thing?* (Chapter 7 said that a fool could go far with that; ALBERT asks for
-# the order instead.) The grey bars show the same model with all token types 0: what it does then was never trained.
+# *The picture, blue:* on stories the head does what it was trained for: yes to most of what follows, no to most of what
+# comes from elsewhere. But look at "B was before": the two texts have changed places, the right answer is no, and the
+# model says yes just as often. It has not learnt *what follows*, but *are these about the same thing?* (Chapter 7
+# showed how far a fool comes with that. ALBERT asks for the order of neighbours instead, so that topics do not help.)
+#
+# *Orange:* on Python's help it says yes to nearly everything, also to pairs from different topics. Is it broken? To
+# someone who has read novels and encyclopedias, all of this manual is about one and the same thing. A head answers the
+# question that its training data asked; on other data that may be another question than yours.
 #
 # ## 12.3 Choices: a row for each, a softmax across rows
 #
@@ -202,58 +219,58 @@ assert_close(one, (both[:, 0] - both[:, 1])[None], atol=1e-5, rtol=1e-4)
 print("differences of the pair head:", [f"{number:.3f}" for number in one[0].tolist()])
 
 # %% [markdown]
-# Now real questions: which sentence comes next? The package makes them from any text. The wrong choices come from the
-# *same* document, so that the subject tells nothing. For comparison we make easy ones, whose wrong choices come from
-# other documents.
+# Now real questions: which sentence of a story comes next? We make them in two ways. In the easy ones the three wrong
+# choices come from other stories, in the hard ones from the same story, so that the subject tells nothing. (The second
+# is what `python -m minibert.data.continuations` makes from any text, for `finetune --task choice`.)
 
 # %%
 
 
+def questions(same_document: bool) -> list[dict]:
+    """For each sentence of each story the one that follows, among four."""
+    chance = random.Random(0)
+    made = []
+    for story in stories:
+        for place in range(len(story) - 1):
+            question, right = story[place : place + 2]
+            others = [story] if same_document else [other for other in stories if other is not story]
+            wrong = [text for other in others for text in other if text not in (question, right)]
+            choices = [right, *chance.sample(wrong, 3)]
+            chance.shuffle(choices)
+            made.append({"question": question, "choices": choices, "label": choices.index(right)})
+    return made
+
+
 def ask(model: BertForMultipleChoice, questions: list[dict]) -> float:
     """Accuracy on questions as they stand in a .jsonl for `--task choice`."""
-    right = 0
-    for start in range(0, len(questions), 20):
-        rows = []
-        for each in questions[start : start + 20]:
-            texts = each["choices"]
-            pairs = tokenizer([each["question"]] * len(texts), texts, truncation=True, max_length=128)
-            rows.append({key: pairs[key] for key in ("input_ids", "token_type_ids")} | {"labels": each["label"]})
-        batch = ChoiceTask.collate(rows)
-        with torch.no_grad():
-            right += (model(**batch).logits.argmax(dim=1) == batch["labels"]).sum().item()
-    return right / len(questions)
-
-
-chance = random.Random(0)
-hard = [question for document in documents for question in questions_of(document, 4, chance)]
-chance.shuffle(hard)
-hard = hard[:120]
-every_sentence = [sentence for document in documents for sentence in document]
-easy = []
-for each in hard:
-    texts = [each["choices"][each["label"]], *chance.sample(every_sentence, 3)]
-    chance.shuffle(texts)
-    easy.append({"question": each["question"], "choices": texts, "label": texts.index(each["choices"][each["label"]])})
+    rows = []
+    for each in questions:
+        pairs = tokenizer([each["question"]] * len(each["choices"]), each["choices"])
+        rows.append({key: pairs[key] for key in ("input_ids", "token_type_ids")} | {"labels": each["label"]})
+    batch = ChoiceTask.collate(rows)
+    with torch.no_grad():
+        return (model(**batch).logits.argmax(dim=1) == batch["labels"]).float().mean().item()
 
 
 def common_words(questions: list[dict]) -> float:
-    """What a fool reaches who takes the choice that shares most words with the question."""
+    """What a fool reaches who takes the choice that shares most words with the question, for its length."""
     right = 0
     for each in questions:
         known = set(each["question"].lower().split())
-        shared_words = [len(known & set(text.lower().split())) / len(text.split()) for text in each["choices"]]
-        right += int(np.argmax(shared_words)) == each["label"]
+        shares = [len(known & set(text.lower().split())) / len(text.split()) for text in each["choices"]]
+        right += int(np.argmax(shares)) == each["label"]
     return right / len(questions)
 
 
+easy, hard = questions(same_document=False), questions(same_document=True)
 figures = {
-    "other documents": (ask(chooser, easy), common_words(easy)),
-    "same document": (ask(chooser, hard), common_words(hard)),
+    "other stories": (ask(chooser, easy), common_words(easy)),
+    "the same story": (ask(chooser, hard), common_words(hard)),
 }
 for kind, (model_right, fool_right) in figures.items():
     print(f"wrong choices from {kind}: the model {model_right:.1%}, shared words {fool_right:.1%}, guessing 25 %")
-assert figures["other documents"][0] > 0.35
-assert figures["other documents"][0] > figures["same document"][0] + 0.05
+print(f"{len(easy)} questions: an accuracy of 50 % has an error of {(0.25 / len(easy)) ** 0.5:.1%}")
+assert figures["other stories"][0] > figures["the same story"][0] + 0.05
 
 # %% [markdown]
 # The same model, the same questions, the same right answers: only the *wrong* answers have changed. An accuracy on
@@ -283,7 +300,7 @@ print("shuffled choices, shuffled numbers")
 # ### Build it yourself
 
 # %%
-assert F.cosine_similarity(torch.tensor([3.0, 4.0]), torch.tensor([4.0, 3.0]), dim=0).item() == 24 / 25
+assert abs(F.cosine_similarity(torch.tensor([3.0, 4.0]), torch.tensor([4.0, 3.0]), dim=0).item() - 0.96) < 1e-5
 assert 10_000 * 9_999 // 2 == 49_995_000
 
 similar = BertForSimilarity.from_pretrained(MODEL).eval()
@@ -297,15 +314,18 @@ assert_close(vectors, torch.from_numpy(encode(texts, similar, tokenizer)), atol=
 print(f"cosine: {vectors[0] @ vectors[1]:.3f}")
 
 # %% [markdown]
-# How good are such vectors? Ask of each of 576 reviews (dev and test) whether its *nearest* neighbour is about the same
-# of twelve kinds of things. Guessing would be right once in twelve times. A fool who compares sets of words is the one
-# to beat.
+# How good are such vectors? Ask of each of 400 reviews whether its *nearest* neighbour is about the same
+# of the four kinds of things of chapter 13. Guessing would be right once in four times. A fool who compares sets of
+# words is the one to beat.
 
 # %%
 reviews = Path(minibert.__file__).parent / "data" / "reviews"
-learn = [row.values for row in read_table(reviews / "train.tsv").rows]
-judge = [row.values for split in ("dev", "test") for row in read_table(reviews / f"{split}.tsv").rows]
-KINDS = sorted({row["domain"] for row in learn})
+KINDS = ["clothing", "film", "restaurant", "software"]
+rows = [row.values for split in ("train", "dev", "test") for row in read_table(reviews / f"{split}.tsv").rows]
+rows = [row for row in rows if row["domain"] in KINDS]
+random.Random(0).shuffle(rows)
+learn, judge = rows[:400], rows[400:]
+assert len(judge) == 400
 
 
 def neighbour_right(cosines: np.ndarray) -> float:
@@ -333,13 +353,15 @@ neighbours = {
     "pretrained": neighbour_right(before),
 }
 print({way: f"{right:.1%}" for way, right in neighbours.items()})
-assert neighbours["pretrained"] > neighbours["guessing"] + 0.05
+assert neighbours["pretrained"] < 0.3
 
 # %% [markdown]
-# Nobody has trained these vectors to be compared: pretraining asked for words, not for means. Now train them. Two
-# reviews of the same kind are a pair. In a batch of 32 pairs, each first text has to find its partner among the 32
-# second ones: a softmax over cosines, divided by a temperature of 0.05 (InfoNCE, van den Oord et al. 2018). On paper,
-# two pairs with the cosines
+# A plain result: as they come out of pretraining, the vectors of this small model find neighbours no better than random
+# weights or shared words do. That is no accident of its size: with BERT-base, Reimers & Gurevych found such means
+# *worse* than averages of plain word vectors (their table 1). Pretraining asked for words, and for pairs in one row;
+# nobody has asked for means that can be compared. So ask. Two reviews of the same kind are a pair. In a batch of 16
+# pairs, each first text has to find its partner among the 16 second ones: a softmax over cosines, divided by a
+# temperature of 0.05 (InfoNCE, van den Oord et al. 2018). On paper, two pairs with the cosines
 #
 # $$\begin{pmatrix} 0.8 & 0.6 \\ 0.5 & 0.6 \end{pmatrix}$$
 #
@@ -388,8 +410,8 @@ of_kind = {kind: [number for number, row in enumerate(learn) if row["domain"] ==
 
 
 def pairs_batch(chance: random.Random) -> dict:
-    """32 pairs of reviews of the same kind, in neighbouring rows; the labels are the numbers of the kinds."""
-    kinds = chance.choices(range(len(KINDS)), k=32)
+    """16 pairs of reviews of the same kind, in neighbouring rows; the labels are the numbers of the kinds."""
+    kinds = chance.choices(range(len(KINDS)), k=16)
     numbers = [number for kind in kinds for number in chance.sample(of_kind[KINDS[kind]], 2)]
     return {
         "input_ids": PackedBatch.from_sequences([learn_ids[number] for number in numbers]),
@@ -399,7 +421,7 @@ def pairs_batch(chance: random.Random) -> dict:
 
 chance = random.Random(0)
 torch.manual_seed(0)
-losses = train(similar, [pairs_batch(chance) for _ in range(60)], rate=1e-3)
+losses = train(similar, [pairs_batch(chance) for _ in range(120)], rate=1e-3)
 after = cosines_of(similar)
 neighbours["trained"] = neighbour_right(after)
 print(f"loss {np.mean(losses[:10]):.2f} -> {np.mean(losses[-10:]):.2f}")
@@ -498,9 +520,9 @@ assert abs(found["rouge2"] - 2 / 3) < 1e-9
 # point.* No sentence is right or wrong by itself: the same one is the point of one letter and beside it in the next.
 # Only by comparing sentences can it be solved.
 #
-# Four who try: the first three sentences (the *lead*); the three nearest to the letter's mean, by the vectors of
-# section 12.4, without any training for this; the summarizer, from the pretrained weights; and the summarizer again,
-# but from the encoder that was trained to compare.
+# Three who try: the first three sentences (the *lead*); the three nearest to the letter's mean, by the vectors of
+# section 12.4, without any training for this; and the summarizer. It starts from the encoder of section 12.4, which has
+# already been trained to compare (one encoder, many heads), and sees 600 letters.
 
 # %%
 one_sentence = [row for row in (*learn, *judge) if len(split_sentences(row["text"])) == 1]
@@ -549,30 +571,28 @@ def by_head(model: BertForExtractiveSummarization) -> list[list[float]]:
         return model(letters_batch(judged_letters)["input_ids"]).logits.view(-1, 5).tolist()  # -> (letters, 5)
 
 
+torch.manual_seed(0)
+summarizer = BertForExtractiveSummarization.from_pretrained(MODEL)
+summarizer.bert.load_state_dict(similar.bert.state_dict())
+losses = train(summarizer, [letters_batch(letters) for letters in learning_letters], rate=1e-3)
 summaries = {
     "lead": to_the_point([[-place for place in range(5)] for _ in judged_letters]),
     "nearest to the mean": to_the_point([by_mean(sentences) for sentences, _ in judged_letters]),
+    "head": to_the_point(by_head(summarizer)),
 }
-for name, start in (("head, from pretrained", None), ("head, from similarity", similar)):
-    torch.manual_seed(0)
-    summarizer = BertForExtractiveSummarization.from_pretrained(MODEL)
-    if start is not None:
-        summarizer.bert.load_state_dict(start.bert.state_dict())
-    train(summarizer, [letters_batch(letters) for letters in learning_letters], rate=1e-3)
-    summaries[name] = to_the_point(by_head(summarizer))
+print(f"loss {np.mean(losses[:10]):.2f} -> {np.mean(losses[-10:]):.2f}")
 print({name: f"{share:.1%}" for name, share in summaries.items()}, "guessing: 60 %")
 assert abs(summaries["lead"] - 0.6) < 0.06
 
 # %%
-figure, axes = plt.subplots(figsize=(8, 2.6))
-colours = (GREY, GREEN, BLUE, VERMILION)
-axes.barh(list(summaries), list(summaries.values()), color=colours)
+figure, axes = plt.subplots(figsize=(8, 2.2))
+axes.barh(list(summaries), list(summaries.values()), color=(GREY, GREEN, BLUE))
 for place, share in enumerate(summaries.values()):
     axes.text(share + 0.005, place, f"{share:.0%}", va="center")
 axes.axvline(0.6, color=GREY, linestyle=":")
 axes.invert_yaxis()
 axes.set(xlim=(0.5, 1), xlabel="chosen sentences that are to the point (dotted: guessing)")
-show(figure, "The share of right sentences for the lead, the nearest to the mean, and the head from two encoders.")
+show(figure, "The share of right sentences for the lead, those nearest to the mean, and the trained head.")
 
 # %% [markdown]
 # @@SUMMARY@@
@@ -583,7 +603,7 @@ show(figure, "The share of right sentences for the lead, the nearest to the mean
 # shared encoder and that task's head (MT-DNN: Liu et al. 2019, algorithm 1). What is learnt for one task may help
 # another. Or the tasks pull the shared weights in different directions, and each pays for the other.
 #
-# That can be measured. Take two tasks on the same reviews, *kind* (of twelve) and *mood* (good or bad), and look at the
+# That can be measured. Take two tasks on the same reviews, *kind* (of four) and *mood* (good or bad), and look at the
 # gradients that they send into the shared weights: the cosine between both. Above 0 they pull together, below 0 against
 # each other. For a yardstick: two batches of the *same* task.
 
@@ -643,7 +663,7 @@ assert abs(angles["kind", "mood"]) < 0.3
 
 # %% [markdown]
 # Then train: each task alone for 40 steps, and both together for 80, so that each task sees as many examples as alone,
-# in the same order. There are 576 sentences to judge by, and an accuracy on so many has an error of two points.
+# in the same order. There are 400 sentences to judge by, and an accuracy on so many has an error of 2.5 points.
 
 # %%
 
@@ -718,7 +738,15 @@ assert abs(among.sum().item() - 1) < 1e-5
 assert abs(each.sum().item() - 1) > 0.05
 
 # %% [markdown]
-# 3. **Forgetting the token types**: section 12.2, the grey bars. Nothing crashes.
+# 3. **Forgetting the token types.** Nothing crashes, and the answers are others:
+
+# %%
+pairs = offers(stories)
+forgotten = {kind: follows(each, with_types=False) for kind, each in pairs.items()}
+print({kind: f"{share:.0%} instead of {said['stories'][kind]:.0%}" for kind, share in forgotten.items()})
+assert max(abs(forgotten[kind] - said["stories"][kind]) for kind in pairs) > 0.03
+
+# %% [markdown]
 # 4. **The same text twice in a batch of pairs.** Two pairs about one thing are wrong answers to each other, and the
 #    loss asks to tell apart what is alike. The labels of the pairs prevent it:
 
@@ -734,8 +762,8 @@ assert alike == 0
 #
 # ## Experiments to try
 #
-# 1. Section 12.3: fine-tune the choice head on questions of other documents (`python -m minibert.data.continuations`
-#    makes them), once from a fresh head and once from the pair head.
+# 1. Section 12.3: make questions from a book with `python -m minibert.data.continuations`, and fine-tune the choice
+#    head on them, once from a fresh head and once from the pair head.
 # 2. Take the vector of `[CLS]` instead of the mean in section 12.4, before and after training.
 # 3. Set the temperature to 1 (`minibert.embeddings.TEMPERATURE = 1.0`). What becomes of the training?
 # 4. Give the letters of section 12.5 each sentence in a row of its own. What can the head still know?

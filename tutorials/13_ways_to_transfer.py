@@ -193,8 +193,8 @@ assert first_steps["freeze 1 block"][:2] == [0, 0]
 #
 # **Layer-wise decay** (Howard & Ruder 2018; ELECTRA fine-tunes with it) is the gentle staircase: the head takes the
 # whole rate, the top block half, the next one a quarter, and so on. Lower layers know what all texts have in common,
-# and should move less. On paper, with two blocks and a decay of 0.5: head 1, block 2 $\frac12$, block 1 $\frac14$,
-# embeddings $\frac18$. The package computes it from a parameter's name alone:
+# and should move less. On paper, with two blocks and a decay of 0.5: head 1, block 2 1/2, block 1 1/4,
+# embeddings 1/8. The package computes it from a parameter's name alone:
 
 # %%
 by_hand = [0.5 ** (LAYERS + 1 - depth) for depth in range(LAYERS + 1)] + [1.0, 1.0]
