@@ -22,7 +22,7 @@ WEB = Path(__file__).resolve().parent
 SITE = WEB / "html"
 TUTORIALS = WEB.parent
 REPOSITORY = TUTORIALS.parent
-TO_CODE = re.compile(r"\]\(([\w./]+\.py)\)")  # a link from a tutorial to a file of code
+TO_CODE = re.compile(r"\]\(([\w./]+\.(?:py|txt|json))\)")  # a link from a tutorial to a file of code or data
 
 CODE_PAGE = """---
 orphan: true
@@ -30,7 +30,7 @@ orphan: true
 
 # `{path}`
 
-````{{code-block}} python
+````{{code-block}} {language}
 :linenos:
 
 {text}
@@ -71,7 +71,8 @@ def gather(pages: Path) -> None:
         page = pages / "code" / code.with_suffix(".md")
         page.parent.mkdir(parents=True, exist_ok=True)
         text = (REPOSITORY / code).read_text(encoding="utf-8")
-        page.write_text(CODE_PAGE.format(path=code.as_posix(), text=text), encoding="utf-8")
+        language = {".py": "python", ".json": "json"}.get(code.suffix, "text")
+        page.write_text(CODE_PAGE.format(path=code.as_posix(), language=language, text=text), encoding="utf-8")
 
 
 def keep_texts_of_pictures(cell: NotebookNode) -> None:
