@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import os
 import re
 import shutil
@@ -51,7 +53,8 @@ def test_notebook_was_executed_and_every_picture_has_a_text(source: Path):
 def test_every_data_file_has_a_line_that_says_what_it_is():
     folder = REPOSITORY / "tutorials" / "data"
     files = {path.name for path in folder.iterdir()} - {"README.md"}
-    assert files == set(re.findall(r"^\| `([^`]+)` \|", (folder / "README.md").read_text(encoding="utf-8"), re.MULTILINE))
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert files == set(re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE))
 
 
 def test_a_changed_source_is_noticed(tmp_path: Path):
@@ -107,6 +110,15 @@ def test_links_lead_to_files(source: Path):
     assert targets
     for target in targets:
         assert (source.parent / target).is_file(), f"{source.name} links to {target}"
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=name_of)
+def test_what_a_tutorial_imports_from_the_package_is_there(source: Path):
+    for statement in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if isinstance(statement, ast.ImportFrom) and str(statement.module).split(".")[0] == "minibert":
+            module = importlib.import_module(str(statement.module))
+            for name in statement.names:
+                assert hasattr(module, name.name), f"{statement.module} has no {name.name}"
 
 
 @pytest.mark.slow

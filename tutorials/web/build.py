@@ -4,7 +4,7 @@
     python tutorials/web/build.py               # then open tutorials/web/html/index.html
 
 The pages are made from the notebooks as they are, with the outputs they hold, and from `tutorials/README.md`. Links to
-code lead to pages with that code.
+code and data lead to pages with them.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ CONTENTS = """
 
 
 def gather(pages: Path) -> None:
-    """Write what Sphinx reads: the notebooks, a first page, and a page for each file of code that they link to."""
+    """Write what Sphinx reads: the notebooks, a first page, and a page for each file of code or data they link to."""
     notebooks = sorted(TUTORIALS.glob("[0-9][0-9]_*.ipynb"))
     linked: set[Path] = set()
 
