@@ -52,9 +52,9 @@ def test_notebook_was_executed_and_every_picture_has_a_text(source: Path):
 
 def test_every_data_file_has_a_line_that_says_what_it_is():
     folder = REPOSITORY / "tutorials" / "data"
+    readme = (folder / "README.md").read_text(encoding="utf-8")
     files = {path.name for path in folder.iterdir()} - {"README.md"}
-    text = (folder / "README.md").read_text(encoding="utf-8")
-    assert files == set(re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE))
+    assert files == set(re.findall(r"^\| `([^`]+)` \|", readme, re.MULTILINE))
 
 
 def test_a_changed_source_is_noticed(tmp_path: Path):

@@ -552,10 +552,11 @@ assert trapped["by_question_word"]["where"]["exact_match"] > 0.8
 
 # %% [markdown]
 # Where and when are as good as before, or nearly. *Who* has collapsed: it never learnt what *found* has to do with it,
-# for it never had to. Nothing in 300 perfect answers gave that away. The same holds for large models and real texts:
-# much of SQuAD can be answered by the type of the answer and words nearby (Weissenborn et al. 2017), and a sentence
-# added to mislead took half of the F1 of sixteen published systems (Jia and Liang 2017). What a model cannot do shows
-# only where the short cut and the right way part.
+# for it never had to. Look at the long answer it gives: that begins at the one person and ends at the other, for each
+# half of the head is content with anybody. Nothing in 300 perfect answers gave that away. The same holds for large
+# models and real texts: much of SQuAD can be answered by the type of the answer and words nearby (Weissenborn et al.
+# 2017), and a sentence added to mislead took half of the F1 of sixteen published systems (Jia and Liang 2017). What a
+# model cannot do shows only where the short cut and the right way part.
 #
 # ## 11.9 Real questions, and what a small model makes of them
 #
