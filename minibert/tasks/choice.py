@@ -36,6 +36,7 @@ class ChoiceTask(Task):
     name = "choice"
     model_class = BertForMultipleChoice
     headline = ("accuracy", "chance")
+    try_with = "--input questions.jsonl"
 
     def __init__(self, columns: Columns) -> None:
         self.columns = columns

@@ -69,6 +69,7 @@ class QuestionAnsweringTask(Task):
     answer_key = "answer"
     headline = ("f1", "exact_match")
     max_length = 384  # as in Google's code
+    try_with = "'your own question' 'the text that holds the answer'"
 
     def __init__(
         self,
@@ -228,6 +229,10 @@ class QuestionAnsweringTask(Task):
             Verdict(sorted((Span(score, *place) for place, score in spans.items()), key=_rank)[:N_BEST], nothing)
             for spans, nothing in zip(found, no_answer, strict=True)
         ]
+
+    def asked(self, example: Example) -> dict[str, Any]:
+        """Without the context, which is long, and the same for many questions: `id` tells where it is."""
+        return {key: example.given[key] for key in ("id", "question")}
 
     # ----------------------------------------------------------------------------------------------------- metrics
 

@@ -12,13 +12,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..config import BertConfig
 from ..data.tables import read_lines
 from ..errors import InputError
 from ..model import BertPreTrainedModel
 from ..tokenization import BertTokenizer
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Features = list[dict[str, Any]]
 SETTINGS = "minibert"  # the key of a task's settings in the config's task_specific_params
@@ -93,6 +96,7 @@ class Task(ABC):
     name: ClassVar[str]
     model_class: ClassVar[type[BertPreTrainedModel]]
     answer_key: ClassVar[str] = "label"  # the first key of an answer, and of the truth in predictions.jsonl
+    try_with: ClassVar[str] = "'your own text'"  # what to give to `predict` after --model
     headline: tuple[str, ...]  # the metrics to print; the first one, more of which is better, chooses the epoch
     max_length: ClassVar[int] = 128  # tokens a row, unless --max-length says otherwise
 
@@ -145,6 +149,7 @@ class Task(ABC):
         """
 
     collate: Callable[[list[dict[str, Any]]], Mapping[str, Any]] | None = None  # None: features are packed
+    reduce: Callable[[Tensor, Any], Any] | None = None  # of logits and labels, what `answers` needs; None: all logits
 
     def tune(self, examples: Examples, features: Features, outputs: Any) -> None:
         """Choose, on the dev set, what is chosen after training, such as a threshold."""
@@ -170,6 +175,10 @@ class Task(ABC):
     def report(self, examples: Examples, answers: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]) -> list[str]:
         """The task's own sections of `report.html`, as HTML: see `minibert/pages.py`."""
 
+    def asked(self, example: Example) -> dict[str, Any]:
+        """What a line of results repeats of its example."""
+        return example.given
+
     def describe(self) -> str:
         """A few words about what is to be learnt, such as the labels; may be empty."""
         return ""
@@ -189,5 +198,5 @@ def prediction_lines(
         rest = dict(answer)
         predicted = rest.pop(task.answer_key)
         truth = {task.answer_key: example.truth} if examples.have_truth else {}
-        lines.append({"split": split, **example.given, **truth, "predicted": predicted, **rest})
+        lines.append({"split": split, **task.asked(example), **truth, "predicted": predicted, **rest})
     return lines
