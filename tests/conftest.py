@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -23,6 +25,24 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 @pytest.fixture(autouse=True)
 def _same_seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _draw_each_kind_of_picture_once() -> Iterator[None]:
+    """To draw its pictures takes most of the time of a run with a tiny model. One with the same titles will do."""
+    from minibert import plots
+
+    draw, drawn = plots.svg, dict[Any, str]()
+
+    def svg(figure: Any) -> str:
+        titles = tuple(axes.get_title() for axes in figure.axes)
+        if titles not in drawn:
+            drawn[titles] = draw(figure)
+        return drawn[titles]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "svg", svg)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -60,7 +60,9 @@ def test_near_duplicates_are_exactly_those_that_comparing_all_pairs_finds(sets, 
 
 def test_jaccard_by_hand():
     assert jaccard(wording("a b c d e").words, wording("E d, c b").words) == 4 / 5
-    assert jaccard(wording("a b", "c").words, wording("a b c").words) == 2 / 4  # on the other side of a pair, c is another word
+    assert (
+        jaccard(wording("a b", "c").words, wording("a b c").words) == 2 / 4
+    )  # on the other side of a pair, c is another word
 
 
 def test_duplicates_are_found_whatever_their_capitals_and_blanks(tmp_path: Path):

@@ -988,21 +988,23 @@ def test_a_v1_checkpoint_in_parts_is_read_whatever_it_is_called(parts_v1: Path):
 def test_parts_of_v1_that_make_no_whole_are_refused(parts_v1: Path):
     prefix = parts_v1 / "bert_model.ckpt"
     write_v1_part(parts_v1, 1, 2, UPPER, shape=(3, 2))
-    with pytest.raises(InputError, match="'b' has another shape or type here than in another part"):
+    with pytest.raises(InputError, match=r"'b' has another shape or type here than in another part"):
         open_checkpoint(prefix)
     write_v1_part(parts_v1, 1, 2, LOWER)
-    with pytest.raises(InputError, match="the slice at .* overlaps another one"):
+    with pytest.raises(InputError, match=r"the slice at .* overlaps another one"):
         open_checkpoint(prefix)
     write_v1_part(parts_v1, 1, 3, UPPER)
-    with pytest.raises(InputError, match="several checkpoints bert_model.ckpt, of 00002 and of 00003 parts: name one"):
+    with pytest.raises(
+        InputError, match=r"several checkpoints bert_model\.ckpt, of 00002 and of 00003 parts: name one"
+    ):
         open_checkpoint(prefix)
-    with pytest.raises(InputError, match="The file bert_model.ckpt-00000-of-00003 is needed in .* there is no such"):
+    with pytest.raises(InputError, match=r"The file bert_model\.ckpt-00000-of-00003 is needed in .* there is no such"):
         open_checkpoint(parts_v1 / "bert_model.ckpt-00001-of-00003")
     write_v1_part(parts_v1, 1, 99999, UPPER)
-    with pytest.raises(InputError, match="bert_model.ckpt-00001-of-99999 is in more than 200 parts"):
+    with pytest.raises(InputError, match=r"bert_model\.ckpt-00001-of-99999 is in more than 200 parts"):
         open_checkpoint(parts_v1 / "bert_model.ckpt-00001-of-99999")
     (parts_v1 / "bert_model.ckpt-00001-of-00002").unlink()
-    with pytest.raises(InputError, match="The file bert_model.ckpt-00001-of-00002 is needed in"):
+    with pytest.raises(InputError, match=r"The file bert_model\.ckpt-00001-of-00002 is needed in"):
         open_checkpoint(parts_v1 / "bert_model.ckpt-?????-of-00002")
 
 

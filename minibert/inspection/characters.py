@@ -58,7 +58,9 @@ def invisible_characters(text: str) -> str | None:
     """Unicode's category Cf, such as soft hyphens, zero-width spaces and marks of the writing direction."""
     if text.isascii():  # nearly always, and much faster
         return None
-    found = next((char for char in dict.fromkeys(text) if unicodedata.category(char) == "Cf" and char not in JOINERS), None)
+    found = next(
+        (char for char in dict.fromkeys(text) if unicodedata.category(char) == "Cf" and char not in JOINERS), None
+    )
     return None if found is None else f"U+{ord(found):04X} {unicodedata.name(found, '')}".rstrip()
 
 

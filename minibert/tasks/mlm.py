@@ -106,7 +106,10 @@ class MlmTask(Task):
         return best.values, best.indices
 
     def answers(self, examples: Examples, features: Features, outputs: Any) -> list[dict[str, Any]]:
-        """outputs: what `reduce` kept. `words`, the best for each mask; and for each `candidates`, the `top_k` best with their probabilities."""
+        """outputs: what `reduce` kept.
+
+        `words`, the best for each mask; and for each `candidates`, the `top_k` best with their probabilities.
+        """
         candidates = [self._words(*best) for best in zip(*outputs, strict=True)]
         answers = []
         for _, group in groupby(range(len(features)), key=lambda number: features[number]["example"]):

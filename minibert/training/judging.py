@@ -44,7 +44,9 @@ class Judge:
 
     def predict(self, examples: Examples) -> list[dict[str, Any]]:
         """A line for each example: what was asked, and the answer."""
-        return [self.task.asked(example) | answer for example, answer in zip(examples, self.answer(examples), strict=True)]
+        return [
+            self.task.asked(example) | answer for example, answer in zip(examples, self.answer(examples), strict=True)
+        ]
 
     def evaluate(
         self, examples: Examples, slice_column: str | None = None, swaps: Mapping[str, str] | None = None

@@ -103,8 +103,8 @@ class Trainer:
     compute_metrics: from an `EvalPrediction` to a dict of numbers.
     data_collator: makes a batch out of a list of examples; by default they are packed.
     processing_class: the tokenizer, saved beside the model.
-    preprocess_logits_for_metrics: from the logits and the labels of a batch to what is to be kept of the logits, a tensor
-        or several, (batch, ...) each; by default all.
+    preprocess_logits_for_metrics: from the logits and the labels of a batch to what is to be kept of the logits, one
+        tensor or several, (batch, ...) each; by default all.
     """
 
     def __init__(

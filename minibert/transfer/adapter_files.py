@@ -151,4 +151,6 @@ def _check_size(adaptation: Adaptation, model: BertPreTrainedModel, path: Path) 
     size = weights.stat().st_size if weights.is_file() else 0
     for name, value in vars(adaptation).items():
         if isinstance(value, int) and value * model.config.hidden_size * model.config.num_hidden_layers > size:
-            raise InputError(f"{path}: {name} {value} is too much for the {size:,} bytes of {ADAPTER_WEIGHTS} beside it.")
+            raise InputError(
+                f"{path}: {name} {value} is too much for the {size:,} bytes of {ADAPTER_WEIGHTS} beside it."
+            )

@@ -160,7 +160,7 @@ def open_checkpoint(path: str | os.PathLike[str]) -> TensorFlowCheckpoint:
 
 
 def is_prefix(path: str | os.PathLike[str]) -> bool:
-    """Whether `path` is what the files of a checkpoint have in common: `path`.index, or parts of format V1, are there."""
+    """Whether `path` is what the files of a checkpoint are called: `path`.index or parts of format V1 are there."""
     return _is_prefix_of_v2(path) or _is_prefix_of_v1(path)
 
 

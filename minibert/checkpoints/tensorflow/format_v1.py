@@ -81,8 +81,12 @@ def part_names(name: str, names: Collection[str]) -> list[str]:
     if part is not None:
         counts &= {part["count"]}
     if len(counts) > 1:
-        raise InputError(f"There are several checkpoints {prefix}, of {' and of '.join(sorted(counts))} parts: name one.")
-    return [f"{prefix}-{number:05d}-of-{count}" for count in counts for number in range(min(int(count), MOST_PARTS + 1))]
+        raise InputError(
+            f"There are several checkpoints {prefix}, of {' and of '.join(sorted(counts))} parts: name one."
+        )
+    return [
+        f"{prefix}-{number:05d}-of-{count}" for count in counts for number in range(min(int(count), MOST_PARTS + 1))
+    ]
 
 
 class FormatV1:
@@ -139,7 +143,11 @@ class FormatV1:
         for number in range(len(self._files)):
             mentioned = set()
             for message in self._listed(number):
-                name, shape, element_type = message.message(1).text(), read_shape(message.message(2)), message.integer(3)
+                name, shape, element_type = (
+                    message.message(1).text(),
+                    read_shape(message.message(2)),
+                    message.integer(3),
+                )
                 if element_type not in STORED:
                     continue
                 if name in mentioned:
