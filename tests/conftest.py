@@ -16,6 +16,9 @@ from .helpers import GOOD, write_table
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported, which some library may do at any time
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)  # `pytest -n 2` keeps two cores busy by itself
+
 hypothesis.settings.register_profile("minibert", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("minibert")
 

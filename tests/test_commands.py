@@ -365,9 +365,9 @@ def test_ctrl_c_saves_and_says_how_to_go_on_to_the_same_end(files: list[object],
     assert "stopped and saved after step" in said
     assert "Traceback" not in err
     assert not (out / "model.safetensors").exists()
-    command, *flags = said.partition("Go on with: python -m minibert.")[2].split()
-    assert flags[-1] == "--resume"
-    call(command, *flags)
+    command, *given = said.partition("Go on with: python -m minibert.")[2].split()
+    assert given[-1] == "--resume"
+    call(command, *given)
     assert {path.name for path in out.iterdir()} == RESULTS
     left, right = (huggingface.HuggingFaceWeights(folder) for folder in (tmp_path / "whole", out))
     assert all(torch.equal(left[name], right[name]) for name in left)

@@ -524,7 +524,10 @@ def test_another_base_and_broken_adapters_get_a_sentence(base: Path, tmp_path: P
         ({"settings": {"kind": "pfeiffer", "size": 2.5}}, "the settings of 'adapters' are"),
         ({"settings": {"kind": "pfeiffer", "size": 10**12}}, "size 1000000000000 is too much for the .* bytes of"),
         ({"settings": {"kind": "../pfeiffer"}}, r"of the kind houlsby or pfeiffer .*: found \.\./pfeiffer"),
-        ({"base_model_name_or_path": str(folder)}, "is an adapter on .*, which cannot be loaded: .* is missing"),
+        (
+            {"base_model_name_or_path": str(folder)},
+            "is an adapter on the base .*, which cannot be loaded: .* is missing",
+        ),
         ({"base_model_name_or_path": "no/such/../folder"}, "neither a file or folder here nor a known model"),
         ({"base_model_name_or_path": "a\0b"}, "neither a file or folder here nor a known model"),
         ({"base_model_name_or_path": "x" * 300}, "neither a file or folder here nor a known model"),

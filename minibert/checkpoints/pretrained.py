@@ -93,7 +93,9 @@ def load_model(
     except InputError as error:
         if adapter is None:
             raise
-        raise InputError(f"{adapter} is an adapter on {name_or_path}, which cannot be loaded: {error}") from error
+        raise InputError(
+            f"{adapter} is an adapter on the base {name_or_path}, which cannot be loaded: {error}"
+        ) from error
     model.name_or_path = str(Path(name_or_path).resolve() if Path(name_or_path).exists() else name_or_path)
     if adapter is not None:
         from ..transfer.adapter_files import load_adapter  # that room knows this one, not the reverse
