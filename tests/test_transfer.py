@@ -558,6 +558,9 @@ def test_another_base_and_broken_adapters_get_a_sentence(base: Path, tmp_path: P
     (folder / "adapter_model.safetensors").write_bytes(b"broken" * 1000)
     with pytest.raises(InputError, match="is no readable file of an adapter"):
         BertForSequenceClassification.from_pretrained(folder)
+    (folder / "adapter_model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"has no adapter_model\.safetensors: it is no whole adapter"):
+        BertForSequenceClassification.from_pretrained(folder)
 
 
 # --------------------------------------------------------------------------------------------------------------- PEFT

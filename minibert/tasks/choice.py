@@ -36,7 +36,6 @@ class ChoiceTask(Task):
     name = "choice"
     model_class = BertForMultipleChoice
     headline = ("accuracy", "chance")
-    try_with = "--input questions.jsonl"
 
     def __init__(self, columns: Columns) -> None:
         self.columns = columns
@@ -70,6 +69,9 @@ class ChoiceTask(Task):
         raise InputError(
             'A question needs its choices: put {"question": ..., "choices": [...]} in a .jsonl for --input.'
         )
+
+    def to_try(self) -> str:
+        return "--input questions.jsonl"
 
     def learn_labels(self, train: Examples) -> None:
         """Nothing: the labels are numbers of choices."""

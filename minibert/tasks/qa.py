@@ -69,7 +69,6 @@ class QuestionAnsweringTask(Task):
     answer_key = "answer"
     headline = ("f1", "exact_match")
     max_length = 384  # as in Google's code
-    try_with = "'your own question' 'the text that holds the answer'"
 
     def __init__(
         self,
@@ -125,6 +124,9 @@ class QuestionAnsweringTask(Task):
         return Examples(
             Path("command line"), [Example({"id": "1", "question": question, "context": context})], have_truth=False
         )
+
+    def to_try(self) -> str:
+        return "'your own question' 'the text to find the answer in'"
 
     def learn_labels(self, train: Examples) -> None:
         answerable = sum(bool(answers) for answers in train.truths)

@@ -96,7 +96,6 @@ class Task(ABC):
     name: ClassVar[str]
     model_class: ClassVar[type[BertPreTrainedModel]]
     answer_key: ClassVar[str] = "label"  # the first key of an answer, and of the truth in predictions.jsonl
-    try_with: ClassVar[str] = "'your own text'"  # what to give to `predict` after --model
     headline: tuple[str, ...]  # the metrics to print; the first one, more of which is better, chooses the epoch
     max_length: ClassVar[int] = 128  # tokens a row, unless --max-length says otherwise
 
@@ -120,6 +119,10 @@ class Task(ABC):
 
     def flags(self, arguments: argparse.Namespace) -> None:
         """Note what the command line of `predict` says of the task, such as `mlm`'s --top-k."""
+
+    def to_try(self) -> str:
+        """What to give to `predict` on the command line, as an example."""
+        return "'your own text'"
 
     def from_text_file(self, path: str | Path) -> Examples:
         """Questions from a `.txt`: one a line, unless the task says otherwise."""

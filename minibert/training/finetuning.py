@@ -374,4 +374,4 @@ def print_summary(out: Path, task: Task, metrics: dict[str, Any]) -> None:
     for split, values in (("dev", metrics), ("test", metrics.get("test"))):
         if values is not None:
             print(f"{split:>4}: " + ", ".join(f"{name} {values[name]:.4f}" for name in task.headline))
-    print(f"The model and report.html are in {out}. Try: python -m minibert.predict --model {out} {task.try_with}")
+    print(f"The model and report.html are in {out}. Try: python -m minibert.predict --model {out} {task.to_try()}")

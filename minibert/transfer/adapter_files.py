@@ -148,7 +148,9 @@ def _check_size(adaptation: Adaptation, model: BertPreTrainedModel, path: Path) 
     of one byte at least.
     """
     weights = path.with_name(ADAPTER_WEIGHTS)
-    size = weights.stat().st_size if weights.is_file() else 0
+    if not weights.is_file():
+        raise InputError(f"{path.parent} has no {ADAPTER_WEIGHTS}: it is no whole adapter.")
+    size = weights.stat().st_size
     for name, value in vars(adaptation).items():
         if isinstance(value, int) and value * model.config.hidden_size * model.config.num_hidden_layers > size:
             raise InputError(

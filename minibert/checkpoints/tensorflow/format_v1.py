@@ -5,11 +5,13 @@
         "\\0bert/embeddings/LayerNorm/beta..." the values of one slice, under the key of slices.py
         ...
 
-A variable in one piece is a variable of one slice that covers everything. Saved from several machines, a checkpoint is
-several such files, bert_model.ckpt-00000-of-00002 and so on; each lists what it holds, and of a variable with slices in
-two files each tells the whole shape and its own slices. The values stand in a `TensorProto`, in
+A variable in one piece is a variable of one slice that covers everything. The values stand in a `TensorProto`, in
 whichever of its fields is for their type; numbers of fixed size are packed as they are in memory, whole numbers as
 varints.
+
+Saved from several machines, a checkpoint is several such files, `bert_model.ckpt-00000-of-00002` and so on. Each lists
+what it holds; of a variable with slices in several files each tells the whole shape, and its own slices.
+
 Source: TensorFlow's core/util/saved_tensor_slice.proto and core/framework/tensor.proto.
 """
 
@@ -143,11 +145,8 @@ class FormatV1:
         for number in range(len(self._files)):
             mentioned = set()
             for message in self._listed(number):
-                name, shape, element_type = (
-                    message.message(1).text(),
-                    read_shape(message.message(2)),
-                    message.integer(3),
-                )
+                name, element_type = message.message(1).text(), message.integer(3)
+                shape = read_shape(message.message(2))
                 if element_type not in STORED:
                     continue
                 if name in mentioned:
