@@ -258,18 +258,18 @@ def test_a_killed_search_goes_on_to_the_same_figures_without_doing_runs_again(fi
     assert json.loads((out / "trials.json").read_text()) == right
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
-def test_ctrl_c_says_in_which_run_and_how_to_go_on(files, small_model: Path, tmp_path: Path):
-    out = tmp_path / "out"
-    flags = [*files, "--model", small_model, "--epochs", 50, "--batch-size", 2, "--try", "lr=1e-3,1e-4", "--out", out]
-    process = start("minibert.search", *flags)
-    while not (out / "trials" / "setting-1-seed-0" / "checkpoints").exists():
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 130
-    said = err.strip().splitlines()[-1]
+def test_ctrl_c_says_in_which_run_and_how_to_go_on(
+    files, small_model: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+):
+    def interrupted(arguments: argparse.Namespace, summary: bool) -> dict[str, Any]:
+        raise KeyboardInterrupt
+
+    flags = [str(flag) for flag in [*files, "--model", small_model, "--try", "lr=1e-3,1e-4", "--out", tmp_path / "out"]]
+    monkeypatch.setattr("minibert.training.trials.finetune", interrupted)
+    monkeypatch.setattr(sys, "argv", ["search", *flags])
+    with pytest.raises(CommandError, match="130"):
+        call("search", *flags)
+    said = capsys.readouterr().err.strip().splitlines()[-1]
     assert "stopped in run 1 of 2, setting-1-seed-0. Go on with: python -m minibert.search" in said
     assert said.endswith("--resume")
 
