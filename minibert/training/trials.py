@@ -56,7 +56,7 @@ class Result:
     def degenerate(self) -> bool:
         """Whether it learnt nothing: no better on dev than the same answer to everything (Mosbach et al. 2021).
 
-        For a class that is the most frequent one, for a choice it is chance; for the other tasks it scores 0.
+        The best such answer is the most frequent class; among choices it does as well as chance; elsewhere it scores 0.
         """
         if self.metrics is None:
             return True
