@@ -181,7 +181,7 @@ def test_a_run_without_classes_is_degenerate_if_a_constant_answer_does_as_well(t
 # ------------------------------------------------------------------------------------------------ commands
 
 
-OTHER_TASKS = {
+OTHER_TASKS: dict[str, list[dict[str, Any]]] = {
     "ner": [
         {"tokens": ["good", "film"], "tags": ["B-X", "O"]},
         {"tokens": ["bad", "sound", "fun"], "tags": ["O", "B-X", "I-X"]},
