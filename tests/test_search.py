@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from minibert.data.folds import assign_folds
 from minibert.errors import DivergedError, InputError
 from minibert.search import build_parser, with_setting
+from minibert.tasks import task_class
 from minibert.training import finetuning
 from minibert.training.search import settings_of
 from minibert.training.trials import Result, Trial, best_result, summarize
@@ -163,7 +164,53 @@ def test_a_run_that_is_no_better_than_the_majority_is_degenerate():
     assert result("a", None).degenerate
 
 
+@pytest.mark.parametrize(
+    ("task", "metrics", "nothing"),
+    [
+        ("ner", {"f1": 0.0}, True),
+        ("ner", {"f1": 0.1, "accuracy": 0.0}, False),
+        ("regression", {"pearson": 0.0}, True),
+        ("choice", {"accuracy": 0.5, "chance": 0.5}, True),
+        ("choice", {"accuracy": 0.6, "chance": 0.5}, False),
+    ],
+)
+def test_a_run_without_classes_is_degenerate_if_a_constant_answer_does_as_well(task, metrics, nothing):
+    assert Result(Trial("run", "a", argparse.Namespace(seed=0, task=task)), metrics).degenerate == nothing
+
+
 # ------------------------------------------------------------------------------------------------ commands
+
+
+OTHER_TASKS: dict[str, list[dict[str, Any]]] = {
+    "ner": [
+        {"tokens": ["good", "film"], "tags": ["B-X", "O"]},
+        {"tokens": ["bad", "sound", "fun"], "tags": ["O", "B-X", "I-X"]},
+    ],
+    "regression": [{"text": "a good film", "label": 4.5}, {"text": "a bad film", "label": 1}],
+    "qa": [
+        {"question": "good film", "context": "a good sound", "answers": [{"text": "good", "answer_start": 2}]},
+        {"question": "bad film", "context": "a bad sound fun", "answers": [{"text": "fun", "answer_start": 12}]},
+    ],
+}
+
+
+@pytest.mark.parametrize("folds", [None, 2])
+@pytest.mark.parametrize("task", OTHER_TASKS)
+def test_a_search_works_for_other_tasks_too(small_model: Path, tmp_path: Path, capsys, task: str, folds: int | None):
+    data = tmp_path / "data.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in OTHER_TASKS[task] * 4))
+    out = tmp_path / "out"
+    flags = ["--task", task, "--train", data, "--model", small_model, "--out", out, "--epochs", 1, "--max-length", 16]
+    call("search", *flags, *(["--dev", data] if folds is None else ["--folds", folds]), "--try", "lr=1e-2,1e-3")
+    assert "The best setting: lr 1e-" in capsys.readouterr().out
+    found = json.loads((out / "trials.json").read_text())
+    headline = task_class(task).headline
+    for run in found["runs"]:
+        assert list(run["dev"]) == list(headline)
+    kept = json.loads((out / "metrics.json").read_text())
+    best = next(run for run in found["runs"] if run["run"] == found["best_run"])
+    assert {name: kept[name] for name in headline} == best["dev"]
+    assert (out / "model.safetensors").is_file()
 
 
 def test_several_seeds_leave_one_model_and_the_figures_of_all(files, small_model: Path, tmp_path: Path, capsys):
