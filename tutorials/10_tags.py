@@ -9,7 +9,7 @@
 #
 # - write names as tags and read tags as names, in three schemes, and say what the B is for;
 # - give tags to sub-words, and prove that your labels are the package's;
-# - compute precision, recall and F1 over names on paper, and say why 91 % of right tags may be a poor result;
+# - compute precision, recall and F1 over names on paper, and say why 90 % of right tags may be a poor result;
 # - train a tagger on 150 sentences, and find out what it owes to pretraining, to the name and to its neighbours;
 # - forbid impossible rows of tags with the Viterbi algorithm, and measure whether that helps.
 #
