@@ -605,4 +605,4 @@ assert abs(right_way + wrong_way - 1) < 1e-6
 # Hutter 2019, *Decoupled Weight Decay Regularization*; Mosbach et al. 2021, *On the Stability of Fine-tuning BERT*;
 # Dodge et al. 2020, *Fine-Tuning Pretrained Language Models: Weight Initializations, Data Orders, and Early Stopping*.
 #
-# Before: [8. Pretrain a BERT in minutes](08_pretrain.ipynb)
+# Before: [8. Pretrain a BERT in minutes](08_pretrain.ipynb). Next: [10. Tags](10_tags.ipynb)

@@ -795,4 +795,4 @@ assert at_home > judge(best)[1] + 0.1
 # al. 2001, *Conditional Random Fields*; Dai and Adel 2020, *An Analysis of Simple Data Augmentation for Named Entity
 # Recognition*.
 #
-# Before: [8. Pretrain a BERT in minutes](08_pretrain.ipynb). Next: [11. Questions](11_questions.ipynb)
+# Before: [9. Fine-tuning](09_finetuning.ipynb). Next: [11. Questions](11_questions.ipynb)

@@ -755,4 +755,4 @@ assert text[by_bytes : by_bytes + 4] != "1931"
 # Comprehension*; Weissenborn et al. 2017, *Making Neural QA as Simple as Possible but not Simpler*; Jia and Liang 2017,
 # *Adversarial Examples for Evaluating Reading Comprehension Systems*.
 #
-# Before: [10. Tags](10_tags.ipynb). Next: [15. Looking inside](15_looking_inside.ipynb)
+# Before: [10. Tags](10_tags.ipynb). Next: [12. One encoder, many heads](12_many_heads.ipynb)

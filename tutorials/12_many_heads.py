@@ -841,4 +841,4 @@ assert alike == 0
 # for Extractive Summarization*; Nallapati et al. 2017, *SummaRuNNer*; Liu et al. 2019, *MT-DNN*; Lan et al. 2020,
 # *ALBERT*.
 #
-# Before: [8. Pretrain a BERT in minutes](08_pretrain.ipynb). Next: [13. Ways to transfer](13_ways_to_transfer.ipynb)
+# Before: [11. Questions](11_questions.ipynb). Next: [13. Ways to transfer](13_ways_to_transfer.ipynb)

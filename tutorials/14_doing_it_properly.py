@@ -64,7 +64,7 @@ print(len(train), len(dev), len(test), task.names)
 #
 # A model learns whatever is in the file. The review sentences that ship with the package are tidy, so here is a copy
 # with faults of the kinds that real files have. Forty test sentences have crept into the training file, twenty of them
-# a little changed. Ten sentences are there twice, with both labels. Somebody typed ` Positive`. One row is empty.
+# a little changed. Ten sentences are there twice, with both labels. Somebody typed `Positive`, with a capital. One row is empty.
 
 
 # %%
