@@ -37,7 +37,7 @@ from minibert import BertForSequenceClassification, BertTokenizer, Trainer, Trai
 from minibert.calibration import calibration, fit_temperature, softmax
 from minibert.data.folds import assign_folds
 from minibert.data.tables import read_table
-from minibert.inspection.duplicates import jaccard, near_across, word_set
+from minibert.inspection.duplicates import jaccard, near_across, wording
 from minibert.inspection.facts import inspect_splits
 from minibert.inspection.page import lines
 from minibert.inspection.splits import read_split
@@ -64,7 +64,8 @@ print(len(train), len(dev), len(test), task.names)
 #
 # A model learns whatever is in the file. The review sentences that ship with the package are tidy, so here is a copy
 # with faults of the kinds that real files have. Forty test sentences have crept into the training file, twenty of them
-# a little changed. Ten sentences are there twice, with both labels. Somebody typed `Positive`, with a capital. One row is empty.
+# a little changed. Ten sentences are there twice, with both labels. Somebody typed `Positive`, with a capital. One row
+# is empty.
 
 
 # %%
@@ -112,11 +113,11 @@ assert inspect_splits([as_split("train", rows_of(train))], tokenizer, 128).findi
 # only texts that share one of their rarest few words, and must find the same:
 
 # %%
-one, other = word_set("the food was cold"), word_set("The soup was cold!")
+one, other = wording("the food was cold").words, wording("The soup was cold!").words
 assert jaccard(one, other) == 3 / 5
 
-earlier = [word_set(row["text"]) for row in spoiled[-160:]]
-later = [word_set(row["text"]) for row in rows_of(test)[:60]]
+earlier = [wording(row["text"]).words for row in spoiled[-160:]]
+later = [wording(row["text"]).words for row in rows_of(test)[:60]]
 by_hand = {
     place
     for place, words in enumerate(later)
@@ -138,10 +139,10 @@ assert set(range(20)) < clever < set(range(40))
 # %%
 def by_heart(known: list[dict[str, str]], asked: list[dict[str, str]]) -> float:
     """The accuracy of who answers with the label of the most similar known sentence."""
-    sets = [(word_set(row["text"]), row["label"]) for row in known]
+    sets = [(wording(row["text"]).words, row["label"]) for row in known]
     right = 0
     for row in asked:
-        words = word_set(row["text"])
+        words = wording(row["text"]).words
         right += max(sets, key=lambda pair: len(words & pair[0]) / len(words | pair[0]))[1] == row["label"]
     return right / len(asked)
 
