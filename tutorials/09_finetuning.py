@@ -14,7 +14,7 @@
 # - measure what pretraining is worth, against the same model from scratch, and say when it is worth nothing;
 # - find a learning rate, and tell a gain from chance.
 #
-# **You need** chapter 6. **Time:** an hour to read; the cells run in a minute.
+# **You need** chapters 6 and 7. **Time:** an hour to read; the cells run in a minute.
 
 # %%
 import inspect
