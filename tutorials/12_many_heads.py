@@ -179,7 +179,7 @@ assert said["Python's help"]["other document"] > said["stories"]["other document
 # model says yes just as often. It has not learnt *what follows*, but *are these about the same thing?* (Chapter 7
 # showed how far a fool comes with that. ALBERT asks for the order of neighbours instead, so that topics do not help.)
 #
-# *Orange:* on Python's help it says yes to nearly everything, also to pairs from different topics. Is it broken? To
+# *Orange:* on Python's help it says yes to most of everything, also to pairs from different topics. Is it broken? To
 # someone who has read novels and encyclopedias, all of this manual is about one and the same thing. A head answers the
 # question that its training data asked; on other data that may be another question than yours.
 #
@@ -272,12 +272,11 @@ print(f"{len(easy)} questions: an accuracy of 50 % has an error of {(0.25 / len(
 assert figures["other stories"][0] > figures["the same story"][0] + 0.05
 
 # %% [markdown]
-# The same model, the same questions, the same right answers: only the *wrong* answers have changed. Against
-# other stories the untrained chooser does twice as well as guessing, against the same story no better than guessing: it
-# knows topics (section 12.2), not the thread of a tale. An accuracy on
-# multiple choice says as much about who wrote the wrong choices as about the model. (SWAG's authors chose theirs so
-# that simple models fail; BERT solved most of it within months, and they had to make a harder one: Zellers et al. 2018,
-# 2019.)
+# The same model, the same questions, the same right answers: only the *wrong* answers have changed. Against other
+# stories the untrained chooser does twice as well as guessing, against the same story no better than guessing: it knows
+# topics (section 12.2), not the thread of a tale. An accuracy on multiple choice says as much about who wrote the wrong
+# choices as about the model. (SWAG's authors chose theirs so that simple models fail; BERT solved most of it within
+# months, and they had to make a harder one: Zellers et al. 2018, 2019.)
 #
 # Rows do not see each other. So the order of the choices cannot matter, and a choice cannot say "none of the others":
 
