@@ -25,6 +25,7 @@ from pydoc_data.topics import topics
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pictures
 import torch
 import torch.nn.functional as F
 from pictures import BLUE, GREEN, GREY, ORANGE, show
@@ -116,9 +117,8 @@ assert encoding["token_type_ids"] == [0] * (first_separator + 1) + [1] * (len(to
 # this chapter ([`stories.txt`](data/stories.txt)), and Python's own documentation. A and B are two sentences each, and
 # we do not only ask the question that it was trained for. Three kinds of B:
 
+
 # %%
-
-
 def prose(topic: str) -> list[str]:
     """The sentences of a topic of Python's help, of paragraphs that are not indented, tabulated or headed."""
     paragraphs = (" ".join(part.split()) for part in topic.split("\n\n") if not re.match(r"\s|[*=+|-]", part))
@@ -126,7 +126,7 @@ def prose(topic: str) -> list[str]:
     return [sentence for sentence in sentences if 6 <= len(sentence.split()) <= 25][:8]
 
 
-stories = list(read_documents(Path("data") / "stories.txt"))
+stories = list(read_documents(Path(pictures.__file__).parent / "data" / "stories.txt"))
 manual = [sentences for sentences in map(prose, topics.values()) if len(sentences) == 8][:14]
 assert len(stories) == len(manual) == 14
 print(stories[0][:2], manual[0][:2], sep="\n")
@@ -179,7 +179,7 @@ assert said["Python's help"]["other document"] > said["stories"]["other document
 # model says yes just as often. It has not learnt *what follows*, but *are these about the same thing?* (Chapter 7
 # showed how far a fool comes with that. ALBERT asks for the order of neighbours instead, so that topics do not help.)
 #
-# *Orange:* on Python's help it says yes to nearly everything, also to pairs from different topics. Is it broken? To
+# *Orange:* on Python's help it says yes to most of everything, also to pairs from different topics. Is it broken? To
 # someone who has read novels and encyclopedias, all of this manual is about one and the same thing. A head answers the
 # question that its training data asked; on other data that may be another question than yours.
 #
@@ -223,9 +223,8 @@ print("differences of the pair head:", [f"{number:.3f}" for number in one[0].tol
 # choices come from other stories, in the hard ones from the same story, so that the subject tells nothing. (The second
 # is what `python -m minibert.data.continuations` makes from any text, for `finetune --task choice`.)
 
+
 # %%
-
-
 def questions(same_document: bool) -> list[dict]:
     """For each sentence of each story the one that follows, among four."""
     chance = random.Random(0)
@@ -273,10 +272,11 @@ print(f"{len(easy)} questions: an accuracy of 50 % has an error of {(0.25 / len(
 assert figures["other stories"][0] > figures["the same story"][0] + 0.05
 
 # %% [markdown]
-# The same model, the same questions, the same right answers: only the *wrong* answers have changed. An accuracy on
-# multiple choice says as much about who wrote the wrong choices as about the model. (SWAG's authors chose theirs so
-# that simple models fail; BERT solved most of it within months, and they had to make a harder one: Zellers et al. 2018,
-# 2019.)
+# The same model, the same questions, the same right answers: only the *wrong* answers have changed. Against other
+# stories the untrained chooser does twice as well as guessing, against the same story no better than guessing: it knows
+# topics (section 12.2), not the thread of a tale. An accuracy on multiple choice says as much about who wrote the wrong
+# choices as about the model. (SWAG's authors chose theirs so that simple models fail; BERT solved most of it within
+# months, and they had to make a harder one: Zellers et al. 2018, 2019.)
 #
 # Rows do not see each other. So the order of the choices cannot matter, and a choice cannot say "none of the others":
 
@@ -369,9 +369,8 @@ assert abs(neighbours["pretrained"] - neighbours["shared words"]) < 0.15
 # 0.127$. The mean is 0.073. Without the temperature the differences would be 0.2 and 0.1, and the losses 0.598 and
 # 0.644, near $\ln 2$: the softmax could hardly tell right from wrong.
 
+
 # %%
-
-
 def with_cosines(wanted: Tensor) -> Tensor:
     """Vectors (pairs, 2, 4) whose first and second texts have these cosines (pairs, pairs)."""
     seconds = torch.eye(4)[:2]
@@ -385,9 +384,8 @@ by_hand = (torch.log1p(torch.exp(torch.tensor(-4.0))) + torch.log1p(torch.exp(to
 assert_close(similarity_loss(with_cosines(wanted), torch.tensor([0, 1])), by_hand, atol=1e-4, rtol=0)
 print(f"by hand: {by_hand:.3f}")
 
+
 # %%
-
-
 def train(model: nn.Module, batches: list[dict], rate: float) -> list[float]:
     """A step for each batch, the rate rising for a tenth of them, then falling to 0. Returns the losses."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.0)
@@ -474,9 +472,8 @@ assert found[0][0] >= found[0][1] >= found[0][2]
 # types alternate, so that neighbours can be told apart. The head reads all the `[CLS]`, and each gets one number. There
 # is no softmax over sentences: several may belong to the summary, so each is a yes or a no of its own.
 
+
 # %%
-
-
 def lay_out(sentences: list[str]) -> tuple[list[int], list[int]]:
     """Ids and types of [CLS] s1 [SEP] [CLS] s2 [SEP] ..."""
     rows = tokenizer(sentences)["input_ids"]
@@ -681,9 +678,8 @@ assert abs(angles["kind", "mood"]) < 0.3
 # Train: each task alone for 30 steps, and both together for 60, so that each task sees as many examples as alone,
 # in the same order. There are 400 sentences to judge by, and an accuracy on so many has an error of 2.5 points.
 
+
 # %%
-
-
 @torch.no_grad()
 def accuracy(model: BertForSequenceClassification, task: str) -> float:
     ids = tokenizer(judge_texts)["input_ids"]

@@ -536,9 +536,8 @@ show(
 # And did each move what it says? Compare every trained model with its beginning, part by part. (Relative change: the
 # length of the difference over the length of the weights. The head is new, and is left out.)
 
+
 # %%
-
-
 def relative_changes(way: str) -> list[float]:
     """Of each part but the head: how far seed 0's model is from where it began. New weights are not counted."""
     before = dict(prepared(way, 0).named_parameters()) if way != "from random" else {}
