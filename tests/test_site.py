@@ -48,7 +48,8 @@ def test_linked_code_is_shown_as_it_is(pages: Path):
     code = sorted((pages / "code").rglob("*.md"))
     assert code
     for page in code:
-        source = repository / page.relative_to(pages / "code").with_suffix(".py")
+        linked = repository / page.relative_to(pages / "code")
+        (source,) = (path for path in map(linked.with_suffix, (".py", ".txt", ".json")) if path.is_file())
         assert source.read_text(encoding="utf-8") in page.read_text(encoding="utf-8")
 
 

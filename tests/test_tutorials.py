@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import os
 import re
 import shutil
@@ -48,12 +50,19 @@ def test_notebook_was_executed_and_every_picture_has_a_text(source: Path):
     assert source.with_suffix(".ipynb").stat().st_size < 1_000_000
 
 
+def test_every_data_file_has_a_line_that_says_what_it_is():
+    folder = REPOSITORY / "tutorials" / "data"
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    files = {path.name for path in folder.iterdir()} - {"README.md"}
+    assert files == set(re.findall(r"^\| `([^`]+)` \|", readme, re.MULTILINE))
+
+
 def test_a_changed_source_is_noticed(tmp_path: Path):
     source = Path(shutil.copy(SOURCES[0], tmp_path))
     shutil.copy(SOURCES[0].with_suffix(".ipynb"), tmp_path)
     assert build.disagreement(source) is None
     text = source.read_text(encoding="utf-8")
-    source.write_text(text.replace("import inspect", "import inspect, sys"), encoding="utf-8")
+    source.write_text(text.replace("\nimport ", "\nimport sys\nimport ", 1), encoding="utf-8")
     assert "in cell 1:" in str(build.disagreement(source))
     source.write_text(text + "\n# %%\nprint('new')\n", encoding="utf-8")
     assert "in length" in str(build.disagreement(source))
@@ -68,21 +77,30 @@ def test_an_unknown_tutorial_is_an_error():
     assert "There is no tutorial 99" in done.stderr
 
 
-def test_the_version_for_a_class_has_holes_where_the_solutions_were(tmp_path: Path):
+WITH_SOLUTIONS = [source for source in SOURCES if "# BEGIN SOLUTION" in source.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("source", WITH_SOLUTIONS, ids=name_of)
+def test_the_version_for_a_class_has_holes_where_the_solutions_were(source: Path):
+    given = [cell.source for cell in build.notebook_of(source).cells]
+    holes = build.with_holes(build.notebook_of(source)).cells
+    assert len(holes) == len(given)
+    for cell, solved in zip(holes, given, strict=True):
+        solutions = solved.count("# BEGIN SOLUTION\n")
+        assert cell.source.count("raise NotImplementedError('Your turn.')") == solutions
+        assert (cell.source == solved) == (solutions == 0)
+        if cell.cell_type == "code":
+            assert "SOLUTION" not in cell.source
+            compile(cell.source, "cell", "exec")
+
+
+def test_holes_are_written_with_all_that_the_chapters_open(tmp_path: Path):
     command = [sys.executable, str(REPOSITORY / "tutorials" / "build.py"), "--holes", str(tmp_path), "20"]
     subprocess.run(command, check=True)
-    given = build.notebook_of(REPOSITORY / "tutorials" / "20_debugging.py")
-    holes = nbformat.read(tmp_path / "20_debugging.ipynb", as_version=4)
-    assert len(holes.cells) == len(given.cells)
     assert {path.name for path in tmp_path.iterdir()} == {"20_debugging.ipynb", *build.HELPERS}
-    text = "\n".join(cell.source for cell in holes.cells if cell.cell_type == "code")
-    solutions = sum(cell.source.count("# BEGIN SOLUTION") for cell in given.cells)
-    assert solutions == text.count("raise NotImplementedError('Your turn.')") == 3
-    assert "SOLUTION" not in text
+    text = (tmp_path / "20_debugging.ipynb").read_text(encoding="utf-8")
+    assert text.count("raise NotImplementedError('Your turn.')") == 3
     assert "scores.softmax(dim=-1)" not in text
-    for cell in holes.cells:
-        if cell.cell_type == "code":
-            compile(cell.source, "cell", "exec")
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=name_of)
@@ -92,6 +110,15 @@ def test_links_lead_to_files(source: Path):
     assert targets
     for target in targets:
         assert (source.parent / target).is_file(), f"{source.name} links to {target}"
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=name_of)
+def test_what_a_tutorial_imports_from_the_package_is_there(source: Path):
+    for statement in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if isinstance(statement, ast.ImportFrom) and str(statement.module).split(".")[0] == "minibert":
+            module = importlib.import_module(str(statement.module))
+            for name in statement.names:
+                assert hasattr(module, name.name), f"{statement.module} has no {name.name}"
 
 
 @pytest.mark.slow

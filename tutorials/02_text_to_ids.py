@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 2. Text to ids
 #
-# BERT reads whole numbers. This chapter follows a text on its way to them, step by step, and then learns a vocabulary
-# from nothing.
+# BERT reads whole numbers. In the tour one line turned "[MASK] lost her keys." into eight of them. This chapter follows
+# a text on its way there, step by step, and then learns a vocabulary from nothing.
 #
 # **You will be able to**
 #
@@ -195,6 +195,7 @@ assert len(attempts) == 7 + 4 + 1
 
 # %%
 def cut(word: str, vocab: dict[str, int]) -> list[str]:
+    # BEGIN SOLUTION
     pieces, rest, prefix = [], word, ""
     while rest:
         end = next((end for end in range(len(rest), 0, -1) if prefix + rest[:end] in vocab), None)
@@ -203,6 +204,7 @@ def cut(word: str, vocab: dict[str, int]) -> list[str]:
         pieces.append(prefix + rest[:end])
         rest, prefix = rest[end:], "##"
     return pieces
+    # END SOLUTION
 
 
 letters = sorted({char for word in word_counts for char in word})
@@ -503,4 +505,4 @@ assert file_text.splitlines().index("the") != 2
 # **Papers:** Schuster & Nakajima 2012, *Japanese and Korean Voice Search*; Sennrich et al. 2016, section 3; Wu et al.
 # 2016, section 4.1; Devlin et al. 2019, section 3.
 #
-# Next: [3. Embeddings](03_embeddings.ipynb)
+# Before: [1. A tour](01_tour.ipynb). Next: [3. Embeddings](03_embeddings.ipynb)

@@ -2,7 +2,8 @@
 # # 3. Embeddings
 #
 # An id says *which* token. The encoder needs a vector: *what* the token is, *where* it stands and *which text* it is
-# in. BERT looks up three vectors and adds them (Devlin et al. 2019, section 3 and figure 2).
+# in. BERT looks up three vectors and adds them (Devlin et al. 2019, section 3 and figure 2). In the tour the first of
+# them brought *north* next to *south*. Here you see where it stands, and what the other two are for.
 #
 # **You will be able to**
 #
@@ -145,6 +146,7 @@ print(F.layer_norm(total, (4,), eps=1e-12))
 
 # %%
 def embed(weights: dict[str, torch.Tensor], input_ids, token_type_ids, position_ids) -> torch.Tensor:
+    # BEGIN SOLUTION
     total = (
         weights["word_embeddings.weight"][input_ids]  # (tokens) -> (tokens, hidden)
         + weights["position_embeddings.weight"][position_ids]
@@ -153,6 +155,7 @@ def embed(weights: dict[str, torch.Tensor], input_ids, token_type_ids, position_
     centred = total - total.mean(dim=-1, keepdim=True)
     normed = centred / (centred.square().mean(dim=-1, keepdim=True) + 1e-12).sqrt()
     return normed * weights["layer_norm.weight"] + weights["layer_norm.bias"]
+    # END SOLUTION
 
 
 batch = PackedBatch.from_sequences([[2, 11, 12, 3], [2, 13, 3]], [[0, 0, 0, 0], [0, 1, 1]])

@@ -1,7 +1,8 @@
 # %% [markdown]
 # # 4. Attention
 #
-# This is the one place in BERT where tokens meet. Everything else works on each token by itself.
+# This is the one place in BERT where tokens meet. Everything else works on each token by itself. When "[MASK] lost her
+# keys." became *she* in the tour, it was here that the gap heard of *her*.
 #
 # **You will be able to**
 #
@@ -212,6 +213,7 @@ BATCH, SEQ, HIDDEN, HEADS, HEAD_DIM = 2, 5, 32, 4, 8
 
 def attend(hidden: torch.Tensor, weights: dict[str, torch.Tensor]) -> torch.Tensor:
     """(batch, seq, hidden) -> (batch, seq, hidden)"""
+    # BEGIN SOLUTION
     projected = F.linear(hidden, weights["query_key_value.weight"], weights["query_key_value.bias"])
     query, key, value = projected.chunk(3, dim=-1)  # (batch, seq, 3 * hidden) -> 3 of (batch, seq, hidden)
     answers = []
@@ -221,6 +223,7 @@ def attend(hidden: torch.Tensor, weights: dict[str, torch.Tensor]) -> torch.Tens
         answers.append(scores.softmax(dim=-1) @ value[..., mine])  # -> (batch, seq, head_dim)
     joined = torch.cat(answers, dim=-1)  # heads of (batch, seq, head_dim) -> (batch, seq, hidden)
     return F.linear(joined, weights["output.weight"], weights["output.bias"])
+    # END SOLUTION
 
 
 hidden = torch.randn(BATCH, SEQ, HIDDEN)

@@ -209,12 +209,14 @@ layout = Layout.from_mask(torch.ones(2, 16, dtype=torch.bool))
 
 def own_block(block: BertBlock, hidden: torch.Tensor, layout: Layout) -> torch.Tensor:
     """(tokens, hidden) -> (tokens, hidden)"""
+    # BEGIN SOLUTION
     attended, _ = block.attention(hidden, layout, layout, eager_attention)
     hidden = layer_norm(hidden + attended, block.attention_norm.weight, block.attention_norm.bias)
     inner, outer = block.feed_forward.intermediate, block.feed_forward.output
     wide = gelu_erf(hidden @ inner.weight.T + inner.bias)  # (tokens, hidden) -> (tokens, intermediate)
     thought = wide @ outer.weight.T + outer.bias  # (tokens, intermediate) -> (tokens, hidden)
     return layer_norm(hidden + thought, block.feed_forward_norm.weight, block.feed_forward_norm.bias)
+    # END SOLUTION
 
 
 hidden = torch.randn(32, 64)
@@ -467,7 +469,7 @@ assert (right - wrong).abs().max() > 0.05
 # ## Experiments to try
 #
 # 1. Train `SmallTask` with 12 blocks, as it is and pre-norm, at learning rates 5e-4, 2e-3 and 5e-3. Post-norm is the
-#    first to fail. Xiong et al. (2020) explain why it wants a warm-up; chapter 9 measures it.
+#    first to fail. Xiong et al. (2020) explain why it wants a warm-up; chapter 9 measures what a warm-up does.
 # 2. Multiply all weights of the fresh 24 blocks by 2 and draw the picture of section 5.5 again. Without norm?
 # 3. Find a task in which "no feed-forward" fails. A hint: give the model no neighbours to look at.
 #

@@ -108,7 +108,8 @@ show(figure, "Above: two rows of seven, the second with three grey paddings. Bel
 # %% [markdown]
 # *The picture:* above what you hand over, below what the model computes with.
 #
-# The *pooler* takes the vector of `[CLS]`, a linear layer and a tanh: one vector for the row (chapter 12 uses it).
+# The *pooler* takes the vector of `[CLS]`, a linear layer and a tanh: one vector for the row (chapter 9 puts a task on
+# it).
 #
 # ## 6.2 Build it yourself
 #
@@ -122,6 +123,7 @@ def bert(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(batch, seq) -> (batch, seq, hidden) and (batch, hidden)"""
 
+    # BEGIN SOLUTION
     def linear(inputs: torch.Tensor, name: str) -> torch.Tensor:
         return F.linear(inputs, weights[f"{name}.weight"], weights[f"{name}.bias"])
 
@@ -144,6 +146,7 @@ def bert(
         wide = F.gelu(linear(hidden, f"{block}.feed_forward.intermediate"))  # -> (batch, seq, intermediate)
         hidden = norm(hidden + linear(wide, f"{block}.feed_forward.output"), f"{block}.feed_forward_norm")
     return hidden, torch.tanh(linear(hidden[:, 0], "pooler.dense"))  # (batch, seq, hidden) -> (batch, hidden)
+    # END SOLUTION
 
 
 with torch.no_grad():

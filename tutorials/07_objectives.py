@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 7. Pretraining objectives
 #
-# A fresh BERT knows nothing. It learns from raw text, by two puzzles that can be made out of any book without a human:
-# *which word is hidden here?* and *does this text follow that one?* This chapter makes these puzzles, counts them, and
-# shows how they go wrong.
+# The BERT of the tour could fill gaps. A fresh one knows nothing. It learns from raw text, by two puzzles that can be
+# made out of any book without a human: *which word is hidden here?* and *does this text follow that one?* This chapter
+# makes these puzzles, counts them, and shows how they go wrong.
 #
 # **You will be able to**
 #
@@ -165,6 +165,7 @@ show(figure, "The same sentence in five epochs, each time with other tokens chos
 # %%
 def mask_by_hand(ids: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """What the model sees, and the labels: both (tokens,)."""
+    # BEGIN SOLUTION
     special = set(tokenizer.all_special_ids)
     candidates = [place for place, token_id in enumerate(ids.tolist()) if token_id not in special]
     chosen = generator.permutation(candidates)[: max(1, round(0.15 * len(ids)))]
@@ -179,6 +180,7 @@ def mask_by_hand(ids: np.ndarray, generator: np.random.Generator) -> tuple[np.nd
         elif chance < 0.9:
             seen[place] = ordinary[replacement]
     return seen, labels
+    # END SOLUTION
 
 
 for seed in range(200):

@@ -3,7 +3,8 @@
 #
 # Every Python has a book on board: its own documentation, in the module `pydoc_data.topics`. It is a small book, and
 # your computer has no graphics card, perhaps. That is enough to watch a BERT learn to read: to see it stand still for a
-# long time, to see why, and to see what gets it going.
+# long time, to see why, and to see what gets it going. (The BERT of the tour was made in the same way, from far more
+# text: see `weights/README.md`.)
 #
 # **You will be able to**
 #
@@ -30,7 +31,8 @@ from minibert import BertConfig, BertForMaskedLM, BertTokenizer
 from minibert.data.batches import pack_examples
 from minibert.data.masking import Masking
 from minibert.tokenization.learn import count_words, coverage, learn_wordpiece_fast
-from minibert.training.optimizer import linear_schedule, parameter_groups
+from minibert.training.optimizer import parameter_groups
+from minibert.training.schedules import linear_schedule
 
 # %% [markdown]
 # ## 8.1 The text, and a trap in it
@@ -100,8 +102,10 @@ print(f"{sum(map(len, training)):,} tokens in {len(training):,} rows; {len(held_
 # %%
 def entropy(counts: np.ndarray) -> float:
     """In nats, of counts or probabilities."""
+    # BEGIN SOLUTION
     shares = counts[counts > 0] / counts.sum()
     return float(-(shares * np.log(shares)).sum())
+    # END SOLUTION
 
 
 assert abs(entropy(np.array([2, 1, 1])) - 1.0397) < 1e-4
@@ -396,10 +400,10 @@ assert max(entropies.values()) - min(entropies.values()) > 0.1
 #
 # **Code:** [`data/masking.py`](../minibert/data/masking.py) (`Masking`),
 # [`data/batches.py`](../minibert/data/batches.py) (`pack_examples`), [`data/unigram.py`](../minibert/data/unigram.py)
-# (`unigram_entropy`), [`training/optimizer.py`](../minibert/training/optimizer.py) (`linear_schedule`),
+# (`unigram_entropy`), [`training/schedules.py`](../minibert/training/schedules.py) (`linear_schedule`),
 # [`pretrain.py`](../minibert/pretrain.py).
 #
 # **Papers:** Shannon 1948, *A Mathematical Theory of Communication*, section 6; Devlin et al. 2019, appendix A.2; Clark
 # et al. 2019, *What Does BERT Look At?*
 #
-# Before: [7. Pretraining objectives](07_objectives.ipynb)
+# Before: [7. Pretraining objectives](07_objectives.ipynb). Next: [9. Fine-tuning](09_finetuning.ipynb)

@@ -12,11 +12,13 @@
 # - watch an answer form, with the logit lens;
 # - blame tokens, by gradients and by hiding them;
 # - move a vector from one run into another, and so show *where* a fact is;
+# - catch a real BERT with the wrong rule, though its answers look right;
 # - say of each picture what it does not prove.
 #
 # **You need** chapters 6 and 7. **Time:** an hour to read; the cells run in a minute.
 
 # %%
+import itertools
 import random
 
 import matplotlib.pyplot as plt
@@ -24,7 +26,7 @@ import torch
 from pictures import BLUE, GREEN, GREY, ORANGE, VERMILION, grid, show
 from torch import Tensor
 
-from minibert import BertConfig, BertForMaskedLM, trace
+from minibert import BertConfig, BertForMaskedLM, BertTokenizer, trace
 
 # %% [markdown]
 # ## 15.1 A language of which we know everything
@@ -255,12 +257,14 @@ def states_at(network: BertForMaskedLM, places: Tensor) -> list[Tensor]:
 
 def probe(vectors: Tensor, labels: Tensor) -> float:
     """Accuracy of a linear reader on the second half of the sentences, fitted on the first."""
+    # BEGIN SOLUTION
     inputs = torch.cat([vectors, torch.ones(len(vectors), 1)], dim=1).double()  # (batch, hidden) -> (batch, hidden + 1)
     wanted = torch.nn.functional.one_hot(labels).double()  # (batch) -> (batch, classes)
     half = len(inputs) // 2
     ridge = 1e-3 * torch.eye(inputs.shape[1], dtype=torch.double)
     weights = torch.linalg.solve(inputs[:half].T @ inputs[:half] + ridge, inputs[:half].T @ wanted[:half])
     return ((inputs[half:] @ weights).argmax(dim=1) == labels[half:]).double().mean().item()
+    # END SOLUTION
 
 
 facts = {"subject's number": "plural", "other noun's number": "plural_other", "meaning": "meaning"}
@@ -479,7 +483,155 @@ assert carried[1].max() < 0.1
 #
 # Compare this with the probe, which read the number at `[MASK]` after the *first* block. It was there. It was not used.
 #
-# ## 15.8 What such pictures do not prove
+# ## 15.8 A real BERT, and a surprise
+#
+# The toy had a small world and much time. What has a real model learnt, from real text, about the number of a verb?
+# Ask the one that ships with the package, with sentences in the manner of Linzen et al. (2016): a subject, and between
+# it and the verb another noun, of the same number or of the other one.
+#
+# > the **houses** near the tree [MASK] very old.
+#
+# The answer is the probability of *are* and *were* against that of *is* and *was*. First without the other noun:
+
+# %%
+MODEL = "minibert-tiny-uncased"
+tokenizer = BertTokenizer.from_pretrained(MODEL)
+real = BertForMaskedLM.from_pretrained(MODEL).eval()
+DEPTH = real.config.num_hidden_layers
+SINGULAR, PLURAL = (tokenizer.convert_tokens_to_ids(words) for words in (["is", "was"], ["are", "were"]))
+THINGS = ["house", "tree", "road", "door", "book", "picture", "car", "boat"]
+
+
+def ids_of(texts: list[str]) -> Tensor:
+    """(batch, seq), for texts of the same number of tokens"""
+    return tokenizer(texts, return_tensors="pt")["input_ids"]
+
+
+@torch.no_grad()
+def plural_margin(ids: Tensor) -> Tensor:
+    """(batch,): above 0 if a plural verb is more probable at [MASK]. The head reads these vectors alone."""
+    hidden = real.bert(ids).last_hidden_state
+    at_mask = hidden[ids == tokenizer.mask_token_id]  # (batch, seq, hidden) -> (batch, hidden)
+    logits = real.mlm(at_mask, real.bert.embeddings.word_embeddings.weight)
+    return logits[:, PLURAL].logsumexp(dim=1) - logits[:, SINGULAR].logsumexp(dim=1)
+
+
+alone = [plural_margin(ids_of([f"the {thing}{s} [MASK] very old." for thing in THINGS])) for s in ("", "s")]
+right = [(alone[0] < 0).sum().item(), (alone[1] > 0).sum().item()]
+print(f"right without another noun: {right[0]} of 8 singular, {right[1]} of 8 plural")
+assert sum(right) >= 14
+
+# %% [markdown]
+# It knows number. Is it grammar that it knows? Now all pairs of nouns, in all four combinations of number:
+
+# %%
+PAIRS = [(first, where, other) for where in ("near", "behind") for first, other in itertools.permutations(THINGS, 2)]
+
+
+def with_numbers(plural: int, plural_other: int) -> Tensor:
+    """(batch, seq): all pairs, in these numbers"""
+    one, two = "s" * plural, "s" * plural_other
+    return ids_of([f"the {first}{one} {where} the {other}{two} [MASK] very old." for first, where, other in PAIRS])
+
+
+SEEN_REAL = {numbers: with_numbers(*numbers) for numbers in itertools.product((0, 1), (0, 1))}
+plurals = {numbers: (plural_margin(ids) > 0).float().mean().item() for numbers, ids in SEEN_REAL.items()}
+
+figure, axes = plt.subplots(figsize=(7.5, 3))
+names = [f"the {'houses' if one else 'house'} near\nthe {'trees' if two else 'tree'} ..." for one, two in plurals]
+axes.bar(names, list(plurals.values()), color=[VERMILION if one != two else BLUE for one, two in plurals])
+axes.set(ylabel="plural verbs", ylim=(0, 1.05))
+show(figure, "Plural verbs in four kinds of sentences: they follow the noun next to the verb, not the subject.")
+for (plural, plural_other), share in plurals.items():
+    print(f"subject {('singular', 'plural')[plural]:9} other noun {('singular', 'plural')[plural_other]:9} {share:.2f}")
+assert plurals[0, 0] < 0.1 < 0.9 < plurals[1, 1]
+
+# %% [markdown]
+# *The picture:* all or nothing. Where both nouns agree (first and last) it is perfect. Where they differ, the second
+# bar should be empty and the third one full, and `minibert-tiny-uncased` is wrong every time. This is no noise, and no
+# "half of it learnt": it has learnt *another rule*. **The verb follows the nearest noun.** In most text that rule is
+# right, since most verbs stand right behind their subject. A test without such pairs would have given it full marks.
+#
+# You believe this from behaviour alone. Do the tools see it as well? Move vectors, as in section 15.7: from the run in
+# which one noun has the other number, into the run where both agree.
+
+
+# %%
+@torch.no_grad()
+def turned_by(place: int, layer: int, source: Tensor, target: Tensor) -> float:
+    """How often the target's answer turns when it gets the source's vector, at one place after one layer."""
+    moved = real.bert(source, output_hidden_states=True).hidden_states[layer][:, place]  # (batch, hidden)
+    at = torch.arange(len(target)) * target.shape[1] + place  # no padding: row times length, plus place
+
+    def patch(_module, _inputs, output):
+        hidden = (output[0] if isinstance(output, tuple) else output).clone()
+        hidden[at] = moved
+        return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+
+    before = plural_margin(target) > 0
+    handle = (real.bert.blocks[layer - 1] if layer else real.bert.embeddings).register_forward_hook(patch)
+    after = plural_margin(target) > 0
+    handle.remove()
+    return (before != after).float().mean().item()
+
+
+both = SEEN_REAL[0, 0]  # [CLS] the house near the tree [MASK] ...: places 2, 5 and 6
+sources = {"subject": (2, SEEN_REAL[1, 0]), "other noun": (5, SEEN_REAL[0, 1]), "[MASK]": (6, SEEN_REAL[0, 1])}
+carried = torch.tensor(
+    [[turned_by(place, layer, source, both) for layer in range(DEPTH + 1)] for place, source in sources.values()]
+)
+after_layers = ["embeddings", *(f"block {layer}" for layer in range(1, DEPTH + 1))]
+figure, axes = plt.subplots(figsize=(6.5, 2.8))
+grid(axes, carried, list(sources), after_layers, low=0, high=1)
+axes.set(title="answers that turn when this one vector is moved", xlabel="taken from the run after")
+show(figure, "Turned answers: the subject's vector turns none, the other noun's does early, the mask's late.")
+for role, line in zip(sources, carried.tolist(), strict=True):
+    print(f"{role:12}", [f"{share:.2f}" for share in line])
+assert abs(carried[1, 0].item() - plurals[0, 1]) < 0.01  # to move its embedding is to change the word
+assert carried[2, DEPTH] > 0.9 * plurals[0, 1]
+assert carried[:2, DEPTH].max() == 0  # after the last block, only the vector at [MASK] is read
+
+# %% [markdown]
+# *The picture:* the subject's row is empty at every layer. The other noun decides, and its number moves to `[MASK]` in
+# the very first block: from then on only the vector at `[MASK]` counts. In the picture of section 15.7 it was the other
+# way round.
+#
+# And the probe? Whether the *subject* is plural, read from the vector at `[MASK]`, half of the sentences to fit and
+# half to test:
+
+
+# %%
+@torch.no_grad()
+def read_at_mask(network: BertForMaskedLM, role: int) -> list[float]:
+    """How well the number of the subject (0) or of the other noun (1) can be read, after each layer."""
+    is_plural = torch.tensor(list(SEEN_REAL)).repeat_interleave(len(PAIRS), dim=0)[:, role]  # (4, 2) -> (batch)
+    order = torch.randperm(len(is_plural), generator=torch.Generator().manual_seed(0))
+    states = network.bert(torch.cat(list(SEEN_REAL.values())), output_hidden_states=True).hidden_states
+    return [probe(state[order, 6], is_plural[order]) for state in states]
+
+
+torch.manual_seed(0)
+readable = {
+    "subject": read_at_mask(real, 0),
+    "other noun": read_at_mask(real, 1),
+    "subject, fresh model": read_at_mask(BertForMaskedLM(real.config).eval(), 0),
+}
+for name, line in readable.items():
+    print(f"{name:21}", [f"{accuracy:.2f}" for accuracy in line])
+assert readable["subject"][0] < 0.7
+assert min(readable["subject"][-1], readable["other noun"][-1]) > 0.8
+
+# %% [markdown]
+# After the last block the subject's number can be *read*, without a single mistake, from the very vector that gives the
+# wrong answer. A paper that only probed would have reported that the model "knows agreement". The control says what
+# that is worth: from the *fresh* model it can be read as well. Look at the middle column, too. After the first block
+# the trained model holds less of the subject's number at `[MASK]` than the fresh one. Training has taught it to bring
+# the *other* noun there.
+#
+# What would mend it? More blocks, more text, more steps: BERT-base gets most such sentences right (Goldberg 2019). Put
+# its name at the top of this section, and see which row fills.
+#
+# ## 15.9 What such pictures do not prove
 #
 # | you see | you may say | you may not say |
 # | --- | --- | --- |
@@ -527,8 +679,9 @@ assert off < 1e-3
 #    vanish?
 # 4. Integrated gradients (Sundararajan et al. 2017): average the gradient along the way from the embedding of `[MASK]`
 #    to that of the word. Does the subject get its share?
-# 5. Do sections 15.2 to 15.5 on a real BERT: `BertForMaskedLM.from_pretrained(...)`, with sentences such as "the keys
-#    to the cabinet [MASK] on the table" (Linzen et al. 2016).
+# 5. In section 15.8 put words between the other noun and the verb ("... near the trees of the town [MASK]"). Does the
+#    nearest noun still win?
+# 6. Do sections 15.2, 15.3 and 15.5 on the real model: which head carries the number of the nearest noun?
 #
 # ## Questions
 #
@@ -561,6 +714,7 @@ assert off < 1e-3
 # - Gradients speak of tiny changes.
 # - Change something inside and watch the answer: that is the strongest evidence.
 # - Try each tool where you know the truth, before you trust it where you do not.
+# - A model can be right for the wrong reason. Test where the two reasons differ.
 #
 # **Code:** [`tracing.py`](../minibert/tracing.py) (`trace`), [`model.py`](../minibert/model.py) (`BertModel.encode`),
 # [`heads.py`](../minibert/heads.py) (`MLMHead`).
@@ -570,6 +724,6 @@ assert off < 1e-3
 # One?*; Hewitt & Liang 2019, *Designing and Interpreting Probes with Control Tasks*; Linzen et al. 2016, *Assessing the
 # Ability of LSTMs to Learn Syntax-Sensitive Dependencies*; nostalgebraist 2020, *interpreting GPT: the logit lens*; Vig
 # et al. 2020, *Investigating Gender Bias in Language Models Using Causal Mediation Analysis*; Meng et al. 2022,
-# *Locating and Editing Factual Associations in GPT*.
+# *Locating and Editing Factual Associations in GPT*; Goldberg 2019, *Assessing BERT's Syntactic Abilities*.
 #
-# Before: [6. The whole model](06_model.ipynb)
+# Before: [14. Doing it properly](14_doing_it_properly.ipynb). Next: [16. Padding is waste](16_padding.ipynb)

@@ -107,11 +107,13 @@ print(inspect.getsource(Layout.pad))
 # %%
 def own_layout(mask: torch.Tensor) -> tuple[list[int], list[int]]:
     """(batch, seq) -> the places of the tokens, and where each row begins, in plain Python"""
+    # BEGIN SOLUTION
     indices, starts = [], [0]
     for row, line in enumerate(mask.tolist()):
         indices += [row * len(line) + place for place, real in enumerate(line) if real]
         starts.append(len(indices))
     return indices, starts
+    # END SOLUTION
 
 
 mask = torch.tensor([[1, 1, 0, 1], [1, 0, 0, 0]], dtype=torch.bool)
@@ -468,4 +470,4 @@ assert (good[4:] - bad[4:]).abs().max() > 0.01
 # **Papers:** Krell et al. 2021, *Efficient Sequence Packing without Cross-contamination*; Zhai et al. 2022,
 # *ByteTransformer*; Portes et al. 2023, *MosaicBERT*.
 #
-# Before: [6. The whole model](06_model.ipynb). Next: [17. Flash attention](17_flash_attention.ipynb)
+# Before: [15. Looking inside](15_looking_inside.ipynb). Next: [17. Flash attention](17_flash_attention.ipynb)

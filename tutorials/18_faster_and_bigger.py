@@ -206,11 +206,13 @@ print(inspect.getsource(PretrainingTrainer._forward_backward))
 # %%
 def encode(model: BertModel, batch: PackedBatch, forget: bool, **options) -> torch.Tensor:
     """(tokens) -> (tokens, hidden)"""
+    # BEGIN SOLUTION
     hidden = model.embeddings(batch)  # (tokens) -> (tokens, hidden)
     for block in model.blocks:
         inputs = hidden, batch.layout, batch.layout, sdpa
         hidden, _ = checkpoint(block, *inputs, use_reentrant=False, **options) if forget else block(*inputs)
     return hidden
+    # END SOLUTION
 
 
 def gradient(model: BertModel, forget: bool, **options) -> torch.Tensor:

@@ -96,11 +96,13 @@ print(names[0], header[names[0]])
 
 
 def read_tensor(name: str) -> torch.Tensor:
+    # BEGIN SOLUTION
     entry = header[name]
     assert entry["dtype"] == "F32"
     start, end = entry["data_offsets"]
     numbers = np.frombuffer(content[8 + length + start : 8 + length + end], "<f4")
     return torch.from_numpy(numbers.copy()).reshape(entry["shape"])
+    # END SOLUTION
 
 
 model = BertForSequenceClassification.from_pretrained(folder)
@@ -563,4 +565,4 @@ temporary.cleanup()
 #
 # **Papers:** Dean & Barroso 2013, *The Tail at Scale*; Kleinrock 1975, *Queueing Systems*, volume 1.
 #
-# Before: [18. Faster and bigger](18_faster_and_bigger.ipynb)
+# Before: [18. Faster and bigger](18_faster_and_bigger.ipynb). Next: [20. Debugging labs](20_debugging.ipynb)

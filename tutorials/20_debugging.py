@@ -727,4 +727,4 @@ assert off < 1e-4
 # **Papers:** Devlin et al. 2019, appendix A.2; Xiong et al. 2020, *On Layer Normalization in the Transformer
 # Architecture*.
 #
-# Before: [6. The whole model](06_model.ipynb)
+# Before: [19. From a folder to a service](19_service.ipynb)

@@ -26,7 +26,7 @@ from nbformat import NotebookNode
 
 HERE = Path(__file__).parent
 LONGEST_RUN = 120  # seconds, on one core
-HELPERS = ("pictures.py", "broken.py")  # what the tutorials import from beside them
+HELPERS = ("pictures.py", "broken.py", "data")  # what the tutorials need from beside them
 SOLUTION = re.compile(r"^( *)# BEGIN SOLUTION\n.*?^ *# END SOLUTION$", re.MULTILINE | re.DOTALL)
 FAILURES = (CellExecutionError, CellTimeoutError, DeadKernelError)
 
@@ -93,7 +93,10 @@ def main() -> int:
     if arguments.holes:
         arguments.holes.mkdir(parents=True, exist_ok=True)
         for helper in HELPERS:
-            shutil.copy(HERE / helper, arguments.holes)
+            if (HERE / helper).is_dir():
+                shutil.copytree(HERE / helper, arguments.holes / helper, dirs_exist_ok=True)
+            else:
+                shutil.copy(HERE / helper, arguments.holes)
         for source in wanted:
             nbformat.write(with_holes(notebook_of(source)), arguments.holes / f"{source.stem}.ipynb")
         return 0

@@ -4,7 +4,7 @@
     python tutorials/web/build.py               # then open tutorials/web/html/index.html
 
 The pages are made from the notebooks as they are, with the outputs they hold, and from `tutorials/README.md`. Links to
-code lead to pages with that code.
+code and data lead to pages with them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ WEB = Path(__file__).resolve().parent
 SITE = WEB / "html"
 TUTORIALS = WEB.parent
 REPOSITORY = TUTORIALS.parent
-TO_CODE = re.compile(r"\]\(([\w./]+\.py)\)")  # a link from a tutorial to a file of code
+TO_CODE = re.compile(r"\]\(([\w./]+\.(?:py|txt|json))\)")  # a link from a tutorial to a file of code or data
 
 CODE_PAGE = """---
 orphan: true
@@ -30,7 +30,7 @@ orphan: true
 
 # `{path}`
 
-````{{code-block}} python
+````{{code-block}} {language}
 :linenos:
 
 {text}
@@ -47,7 +47,7 @@ CONTENTS = """
 
 
 def gather(pages: Path) -> None:
-    """Write what Sphinx reads: the notebooks, a first page, and a page for each file of code that they link to."""
+    """Write what Sphinx reads: the notebooks, a first page, and a page for each file of code or data they link to."""
     notebooks = sorted(TUTORIALS.glob("[0-9][0-9]_*.ipynb"))
     linked: set[Path] = set()
 
@@ -71,7 +71,8 @@ def gather(pages: Path) -> None:
         page = pages / "code" / code.with_suffix(".md")
         page.parent.mkdir(parents=True, exist_ok=True)
         text = (REPOSITORY / code).read_text(encoding="utf-8")
-        page.write_text(CODE_PAGE.format(path=code.as_posix(), text=text), encoding="utf-8")
+        language = {".py": "python", ".json": "json"}.get(code.suffix, "text")
+        page.write_text(CODE_PAGE.format(path=code.as_posix(), language=language, text=text), encoding="utf-8")
 
 
 def keep_texts_of_pictures(cell: NotebookNode) -> None:
