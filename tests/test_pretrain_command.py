@@ -50,7 +50,7 @@ def test_from_text_to_instances(text: Path, tmp_path: Path, capsys: pytest.Captu
     tokenizer = BertTokenizer.from_pretrained(out)
     assert tokenizer.do_lower_case
     assert tokenizer.decode(Corpus(out)[1][0].tolist()) == "a second document."
-    instances = PretrainingInstances(Corpus(out), tokenizer, InstanceSettings(max_length=24)).epoch(0)
+    instances = PretrainingInstances(Corpus(out), tokenizer, InstanceSettings(max_length=24)).block(0)
     assert len(instances) > 60
 
 

@@ -81,6 +81,17 @@ def instances(corpus_folder: Path, tokenizer: BertTokenizer) -> PretrainingInsta
     return PretrainingInstances(Corpus(corpus_folder), tokenizer, InstanceSettings(max_length=16))
 
 
+@pytest.fixture
+def several_blocks(tmp_path: Path, tokenizer: BertTokenizer, monkeypatch: pytest.MonkeyPatch) -> PretrainingInstances:
+    """Of an epoch: two shards make a block here."""
+    monkeypatch.setattr("minibert.data.prepare.TEXT_PER_SHARD", 1000)
+    monkeypatch.setattr("minibert.data.instances.SHARDS_PER_BLOCK", 2)
+    prepare([write_text(tmp_path / "text.txt", 60)], tokenizer, tmp_path / "blocks", held_out=0.2)
+    instances = PretrainingInstances(Corpus(tmp_path / "blocks"), tokenizer, InstanceSettings(max_length=16))
+    assert instances.blocks > 2
+    return instances
+
+
 def config(tokenizer: BertTokenizer, dropout: float = 0.0) -> BertConfig:
     return SMALL.replace(
         vocab_size=len(tokenizer), hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout, num_labels=2
@@ -176,7 +187,7 @@ def test_googles_schedule_falls_as_if_there_were_no_warmup():
 
 
 def test_the_loss_is_that_of_the_models_own_forward(instances: PretrainingInstances, tokenizer: BertTokenizer):
-    examples = [instances.epoch(0)[index] for index in range(5)]
+    examples = [instances.block(0)[index] for index in range(5)]
     for name in ("BertForPreTraining", "BertForMaskedLM"):
         model = make_model(name, config(tokenizer))
         if name == "BertForMaskedLM":
@@ -199,14 +210,14 @@ def test_the_last_block_computes_only_what_the_losses_read(instances: Pretrainin
     model.bert.blocks[-1].feed_forward.register_forward_hook(
         lambda module, inputs, output: computed.append(len(output))
     )
-    batch = pack_instances([instances.epoch(0)[index] for index in range(5)])
+    batch = pack_instances([instances.block(0)[index] for index in range(5)])
     PretrainingLoss(model)(batch)
     assert computed == [5 + len(batch["masked_lm_ids"])]
 
 
-def test_the_stream_goes_on_anywhere_and_over_the_end_of_an_epoch(instances: PretrainingInstances):
+def test_the_stream_goes_on_anywhere_and_over_the_end_of_a_block(instances: PretrainingInstances):
     stream = InstanceStream(instances)
-    first, second = len(instances.epoch(0)), len(instances.epoch(1))
+    first, second = len(instances.block(0)), len(instances.block(1))
     every = [Place(0, i) for i in range(first)] + [Place(1, i) for i in range(second)] + [Place(2, 0)]
     steps = list(islice(stream.steps(Place(0, 0), 7), len(every) // 7))
     assert [place for places in steps for place in places] == every[: len(steps) * 7]
@@ -223,15 +234,15 @@ def test_the_parts_of_all_processes_are_the_whole_step(parts: int, ranks: int, s
     assert sorted(place for part in cut for place in part) == places
 
 
-def test_any_number_of_workers_makes_the_same_batches(instances: PretrainingInstances):
+def test_any_number_of_workers_makes_the_same_batches(several_blocks: PretrainingInstances):
     def batches(workers: int) -> list[torch.Tensor]:
-        stream = InstanceStream(instances)
-        steps = ([places] for places in islice(stream.steps(Place(0, 3), 5), 4))
+        stream = InstanceStream(several_blocks)
+        steps = ([places] for places in islice(stream.steps(Place(0, 3), 20), 10))
         return [batch["input_ids"].input_ids for (batch,) in load_batches(stream, steps, workers)]
 
     before = torch.get_rng_state()
     alone = batches(0)
-    assert len(alone) == 4
+    assert len(several_blocks.block(0)) < 10 * 20  # or they would all be of one block
     for ours, theirs in zip(alone, batches(2), strict=True):
         assert torch.equal(ours, theirs)
     assert torch.equal(before, torch.get_rng_state())  # or the dropout after it would be another
@@ -263,7 +274,7 @@ def test_flops_per_token_of_bert_base():
 
 def test_it_learns_which_words_are_frequent(instances: PretrainingInstances, tmp_path: Path):
     """From the loss of guessing among all words alike down to the line of the unigram entropy."""
-    held_out = [instances.epoch(7)[index] for index in range(40)]
+    held_out = [instances.block(7)[index] for index in range(40)]
     trainer = make_trainer(instances, tmp_path, budget=Budget(steps=40), batch_size=16, held_out=held_out)
     assert trainer.evaluate()["eval_mlm_loss"] == pytest.approx(math.log(46), abs=0.3)
     trainer.train()
@@ -295,14 +306,14 @@ def test_a_step_is_the_same_however_it_is_cut(instances: PretrainingInstances, t
             assert whole[name] == pytest.approx(cut[name], abs=1e-5)
 
 
-def test_a_run_goes_on_exactly_from_any_checkpoint(instances: PretrainingInstances, tmp_path: Path):
-    """Dropout and Adam's moments included; the epochs are shorter than the run."""
+def test_a_run_goes_on_exactly_from_any_checkpoint(several_blocks: PretrainingInstances, tmp_path: Path):
+    """Dropout and Adam's moments included; blocks and epochs are shorter than the run."""
     options: dict[str, Any] = {"dropout": 0.3, "batch_size": 90, "save_strategy": "steps", "save_steps": 1}
-    whole = make_trainer(instances, tmp_path / "whole", **options)
+    whole = make_trainer(several_blocks, tmp_path / "whole", **options)
     whole.train()
-    assert whole.state.next_instance[0] > 0
+    assert whole.state.next_instance[0] > several_blocks.blocks
     for step in (1, 4):
-        again = make_trainer(instances, tmp_path / "again", **options)
+        again = make_trainer(several_blocks, tmp_path / "again", **options)
         again.train(resume_from_checkpoint=tmp_path / "whole" / f"checkpoint-{step}")
         assert losses(again.state.log_history) == losses(whole.state.log_history)
         assert again.state.total_tokens == whole.state.total_tokens
@@ -319,9 +330,16 @@ def test_how_long_a_run_is(instances: PretrainingInstances, tmp_path: Path, budg
     if steps:
         assert trainer.state.global_step == steps
     elif budget.epochs:
-        assert trainer.state.next_instance[1] == pytest.approx(len(instances.epoch(0)) / 2, abs=8)
+        assert trainer.state.next_instance[1] == pytest.approx(len(instances.block(0)) / 2, abs=8)
     else:
         assert trainer.state.total_tokens == pytest.approx(1000, abs=100)
+
+
+def test_the_length_of_an_epoch_is_told_by_its_first_block(several_blocks: PretrainingInstances, tmp_path: Path):
+    whole = sum(len(several_blocks.block(number)) for number in range(several_blocks.blocks))
+    trainer = make_trainer(several_blocks, tmp_path, budget=Budget(epochs=2), batch_size=8)
+    assert trainer._plan().examples == pytest.approx(whole, rel=0.1)
+    assert trainer._plan().total_steps == pytest.approx(2 * whole / 8, rel=0.1)
 
 
 def test_a_log_line_has_the_figures_of_its_step(instances: PretrainingInstances, tmp_path: Path):

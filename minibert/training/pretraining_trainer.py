@@ -95,18 +95,19 @@ class PretrainingTrainer(Trainer):
         self._guessing = math.log(model.config.vocab_size)
 
     def _plan(self) -> Plan:
-        """Epochs differ a little in length: a plan for several takes the first one's."""
-        first = self.stream.epoch(0)
+        """Epochs differ a little in length, and planning a whole one can take long: the first block tells it."""
+        first = self.stream.block(0)
+        epoch = round(len(first) * self.stream.instances.corpus.tokens / first.corpus.tokens)
         if self.budget.tokens is not None:
             measured = [len(first[index]["input_ids"]) for index in range(min(MEASURED_INSTANCES, len(first)))]
             total_steps = math.ceil(self.budget.tokens / float(np.mean(measured)) / self.batch_size)
         elif self.budget.epochs is not None:
-            total_steps = math.ceil(self.budget.epochs * len(first) / self.batch_size)
+            total_steps = math.ceil(self.budget.epochs * epoch / self.batch_size)
         else:
             assert self.budget.steps is not None
             total_steps = self.budget.steps
-        steps_per_epoch = math.ceil(len(first) / self.batch_size)
-        return Plan(len(first), steps_per_epoch, total_steps, partial(self._stream_steps, total_steps))
+        steps_per_epoch = math.ceil(epoch / self.batch_size)
+        return Plan(epoch, steps_per_epoch, total_steps, partial(self._stream_steps, total_steps))
 
     def _stream_steps(self, total_steps: int) -> Iterator[list[Batch]]:
         left = total_steps - self.state.global_step
@@ -120,7 +121,7 @@ class PretrainingTrainer(Trainer):
         # Batches are made ahead, so the places of the step at hand are counted a second time.
         for places, batches in zip(steps(), load_batches(self.stream, shares, self.workers), strict=True):
             last = places[-1]
-            self.state.next_instance = (last.epoch, last.number + 1)
+            self.state.next_instance = (last.block, last.number + 1)
             yield batches
 
     def _create_optimizer(self) -> torch.optim.Optimizer:
