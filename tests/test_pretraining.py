@@ -23,10 +23,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minibert import BertConfig, BertForMaskedLM, BertForPreTraining, BertTokenizer, InputError, TrainingArguments
-from minibert import pretrain as pretrain_command
 from minibert.checkpoints import tensorflow
 from minibert.checkpoints.names import from_minibert
-from minibert.commandline import run
 from minibert.data.batches import pack_examples
 from minibert.data.instances import InstanceSettings, PretrainingInstances
 from minibert.data.prepare import prepare
@@ -39,10 +37,9 @@ from minibert.training.optimizer import parameter_groups
 from minibert.training.pretraining_trainer import Budget, PretrainingTrainer
 from minibert.training.utilization import flops_per_token
 
-from .helpers import SMALL, make_model
+from .helpers import ROOT, SMALL, make_model, pretrain, pretrain_fails
 from .test_golden_google import losses_of
 
-ROOT = Path(pretrain_command.__file__).parents[1]
 WORDS = [f"{first}{second}" for first in "abcdefgh" for second in "aeiou"]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 RESULTS = {
@@ -114,7 +111,7 @@ def make_trainer(instances: PretrainingInstances, out: Path, **changes: Any) -> 
     torch.manual_seed(0)
     model: Any = changes.pop("model", None) or BertForPreTraining(config(tokenizer, changes.pop("dropout", 0.0)))
     options: dict[str, Any] = {"batch_size": 8, "budget": Budget(steps=6), "workers": 0, "held_out": ()}
-    options |= {key: changes.pop(key) for key in (*options, "google") if key in changes}
+    options |= {key: changes.pop(key) for key in (*options, "google", "compiled") if key in changes}
     settings: dict[str, Any] = {
         "output_dir": str(out),
         "learning_rate": 1e-2,
@@ -306,6 +303,59 @@ def test_a_step_is_the_same_however_it_is_cut(instances: PretrainingInstances, t
             assert whole[name] == pytest.approx(cut[name], abs=1e-5)
 
 
+def test_activations_computed_twice_are_the_same(instances: PretrainingInstances, tmp_path: Path):
+    """Dropout included, which must drop the same numbers the second time."""
+    computed: list[bool] = []
+
+    def history(again: bool) -> list[tuple[int, float]]:
+        trainer = make_trainer(instances, tmp_path, dropout=0.3, gradient_checkpointing=again)
+        trainer.model.bert.blocks[0].feed_forward.register_forward_hook(lambda *_: computed.append(again))
+        trainer.train()
+        return losses(trainer.state.log_history)
+
+    assert history(again=True) == history(again=False)
+    assert (computed.count(True), computed.count(False)) == (12, 6)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_compiled_blocks_learn_the_same(
+    instances: PretrainingInstances, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpointing: bool
+):
+    """Traced and put together again by `torch.compile`, but for the last step, machine code, which takes minutes."""
+    graphs: list[int] = []
+
+    def backend(graph: Any, inputs: Any) -> Any:
+        graphs.append(trainer.state.global_step)
+        return graph.forward
+
+    compile_with = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda it, **options: compile_with(it, backend=backend, **options))
+    trainer = make_trainer(instances, tmp_path)
+    trainer.train()
+    plain = losses(trainer.state.log_history)
+    assert not graphs
+    torch._dynamo.reset()
+    trainer = make_trainer(instances, tmp_path, compiled=True, gradient_checkpointing=checkpointing)
+    trainer.train()
+    assert 0 in graphs
+    assert max(graphs) <= 1  # the code serves batches of any number of tokens
+    for (_, ours), (_, theirs) in zip(losses(trainer.state.log_history), plain, strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-5)
+
+
+def test_without_a_compiler_there_is_a_sentence_and_nothing_is_written(
+    corpus_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def backend(graph: Any, inputs: Any) -> Any:
+        raise RuntimeError("No C++ compiler.\nThere are many more lines.")
+
+    compile_with = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda it, **options: compile_with(it, backend=backend, **options))
+    line = pretrain_fails(capsys, "--corpus", corpus_folder, "--size", "tiny", "--compile", "--out", tmp_path / "out")
+    assert "torch.compile does not work here (No C++ compiler): it needs a C++ compiler, " in line
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_run_goes_on_exactly_from_any_checkpoint(several_blocks: PretrainingInstances, tmp_path: Path):
     """Dropout and Adam's moments included; blocks and epochs are shorter than the run."""
     options: dict[str, Any] = {"dropout": 0.3, "batch_size": 90, "save_strategy": "steps", "save_steps": 1}
@@ -395,26 +445,11 @@ def test_a_batch_that_cannot_be_cut_is_refused(instances: PretrainingInstances, 
 # ----------------------------------------------------------------------------------------------------- the command
 
 
-def command(*words: object) -> None:
-    run(pretrain_command.build_parser(), pretrain_command.main, [str(word) for word in words])
-
-
-def fails(capsys: pytest.CaptureFixture[str], *words: object) -> str:
-    """The last line of a command that ends with status 2."""
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as end:
-        command(*words)
-    assert end.value.code == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    return captured.err.splitlines()[-1]
-
-
 def test_from_text_to_a_model_that_opens_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     text, out = write_text(tmp_path / "text.txt", 60), tmp_path / "out"
     words = ["--corpus", text, "--vocab-size", 60, "--held-out", 0.2, "--size", "tiny", "--batch-size", 4]
     words += ["--max-length", 16, "--max-steps", 3, "--eval-steps", 2, "--save-steps", 1, "--lr", 1e-3, "--out", out]
-    command(*words)
+    pretrain(*words)
     assert "\nheld-out: loss " in capsys.readouterr().out
     assert {path.name for path in out.iterdir()} == RESULTS
     assert [line["step"] for line in read_log(out)] == [1, 2, 2, 3, 3]
@@ -432,8 +467,8 @@ def test_from_text_to_a_model_that_opens_everywhere(tmp_path: Path, capsys: pyte
             ours(**inputs).prediction_logits, theirs(**inputs).prediction_logits, rtol=0, atol=1e-5
         )
 
-    assert "is finished" in fails(capsys, *words, "--resume")
-    assert "is not empty" in fails(capsys, *words)
+    assert "is finished" in pretrain_fails(capsys, *words, "--resume")
+    assert "is not empty" in pretrain_fails(capsys, *words)
 
 
 def test_what_is_wrong_is_one_line_and_leaves_nothing(
@@ -464,7 +499,7 @@ def test_what_is_wrong_is_one_line_and_leaves_nothing(
         ([*good[:2], "--out", text], "is a file"),
         ([*good[:2], "--out", tmp_path], "is not empty"),
     ):
-        assert sentence in fails(capsys, *words), words
+        assert sentence in pretrain_fails(capsys, *words), words
         assert not out.exists(), words
 
 
@@ -473,24 +508,29 @@ def small_run(corpus: Path, model: Path, out: Path, *more: object) -> list[str]:
     return [str(word) for word in [*words, "--lr", 0.01, "--eval-steps", 7, "--save-steps", 3, *more]]
 
 
-def start(*words: str) -> subprocess.Popen[str]:
+def start(*words: str, **options: Any) -> subprocess.Popen[str]:
     """In a process of its own, on one thread."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
-        [sys.executable, "-m", *words], env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([sys.executable, "-m", *words], env=environment, text=True, **pipes, **options)
+
+
+def children(process: subprocess.Popen[str]) -> list[int]:
+    """The processes that it has started and that are still there."""
+    found = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True)
+    return [int(number) for number in found.stdout.split()]
 
 
 def test_another_run_is_not_gone_on_with(
     corpus_folder: Path, small_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     words = small_run(corpus_folder, small_model, tmp_path / "out", "--max-steps", 3)
-    command(*words)
+    pretrain(*words)
     (tmp_path / "out" / "metrics.json").unlink()  # as if it had been killed at the very end
-    assert "--seed of the run in" in fails(capsys, *words, "--resume", "--seed", 1)
-    assert "--batch-size of the run in" in fails(capsys, *words, "--resume", "--batch-size", 4)
+    assert "--seed of the run in" in pretrain_fails(capsys, *words, "--resume", "--seed", 1)
+    assert "--batch-size of the run in" in pretrain_fails(capsys, *words, "--resume", "--batch-size", 4)
     before = losses(read_log(tmp_path / "out"))
-    command(*words, "--resume")  # from the beginning: its checkpoints are gone
+    pretrain(*words, "--resume")  # from the beginning: its checkpoints are gone
     assert losses(read_log(tmp_path / "out")) == before
 
 
@@ -527,15 +567,24 @@ def read_lines(out: Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_ctrl_c_saves_and_says_how_to_go_on(corpus_folder: Path, small_model: Path, tmp_path: Path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_ctrl_c_saves_and_says_how_to_go_on(
+    number: signal.Signals, corpus_folder: Path, small_model: Path, tmp_path: Path
+):
+    """Although the signal, from a terminal or a scheduler, also reaches the processes that make the batches."""
     out = tmp_path / "out"
-    words = ["minibert.pretrain", *small_run(corpus_folder, small_model, out, "--max-steps", 100_000)]
-    process = start(*words)
+    words = [*small_run(corpus_folder, small_model, out, "--max-steps", 100_000), "--workers", "2"]
+    process = start("minibert.pretrain", *words, start_new_session=True)
     while process.poll() is None and not (out / "log.jsonl").exists():
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    workers = children(process)
+    assert len(workers) == 2
+    os.killpg(process.pid, number)
     _, errors = process.communicate()
     assert process.returncode == 130
+    for worker in workers:
+        with pytest.raises(ProcessLookupError):
+            os.kill(worker, 0)
     assert "stopped and saved after step" in errors.splitlines()[-1]
     assert errors.splitlines()[-1].endswith("--resume")
     step = read_log(out)[-1]["step"]
@@ -579,8 +628,7 @@ def test_a_process_that_dies_ends_the_job_which_goes_on_with_fewer(
     job = start(*TORCHRUN, *words, "--fsdp")
     while job.poll() is None and not (out / "checkpoints" / "checkpoint-6").exists():
         time.sleep(0.01)
-    children = subprocess.run(["pgrep", "-P", str(job.pid)], capture_output=True, text=True, check=True).stdout.split()
-    os.kill(int(children[-1]), signal.SIGKILL)
+    os.kill(children(job)[-1], signal.SIGKILL)
     _, errors = job.communicate(timeout=120)
     assert job.returncode != 0
     assert "lost the others after step" in errors

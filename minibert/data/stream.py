@@ -68,7 +68,10 @@ def parts_of(places: Sequence[Place], parts: int, rank: int, ranks: int) -> list
 def load_batches(
     stream: InstanceStream, steps: Iterator[Sequence[Sequence[Place]]], workers: int
 ) -> Iterator[list[Batch]]:
-    """For every step its batches, one a part, in order. workers: processes that make them ahead; 0: none."""
+    """For every step its batches, one a part, in order. workers: processes that make them ahead; 0: none.
+
+    The processes end with the iterator.
+    """
     loader: DataLoader[list[Batch]] = DataLoader(
         stream,  # type: ignore[arg-type]  # all it needs is to be asked for items
         batch_size=None,
@@ -110,5 +113,6 @@ def pack_instances(instances: Sequence[Instance]) -> Batch:
 
 
 def _start_worker(number: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process: the first one deals with it
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    """A signal may reach every process. The first one deals with it, and ends this one, which it needs until then."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -80,6 +80,7 @@ def pretrain(arguments: argparse.Namespace) -> dict[str, Any]:
             google=arguments.optimizer == "google",
             workers=_loading_workers(arguments),
             fsdp=arguments.fsdp,
+            compiled=arguments.compile,
         )
         if rank() == 0:
             log.info(_opening(corpus, trainer))
@@ -221,6 +222,7 @@ def _training_arguments(arguments: argparse.Namespace, out: Path, evaluates: boo
         logging_dir=str(out),
         logging_steps=1,
         seed=arguments.seed,
+        gradient_checkpointing=arguments.checkpoint_activations,
         bf16=arguments.bf16,
     )
 

@@ -21,13 +21,14 @@ from ..data.instances import Instance, PretrainingInstances
 from ..data.stream import Batch, InstanceStream, Place, load_batches, pack_instances, parts_of
 from ..errors import InputError
 from .arguments import TrainingArguments
+from .compilation import compile_blocks
 from .distributed import any_rank, rank, ranks, shard, sum_over_ranks
 from .google_optimizer import AdamWeightDecay, google_schedule
 from .interrupt import InterruptGuard
 from .objective import PretrainingLoss, PretrainingModel, Tally
 from .optimizer import parameter_groups
 from .state import Saves
-from .trainer import Plan, Trainer
+from .trainer import Plan, Steps, Trainer
 from .utilization import flops_per_token, peak_flops
 
 WORSE_THAN_GUESSING = 3.0  # nats: the truth is thought twenty times less likely than if all words were alike
@@ -52,6 +53,7 @@ class PretrainingTrainer(Trainer):
     google: train with Google's optimizer and schedule instead of AdamW.
     workers: processes that make batches.
     fsdp: divide the model itself among the processes.
+    compiled: through `torch.compile`.
 
     In `args`, the numbers of epochs, steps and examples a batch are not read: `budget` and `batch_size` say them.
     Raises `InputError` if the batch cannot be cut into equal parts.
@@ -70,6 +72,7 @@ class PretrainingTrainer(Trainer):
         google: bool = False,
         workers: int = 0,
         fsdp: bool = False,
+        compiled: bool = False,
     ) -> None:
         super().__init__(model, args, processing_class=tokenizer)
         parts = args.gradient_accumulation_steps * ranks()
@@ -87,6 +90,8 @@ class PretrainingTrainer(Trainer):
         self.writes_files = rank() == 0
         self._loss = PretrainingLoss(model)
         self._parallel: nn.Module = self._loss
+        if compiled:
+            compile_blocks(model)
         if fsdp:
             shard(self._loss, model.bert.blocks)
         elif ranks() > 1:
@@ -109,7 +114,7 @@ class PretrainingTrainer(Trainer):
         steps_per_epoch = math.ceil(epoch / self.batch_size)
         return Plan(epoch, steps_per_epoch, total_steps, partial(self._stream_steps, total_steps))
 
-    def _stream_steps(self, total_steps: int) -> Iterator[list[Batch]]:
+    def _stream_steps(self, total_steps: int) -> Steps:
         left = total_steps - self.state.global_step
         start = Place(*self.state.next_instance)
         accumulation = self.args.gradient_accumulation_steps
