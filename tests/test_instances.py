@@ -208,7 +208,7 @@ def test_a_block_holds_nothing_of_the_rest_of_the_corpus(many_shards: Corpus, sm
 
 
 def test_shards_without_documents_of_the_split_are_in_no_block(tmp_path: Path, small_blocks: None):
-    held_out = Corpus(write_corpus(tmp_path, 2_000, held_out=0.1).folder, "held_out")
+    held_out = Corpus(write_corpus(tmp_path, 2_000, held_out=0.3).folder, "held_out")
     filled = sum(len(shard) > 0 for shard in held_out.shards)
     assert 3 < filled < len(held_out.shards)
     instances = make(held_out, next_sentence=False)

@@ -29,4 +29,4 @@ def compile_blocks(model: BertPreTrainedModel) -> None:
             "Install them, or leave out --compile."
         ) from error
     for block in encoder_of(model).blocks:
-        block.compile(dynamic=True)
+        block.forward = torch.compile(block.forward, dynamic=True)
