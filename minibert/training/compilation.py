@@ -1,8 +1,8 @@
 """`torch.compile`: the many small steps of a block (bias, GELU, dropout, sum, LayerNorm) fused into few kernels.
 
 Each block is compiled, not the whole model: they are all alike, so the code that is made for the first one serves the
-others too. Attention is a finished kernel already. On a CPU, where its implementation depends on the lengths of the
-sentences, a block is compiled around it.
+others too. Attention is left as it is, and a block compiled around it: it is a finished kernel already, and on a CPU its
+implementation depends on the lengths of the sentences.
 """
 
 from __future__ import annotations
@@ -28,5 +28,7 @@ def compile_blocks(model: BertPreTrainedModel) -> None:
             f"torch.compile does not work here ({reason}): it needs a C++ compiler, and with a GPU also Triton. "
             "Install them, or leave out --compile."
         ) from error
-    for block in encoder_of(model).blocks:
+    encoder = encoder_of(model)
+    encoder.attend = torch.compiler.disable(encoder.attend)
+    for block in encoder.blocks:
         block.forward = torch.compile(block.forward, dynamic=True)
