@@ -22,7 +22,7 @@ def build_parser() -> Parser:
         parser_class=PlainParser,
     )
     inference = subjects.add_parser("inference", help="against transformers, torch's encoder and ONNX Runtime")
-    _add_model(inference)
+    _add_model(inference, rounds=5)
     inference.add_argument("--compile", action="store_true", help="the single sentence through torch.compile, too")
     finetune = subjects.add_parser("finetune", help="training steps for classification against transformers' Trainer")
     _add_model(finetune)
@@ -37,6 +37,9 @@ def build_parser() -> Parser:
     curves.add_argument("--size", choices=list(PRESETS), default="mini", help="of random weights (default: mini)")
     curves.add_argument("--longest", type=positive_int, default=4096, metavar="N", help="tokens (default: 4096)")
     curves.add_argument("--most", type=positive_int, default=64, metavar="N", help="texts in a batch (default: 64)")
+    curves.add_argument(
+        "--most-text", type=positive_int, default=256, metavar="N", help="million characters of text (default: 256)"
+    )
     curves.add_argument("--picture", metavar="FILE", help="a .png file, drawn with matplotlib")
     _add_rounds(curves, rounds=3)
     startup = subjects.add_parser("startup", help="how long imports and --help take")
@@ -56,19 +59,19 @@ def build_parser() -> Parser:
     return parser
 
 
-def _add_model(parser: argparse.ArgumentParser, batch_size: int = 32) -> None:
+def _add_model(parser: argparse.ArgumentParser, batch_size: int = 32, rounds: int = 10) -> None:
     parser.add_argument("--model", metavar="NAME_OR_PATH", help="a known name, or a folder or release file")
-    _add_work(parser, batch_size)
+    _add_work(parser, batch_size, rounds)
 
 
-def _add_work(parser: argparse.ArgumentParser, batch_size: int) -> None:
+def _add_work(parser: argparse.ArgumentParser, batch_size: int, rounds: int = 10) -> None:
     parser.add_argument("--size", choices=list(PRESETS), default="base", help="of random weights (default: base)")
     parser.add_argument(
         "--batch-size", type=positive_int, default=batch_size, metavar="N", help=f"texts (default: {batch_size})"
     )
     parser.add_argument("--lengths", metavar="FILE", help="tokens of each text, one number a line, instead of ours")
     parser.add_argument("--bf16", action="store_true", help="in bfloat16 instead of float32")
-    _add_rounds(parser)
+    _add_rounds(parser, rounds)
 
 
 def _add_rounds(parser: argparse.ArgumentParser, rounds: int = 10) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -14,6 +16,9 @@ from .helpers import GOOD, write_table
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported, which some library may do at any time
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)  # `pytest -n 2` keeps two cores busy by itself
+
 hypothesis.settings.register_profile("minibert", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("minibert")
 
@@ -23,6 +28,24 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 @pytest.fixture(autouse=True)
 def _same_seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _draw_each_kind_of_picture_once() -> Iterator[None]:
+    """To draw its pictures takes most of the time of a run with a tiny model. One with the same titles will do."""
+    from minibert import plots
+
+    draw, drawn = plots.svg, dict[Any, str]()
+
+    def svg(figure: Any) -> str:
+        titles = tuple(axes.get_title() for axes in figure.axes)
+        if titles not in drawn:
+            drawn[titles] = draw(figure)
+        return drawn[titles]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "svg", svg)
+        yield
 
 
 @pytest.fixture(scope="session")

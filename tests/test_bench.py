@@ -17,12 +17,13 @@ import torch
 
 from minibert import BertConfig, BertForSequenceClassification, bench
 from minibert.attention.eager import eager_attention
-from minibert.benchmarks import comparison, curves, inference, startup, training
+from minibert.benchmarks import comparison, corpora, curves, inference, startup, training
 from minibert.benchmarks.attention import check_equal, layout_of
 from minibert.benchmarks.comparison import check_close
 from minibert.benchmarks.lengths import SST2_COUNTS, attention_workloads, read_lengths, two_thirds_full
 from minibert.benchmarks.measure import markdown_table, spread, take_turns, times_as_fast
 from minibert.benchmarks.models import Setting
+from minibert.benchmarks.targets import INFERENCE, INFERENCE_BF16, STARTUP, Target, targets_table
 from minibert.benchmarks.texts import classified_examples, made_up_ids, padded_batch
 from minibert.commandline import run
 from minibert.errors import InputError
@@ -224,7 +225,7 @@ def test_finetuning_bench_compares_equal_steps_in_both_orders(
     ]
     assert {result["tokens"] for result in results} == {15}  # all four texts in two rounds, in either order
     assert {round(result["padding"], 4) for result in results} == {0.3478, 0.0625}  # 30 tokens on 46 and on 32 places
-    assert "Each in its own order, minibert is" in capsys.readouterr().out
+    assert "Each in its own order, transformers: minibert is" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("measured_in_this_process")
@@ -316,18 +317,23 @@ def test_curves_hold_every_point_and_are_drawn(tmp_path: Path, little: Path, mon
     monkeypatch.setattr(curves, "in_fresh_process", in_this_process)
     monkeypatch.setattr(curves, "weights", little_weights)
     monkeypatch.setattr(curves, "chosen_points", lambda *_: points)
-    call("curves", "--rounds", 1, "--json", tmp_path / "out.json", "--picture", tmp_path / "out.png")
+    monkeypatch.setattr(corpora, "in_fresh_process", in_this_process)
+    monkeypatch.setattr(corpora, "MILLION", 4000)
+    call("curves", "--rounds", 1, "--most-text", 4, "--json", tmp_path / "out.json", "--picture", tmp_path / "out.png")
     results = json.loads((tmp_path / "out.json").read_text())["results"]
-    assert len(results) == len(points) * 2 * 2  # works and programs
+    of_corpora = [result for result in results if result["axis"] == corpora.CORPUS]
+    assert [result["work"] for result in of_corpora] == ["prepare", "plan of an epoch"] * 2
+    assert of_corpora[2]["value"] > of_corpora[0]["value"] > 0
+    assert len(results) - len(of_corpora) == len(points) * 2 * 2  # works and programs
     assert [result["value"] for result in results if result["axis"] == curves.LENGTH] == [4] * 4 + [8] * 4
     assert min(result["milliseconds"]["median"] for result in results) > 0
     assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_curves_double_along_each_axis():
-    points = curves.chosen_points("tiny", longest=100, most=5)
-    assert [point.lengths for point in points if point.axis == curves.LENGTH] == [[32], [64]]
-    assert [len(point.lengths) for point in points if point.axis == curves.TEXTS] == [1, 2, 4]
+def test_curves_grow_along_each_axis_as_far_as_was_said():
+    points = curves.chosen_points("tiny", longest=200, most=5)
+    assert [point.lengths for point in points if point.axis == curves.LENGTH] == [[64], [128]]
+    assert [len(point.lengths) for point in points if point.axis == curves.TEXTS] == [1, 4]
     assert [point.size for point in points if point.axis == curves.SIZE] == ["tiny", "mini", "small", "medium", "base"]
 
 
@@ -338,6 +344,38 @@ def test_picture_that_cannot_be_drawn_is_refused_at_once(tmp_path: Path, capsys:
         assert "it must be a .png file in a folder that is there" in capsys.readouterr().err
 
 
+def test_targets_are_told_beside_what_was_found_and_only_those():
+    wanted = [
+        Target("speed", "at least", 2.0, "x"),
+        Target("memory", "at most", 0.6, "x"),
+        Target("never measured", "at most", 1.0, "s"),
+    ]
+    assert targets_table(wanted, {"other": 1.0}) == ""
+    for speed, memory, states in ((2.0, 0.6, ["reached", "reached"]), (1.99, 0.61, ["short", "short"])):
+        rows = targets_table(wanted, {"speed": speed, "memory": memory}).splitlines()[-2:]
+        assert [row.strip("| ").split(" | ")[-1].strip() for row in rows] == states
+        assert f"| {speed:.2f} x" in rows[0]
+
+
+def test_every_target_is_about_a_figure_that_its_benchmark_finds():
+    arguments = bench.build_parser().parse_args(["inference"])
+    works = {work.name for work in inference.chosen_works(arguments)}
+    for target in (*INFERENCE, *INFERENCE_BF16):
+        work, _, program = target.what.partition(", ")
+        assert work in works
+        assert program in inference.PROGRAMS
+
+
+def test_memory_is_a_share_of_the_other_programs():
+    results = [
+        {"work": "16 x 128", "program": program, "peak_memory_mb": peak}
+        for program, peak in (("minibert", 300.0), ("transformers", 600.0), ("elsewhere", None))
+    ]
+    shares = training.memory_shares(results)
+    assert shares["16 x 128, transformers: peak memory"] == 0.5
+    assert "16 x 128, elsewhere: peak memory" not in shares
+
+
 def test_startup_bench_times_every_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     started: list[list[str]] = []
     monkeypatch.setattr(startup, "start", started.append)
@@ -346,6 +384,7 @@ def test_startup_bench_times_every_command(tmp_path: Path, monkeypatch: pytest.M
     assert {f"{command} --help" for command in startup.COMMANDS} < set(results)
     assert [name for name, result in results.items() if "seconds_beyond_torch" in result] == list(startup.WITH_TORCH)
     assert ["-m", "minibert.finetune", "--help"] in started
+    assert len(startup.figures(list(results.values())).keys() & {target.what for target in STARTUP}) == len(STARTUP)
 
 
 def test_command_that_fails_at_startup_is_no_figure():

@@ -132,8 +132,8 @@ def test_a_new_head_says_so_in_one_friendly_line(tmp_path: Path, caplog):
     make_model("BertForMaskedLM").save_pretrained(tmp_path)
     task = minibert.BertForSequenceClassification.from_pretrained(tmp_path, num_labels=3)
     assert [record.getMessage() for record in caplog.records] == [
-        f"{tmp_path} has no bert.pooler.dense.weight, bert.pooler.dense.bias, classifier.weight, classifier.bias: "
-        "new in BertForSequenceClassification, and still to be trained."
+        f"{tmp_path} has no bert.pooler.dense.weight, bert.pooler.dense.bias, classifier.weight, classifier.bias "
+        "that fits BertForSequenceClassification: new, and still to be trained."
     ]
     assert task.classifier.weight.shape == (3, SMALL.hidden_size)
     assert 0 < task.classifier.weight.abs().max() <= 0.04
@@ -145,6 +145,25 @@ def test_another_number_of_labels_means_another_head(tmp_path: Path, caplog):
     task = minibert.BertForSequenceClassification.from_pretrained(tmp_path, num_labels=2)
     assert task.classifier.out_features == 2
     assert "has no classifier.weight, classifier.bias" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("BertForSequenceClassification", "BertForMultipleChoice"),
+        ("BertForSequenceClassification", "BertForExtractiveSummarization"),
+        ("BertForMultipleChoice", "BertForTokenClassification"),
+    ],
+)
+def test_the_head_of_another_task_is_made_anew_and_the_encoder_kept(source: str, target: str, tmp_path: Path, caplog):
+    saved = make_model(source)
+    saved.save_pretrained(tmp_path)
+    model = getattr(minibert, target).from_pretrained(tmp_path)
+    assert torch.equal(model.bert.blocks[0].attention.output.weight, saved.bert.blocks[0].attention.output.weight)
+    assert model.new_weights[-2:] == ["classifier.weight", "classifier.bias"]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path} has no {', '.join(model.new_weights)} that fits {target}: new, and still to be trained."
+    ]
 
 
 def test_half_precision_files_are_read_as_float32(tmp_path: Path):

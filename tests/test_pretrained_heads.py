@@ -49,6 +49,15 @@ def test_every_mask_gets_the_probabilities_of_the_masked_word_model(pretrained):
         assert found == pytest.approx(best.values.tolist(), abs=1e-5)
 
 
+def test_only_the_best_words_of_each_mask_are_kept_in_memory(pretrained):
+    judge = Judge(pretrained, batch_size=2)
+    features = judge.task.features(judge.task.from_texts([TEXT, "[MASK]"]), judge.tokenizer)
+    probabilities, tokens = judge._trainer.predict(features).predictions
+    assert probabilities.shape == tokens.shape == (3, 5)
+    judge.task.flags(Namespace(top_k=10**6))
+    assert judge._trainer.predict(features).predictions[0].sum(1) == pytest.approx([1, 1, 1])
+
+
 def test_the_right_words_are_counted(pretrained, tmp_path):
     judge = Judge(pretrained, batch_size=2)
     (answer,) = judge.predict(judge.task.from_texts([TEXT]))

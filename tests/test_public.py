@@ -1,4 +1,5 @@
-"""Public data sets by name. The `datasets` library is a stand-in here: what it would fetch is made up."""
+"""Public data sets by name. What the hub would give is made up: by a stand-in for the `datasets` library, and, where
+that is installed, in folders that look like the hub's, which the library itself reads."""
 
 from __future__ import annotations
 
@@ -125,6 +126,43 @@ def test_questions_become_squads_own_layout(library: Any):
     first, second = sea["paragraphs"][0]["qas"]
     assert first["answers"] == [{"text": "blue", "answer_start": 6}]
     assert (first["is_impossible"], second["is_impossible"]) == (False, True)
+
+
+def test_the_library_itself_reads_the_layouts_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    datasets = pytest.importorskip("datasets", reason="needs the extra: pip install -e '.[datasets]'")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "library")
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.chdir(tmp_path)  # a folder of a set's name goes before the set on the hub
+    text, words = datasets.Value("string"), datasets.Sequence(datasets.Value("string"))
+
+    def put(repository: str, configuration: str, row: dict[str, Any], **features: Any) -> None:
+        folder = tmp_path / repository / configuration
+        folder.mkdir(parents=True)
+        table = datasets.Dataset.from_list([row], features=datasets.Features(features))
+        files = ""
+        for part in ("train", "validation", "test"):
+            table.to_parquet(folder / f"{part}-00000-of-00001.parquet")
+            files += f"  - split: {part}\n    path: {configuration}/{part}-*\n"
+        (folder.parent / "README.md").write_text(
+            f"---\nconfigs:\n- config_name: {configuration}\n  data_files:\n{files}---\n"
+        )
+
+    kind = datasets.ClassLabel(names=["negative", "positive"])
+    put("nyu-mll/glue", "sst2", {"sentence": "so good", "label": 1}, sentence=text, label=kind)
+    tags = datasets.Sequence(datasets.ClassLabel(names=["O", "B-PER"]))
+    put("lhoestq/conll2003", "default", {"tokens": ["Ada", "ran"], "ner_tags": [1, 0]}, tokens=words, ner_tags=tags)
+    question = {"id": "1", "title": "Sea", "context": "It is blue.", "question": "How?"}
+    answers = {"text": ["blue"], "answer_start": [6]}
+    kinds = {"text": words, "answer_start": datasets.Sequence(datasets.Value("int32"))}
+    put("rajpurkar/squad", "default", {**question, "answers": answers}, **dict.fromkeys(question, text), answers=kinds)
+
+    assert read_lines(fetch("sst2")["dev"]) == [{"text": "so good", "label": "positive"}]
+    assert read_lines(fetch("conll2003")["test"]) == [{"tokens": ["Ada", "ran"], "tags": ["B-PER", "O"]}]
+    (article,) = json.loads(fetch("squad")["train"].read_text())["data"]
+    assert article["paragraphs"][0]["qas"][0]["answers"] == [{"text": "blue", "answer_start": 6}]
+    with pytest.raises(InputError, match=r"snli: .*OfflineMode.* Without a network, give files of your own"):
+        fetch("snli")
 
 
 def test_without_the_library_it_says_how_to_get_it(library: Any, monkeypatch: pytest.MonkeyPatch):

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from minibert.data.folds import assign_folds
 from minibert.errors import DivergedError, InputError
 from minibert.search import build_parser, with_setting
+from minibert.tasks import task_class
 from minibert.training import finetuning
 from minibert.training.search import settings_of
 from minibert.training.trials import Result, Trial, best_result, summarize
@@ -163,7 +164,53 @@ def test_a_run_that_is_no_better_than_the_majority_is_degenerate():
     assert result("a", None).degenerate
 
 
+@pytest.mark.parametrize(
+    ("task", "metrics", "nothing"),
+    [
+        ("ner", {"f1": 0.0}, True),
+        ("ner", {"f1": 0.1, "accuracy": 0.0}, False),
+        ("regression", {"pearson": 0.0}, True),
+        ("choice", {"accuracy": 0.5, "chance": 0.5}, True),
+        ("choice", {"accuracy": 0.6, "chance": 0.5}, False),
+    ],
+)
+def test_a_run_without_classes_is_degenerate_if_a_constant_answer_does_as_well(task, metrics, nothing):
+    assert Result(Trial("run", "a", argparse.Namespace(seed=0, task=task)), metrics).degenerate == nothing
+
+
 # ------------------------------------------------------------------------------------------------ commands
+
+
+OTHER_TASKS: dict[str, list[dict[str, Any]]] = {
+    "ner": [
+        {"tokens": ["good", "film"], "tags": ["B-X", "O"]},
+        {"tokens": ["bad", "sound", "fun"], "tags": ["O", "B-X", "I-X"]},
+    ],
+    "regression": [{"text": "a good film", "label": 4.5}, {"text": "a bad film", "label": 1}],
+    "qa": [
+        {"question": "good film", "context": "a good sound", "answers": [{"text": "good", "answer_start": 2}]},
+        {"question": "bad film", "context": "a bad sound fun", "answers": [{"text": "fun", "answer_start": 12}]},
+    ],
+}
+
+
+@pytest.mark.parametrize("folds", [None, 2])
+@pytest.mark.parametrize("task", OTHER_TASKS)
+def test_a_search_works_for_other_tasks_too(small_model: Path, tmp_path: Path, capsys, task: str, folds: int | None):
+    data = tmp_path / "data.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in OTHER_TASKS[task] * 4))
+    out = tmp_path / "out"
+    flags = ["--task", task, "--train", data, "--model", small_model, "--out", out, "--epochs", 1, "--max-length", 16]
+    call("search", *flags, *(["--dev", data] if folds is None else ["--folds", folds]), "--try", "lr=1e-2,1e-3")
+    assert "The best setting: lr 1e-" in capsys.readouterr().out
+    found = json.loads((out / "trials.json").read_text())
+    headline = task_class(task).headline
+    for run in found["runs"]:
+        assert list(run["dev"]) == list(headline)
+    kept = json.loads((out / "metrics.json").read_text())
+    best = next(run for run in found["runs"] if run["run"] == found["best_run"])
+    assert {name: kept[name] for name in headline} == best["dev"]
+    assert (out / "model.safetensors").is_file()
 
 
 def test_several_seeds_leave_one_model_and_the_figures_of_all(files, small_model: Path, tmp_path: Path, capsys):
@@ -258,18 +305,18 @@ def test_a_killed_search_goes_on_to_the_same_figures_without_doing_runs_again(fi
     assert json.loads((out / "trials.json").read_text()) == right
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
-def test_ctrl_c_says_in_which_run_and_how_to_go_on(files, small_model: Path, tmp_path: Path):
-    out = tmp_path / "out"
-    flags = [*files, "--model", small_model, "--epochs", 50, "--batch-size", 2, "--try", "lr=1e-3,1e-4", "--out", out]
-    process = start("minibert.search", *flags)
-    while not (out / "trials" / "setting-1-seed-0" / "checkpoints").exists():
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 130
-    said = err.strip().splitlines()[-1]
+def test_ctrl_c_says_in_which_run_and_how_to_go_on(
+    files, small_model: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+):
+    def interrupted(arguments: argparse.Namespace, summary: bool) -> dict[str, Any]:
+        raise KeyboardInterrupt
+
+    flags = [str(flag) for flag in [*files, "--model", small_model, "--try", "lr=1e-3,1e-4", "--out", tmp_path / "out"]]
+    monkeypatch.setattr("minibert.training.trials.finetune", interrupted)
+    monkeypatch.setattr(sys, "argv", ["search", *flags])
+    with pytest.raises(CommandError, match="130"):
+        call("search", *flags)
+    said = capsys.readouterr().err.strip().splitlines()[-1]
     assert "stopped in run 1 of 2, setting-1-seed-0. Go on with: python -m minibert.search" in said
     assert said.endswith("--resume")
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 
+from minibert import BertConfig
 from minibert.errors import InputError
 from minibert.tasks import TASKS, task_class
 from minibert.tasks.classification import ClassificationTask, confusions
 from minibert.tasks.task import Columns, Example, Examples, prediction_lines
+from minibert.tasks.texts import TextTask
 from minibert.training.judging import saved_task
 
 from .helpers import make_model
@@ -68,3 +71,17 @@ def test_classes_too_many_for_a_matrix_are_shown_as_the_pairs_that_are_confused(
     assert "25 %" in page  # 30 of 120
     assert "class 7<" in page
     assert "Confusion matrix" in "".join(confusions([[1, 0], [0, 1]], ["no", "yes"]))
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_example_at_the_end_of_a_run_is_one_that_predict_takes(name: str):
+    task = task_class(name).from_config(BertConfig(id2label={0: "O", 1: "B-PER"}), Columns())
+    given = shlex.split(task.to_try())
+    if given[0] == "--input":
+        with pytest.raises(InputError, match="for --input"):
+            task.from_texts(["a text"])
+    else:
+        assert len(task.from_texts(given)) == 1
+    if isinstance(task, TextTask):
+        task.pairs = True
+        assert task.from_texts(shlex.split(task.to_try()))[0].given == {"text": "one text", "text_b": "and another"}

@@ -129,13 +129,15 @@ def v1_variable(name: str, shape: Sequence[int], element_type: int, slices: Iter
     )
 
 
-def write_v1(folder: Path, variables: Iterable[bytes], tensors: Mapping[bytes, bytes]) -> Path:
-    """A V1 checkpoint: the list of its variables, and a `TensorProto` for each key."""
+def write_v1(
+    folder: Path, variables: Iterable[bytes], tensors: Mapping[bytes, bytes], name: str = "bert_model.ckpt"
+) -> Path:
+    """A V1 checkpoint, or a part of one: the list of its variables, and a `TensorProto` for each key."""
     listed = message_field(1, b"".join(message_field(1, variable) for variable in variables))
     records = {key: message_field(2, message_field(3, tensor)) for key, tensor in tensors.items()}
-    with (folder / "bert_model.ckpt").open("wb") as file:
+    with (folder / name).open("wb") as file:
         write_table(file, [(b"", listed), *sorted(records.items())])
-    return folder / "bert_model.ckpt"
+    return folder / name
 
 
 def write_zip(path: Path, files: Mapping[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> Path:
@@ -933,7 +935,7 @@ def test_an_impossible_v1_file_is_refused_with_its_place(
 
 def test_a_v1_file_with_countless_slices_is_refused(small_v1: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(format_v1, "MOST_PIECES", 2)
-    with pytest.raises(InputError, match=r"bert_model\.ckpt, byte \d+: the file has more than 2 slices"):
+    with pytest.raises(InputError, match=r"bert_model\.ckpt, byte \d+: there are more than 2 slices"):
         open_checkpoint(small_v1)
 
 
@@ -942,6 +944,68 @@ def test_a_v1_file_without_a_list_is_refused(tmp_path: Path):
         write_table(file, [(b"a", b"")])
     with pytest.raises(InputError, match="does not begin with the list of its variables"):
         open_checkpoint(tmp_path)
+
+
+TWO_FLOATS_TENSOR = message_field(5, TWO_FLOATS.tobytes())
+UPPER, LOWER = [(0, 1), EVERYTHING], [(1, 1), EVERYTHING]
+
+
+def write_v1_part(folder: Path, number: int, count: int, row: Extents, shape: Sequence[int] = (2, 2)) -> Path:
+    """Part of a checkpoint: one row of the variable b, and a whole variable, v0 or v1, which is in no other part."""
+    name = f"v{number}"
+    return write_v1(
+        folder,
+        [v1_variable(name, [2], 1, [[EVERYTHING]]), v1_variable("b", shape, 1, [row])],
+        {slice_key(name, [EVERYTHING]): TWO_FLOATS_TENSOR, slice_key("b", row): TWO_FLOATS_TENSOR},
+        f"bert_model.ckpt-{number:05d}-of-{count:05d}",
+    )
+
+
+@pytest.fixture
+def parts_v1(tmp_path: Path) -> Path:
+    """The folder of a checkpoint of format V1 in two files, with a variable of which each holds a row."""
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    write_v1_part(folder, 0, 2, LOWER)
+    write_v1_part(folder, 1, 2, UPPER)
+    return folder
+
+
+def test_a_v1_checkpoint_in_parts_is_read_whatever_it_is_called(parts_v1: Path):
+    wanted = {"b": np.array([TWO_FLOATS, TWO_FLOATS]), "v0": TWO_FLOATS, "v1": TWO_FLOATS}
+    names = ["", "bert_model.ckpt", "bert_model.ckpt-00001-of-00002", "bert_model.ckpt-?????-of-00002"]
+    for name in names:
+        assert_same(read_all(parts_v1 / name), wanted)
+    assert [is_prefix(parts_v1 / name) for name in names] == [False, True, False, True]
+    files = {f"x/{path.name}": path.read_bytes() for path in parts_v1.iterdir()}
+    assert_same(read_all(write_zip(parts_v1.parent / "v1.zip", files)), wanted)
+    for path in list(parts_v1.iterdir()):
+        path.rename(path.with_name(path.name.replace("bert_model.ckpt", "model.ckpt-20")))
+    (parts_v1 / "checkpoint").write_text('model_checkpoint_path: "/elsewhere/model.ckpt-20-?????-of-00002"')
+    assert_same(read_all(parts_v1), wanted)
+
+
+def test_parts_of_v1_that_make_no_whole_are_refused(parts_v1: Path):
+    prefix = parts_v1 / "bert_model.ckpt"
+    write_v1_part(parts_v1, 1, 2, UPPER, shape=(3, 2))
+    with pytest.raises(InputError, match=r"'b' has another shape or type here than in another part"):
+        open_checkpoint(prefix)
+    write_v1_part(parts_v1, 1, 2, LOWER)
+    with pytest.raises(InputError, match=r"the slice at .* overlaps another one"):
+        open_checkpoint(prefix)
+    write_v1_part(parts_v1, 1, 3, UPPER)
+    with pytest.raises(
+        InputError, match=r"several checkpoints bert_model\.ckpt, of 00002 and of 00003 parts: name one"
+    ):
+        open_checkpoint(prefix)
+    with pytest.raises(InputError, match=r"The file bert_model\.ckpt-00000-of-00003 is needed in .* there is no such"):
+        open_checkpoint(parts_v1 / "bert_model.ckpt-00001-of-00003")
+    write_v1_part(parts_v1, 1, 99999, UPPER)
+    with pytest.raises(InputError, match=r"bert_model\.ckpt-00001-of-99999 is in more than 200 parts"):
+        open_checkpoint(parts_v1 / "bert_model.ckpt-00001-of-99999")
+    (parts_v1 / "bert_model.ckpt-00001-of-00002").unlink()
+    with pytest.raises(InputError, match=r"The file bert_model\.ckpt-00001-of-00002 is needed in"):
+        open_checkpoint(parts_v1 / "bert_model.ckpt-?????-of-00002")
 
 
 # --- damage of every kind ---

@@ -512,22 +512,54 @@ def test_another_base_and_broken_adapters_get_a_sentence(base: Path, tmp_path: P
         save_adapter(make_model("BertForSequenceClassification"), folder)
 
     settings = json.loads((folder / "adapter_config.json").read_text())
+    lora = {"peft_type": "LORA", "r": 2, "lora_alpha": 2, "target_modules": ["query"]}
     for changes, sentence in [
         ({"base_model_name_or_path": None}, "does not name its base model"),
         ({"method": "magic"}, "the method is 'magic'; minibert knows adapters"),
-        ({"settings": {"width": 3}}, "no settings of 'adapters'"),
-        ({"settings": []}, "no settings of 'adapters'"),
+        ({"method": ["adapters"]}, r"the method is \['adapters'\]"),
+        ({"settings": {"width": 3}}, r"the settings of 'adapters' are kind \(str\), size \(int\): found {'width': 3}"),
+        ({"settings": []}, r"the settings of 'adapters' are .*: found \[\]"),
         ({"settings": {"kind": "houlsby", "size": 2}}, "does not fit this model"),
-        ({"settings": {"kind": "pfeiffer", "size": "two"}}, "no settings of 'adapters'"),
+        ({"settings": {"kind": "pfeiffer", "size": "two"}}, "the settings of 'adapters' are"),
+        ({"settings": {"kind": "pfeiffer", "size": 2.5}}, "the settings of 'adapters' are"),
+        ({"settings": {"kind": "pfeiffer", "size": 10**12}}, "size 1000000000000 is too much for the .* bytes of"),
+        ({"settings": {"kind": "../pfeiffer"}}, r"of the kind houlsby or pfeiffer .*: found \.\./pfeiffer"),
+        (
+            {"base_model_name_or_path": str(folder)},
+            "is an adapter on the base .*, which cannot be loaded: .* is missing",
+        ),
+        ({"base_model_name_or_path": "no/such/../folder"}, "neither a file or folder here nor a known model"),
+        ({"base_model_name_or_path": "a\0b"}, "neither a file or folder here nor a known model"),
+        ({"base_model_name_or_path": "x" * 300}, "neither a file or folder here nor a known model"),
         ({"peft_type": "IA3"}, "peft_type is 'IA3'"),
-        ({"peft_type": "LORA"}, "'r', 'lora_alpha' and a list 'target_modules' are needed"),
+        ({"peft_type": ["LORA"]}, r"peft_type is \['LORA'\]"),
+        ({"peft_type": "LORA"}, "'r' and 'lora_alpha' and a list 'target_modules' are needed"),
+        ({**lora, "r": "two"}, "'r' and 'lora_alpha' and a list"),
+        ({**lora, "r": 10**12}, "rank 1000000000000 is too much"),
+        ({**lora, "r": -1}, "a rank of 1 or more"),
+        ({**lora, "lora_alpha": 10**400}, "'r' and 'lora_alpha' and a list"),
+        ({**lora, "lora_alpha": float("nan")}, "'r' and 'lora_alpha' and a list"),
+        ({**lora, "target_modules": [3, None, "../query"]}, "'r' and 'lora_alpha' and a list"),
+        ({**lora, "target_modules": "all-linear"}, "'r' and 'lora_alpha' and a list"),
     ]:
         (folder / "adapter_config.json").write_text(json.dumps(settings | changes))
         with pytest.raises(InputError, match=sentence):
             BertForSequenceClassification.from_pretrained(folder)
+    for content, sentence in [
+        (b"{", "is no readable JSON"),
+        (b"\xff", "is no readable JSON"),
+        (b"[]", "must be a JSON object"),
+        (b"[" * 100_000, "is no readable JSON"),
+    ]:
+        (folder / "adapter_config.json").write_bytes(content)
+        with pytest.raises(InputError, match=sentence):
+            BertForSequenceClassification.from_pretrained(folder)
     (folder / "adapter_config.json").write_text(json.dumps(settings))
-    (folder / "adapter_model.safetensors").write_bytes(b"broken")
+    (folder / "adapter_model.safetensors").write_bytes(b"broken" * 1000)
     with pytest.raises(InputError, match="is no readable file of an adapter"):
+        BertForSequenceClassification.from_pretrained(folder)
+    (folder / "adapter_model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"has no adapter_model\.safetensors: it is no whole adapter"):
         BertForSequenceClassification.from_pretrained(folder)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -164,13 +165,22 @@ def test_flags_that_do_not_fit_get_one_line_and_write_nothing(
 
 
 def test_compare_tells_accuracy_parameters_time_and_memory_and_goes_on(
-    small_model: Path, files: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    small_model: Path,
+    files: list[object],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ):
+    def run_here(command: list[str], **_: Any) -> Any:
+        call(command[2].removeprefix("minibert."), *command[3:])
+        return SimpleNamespace(returncode=0)
+
     flags = [*files, "--model", small_model, "--out", tmp_path / "ways", "--examples", 16, "--epochs", 1]
     call("compare", *flags, "--seeds", 1, "--ways", "full")
     assert [path.name for path in tmp_path.glob("ways/*-seed-*")] == ["full-seed-0.json"]
     first = (tmp_path / "ways" / "full-seed-0.json").read_text()
     capsys.readouterr()
+    monkeypatch.setattr("minibert.benchmarks.transfer.subprocess.run", run_here)  # one process has been tested
     call("compare", *flags, "--seeds", 1, "--ways", "full,lora")
     assert (tmp_path / "ways" / "full-seed-0.json").read_text() == first
     lines = capsys.readouterr().out.strip().splitlines()

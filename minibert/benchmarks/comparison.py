@@ -22,7 +22,6 @@ from .measure import describe_machine, markdown_table, publish, ratios, spread, 
 from .models import Setting, UnavailableError
 
 OURS = "minibert"
-STEPS_FOR_PEAK = 3  # the optimizer's own memory is there from the second step on
 
 Result = TypeVar("Result")
 Lengths = Sequence[int]  # of the texts in a batch
@@ -76,16 +75,18 @@ def measure(runs: Sequence[Run], rounds: int) -> list[dict[str, Any]]:
     return results
 
 
-def add_memory(result: dict[str, Any], build: Build, setting: Setting, make: Make, lengths: Lengths) -> None:
-    """Add the peak of a process that does nothing but this work."""
-    result |= in_fresh_process(peak_memory, build, setting, make, lengths)
+def add_memory(
+    result: dict[str, Any], build: Build, setting: Setting, make: Make, lengths: Lengths, steps: int
+) -> None:
+    """Add the peak of a process that does nothing but so many steps of this work."""
+    result |= in_fresh_process(peak_memory, build, setting, make, lengths, steps)
 
 
-def peak_memory(build: Build, setting: Setting, make: Make, lengths: Lengths) -> dict[str, float | None]:
+def peak_memory(build: Build, setting: Setting, make: Make, lengths: Lengths, steps: int) -> dict[str, float | None]:
     """The most memory that this process has needed so far (on a GPU, the GPU's): before the first step, and after."""
     step, batch = build(setting), make(lengths, setting.config)
     before = peak_memory_mb()
-    for _ in range(STEPS_FOR_PEAK):
+    for _ in range(steps):
         step(batch)
     return {"memory_before_mb": before, "peak_memory_mb": peak_memory_mb()}
 
@@ -112,17 +113,22 @@ def check_close(program: str, answer: Tensor, wanted: Tensor, tolerance: float) 
         )
 
 
+def speeds(results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """How many times as fast minibert is, by "work, program"."""
+    return {f"{result['work']}, {result['program']}": result["minibert_times_as_fast"]["median"] for result in results}
+
+
 def report(
-    what: str, arguments: argparse.Namespace, results: Sequence[Mapping[str, Any]], notes: Sequence[str]
+    what: str, arguments: argparse.Namespace, results: Sequence[Mapping[str, Any]], notes: Sequence[str], targets: str
 ) -> None:
-    """Print a table with all that belongs to it; write JSON if asked."""
+    """Print a table with all that belongs to it, and the one of `targets_table`; write JSON if asked."""
     title = (
         f"{what}, {arguments.rounds} rounds; medians and quartiles. Peak memory is that of a new process that does "
         "nothing else, with its libraries."
     )
     settings = {name: value for name, value in vars(arguments).items() if name != "json"} | {"notes": list(notes)}
     machine = describe_machine(best_device())
-    publish(arguments.json, machine, settings, results, title, *notes, as_table(results))
+    publish(arguments.json, machine, settings, results, title, *notes, as_table(results), targets)
 
 
 def as_table(results: Sequence[Mapping[str, Any]]) -> str:

@@ -1,4 +1,5 @@
-"""Cost as work grows: time and memory against the length of a text, the number of texts, and the size of the model.
+"""Cost as work grows: time and memory against the length of a text, the number of texts, the size of the model, and the
+size of the corpus (see `corpora.py`).
 
 Where the lines bend can be calculated. Forward, a block of hidden size H does 24 H² operations a token in its linear
 layers, and 4 S H in attention, which compares the token with all S of its text. So time grows in proportion to the
@@ -22,6 +23,7 @@ from ..training.measure import peak_memory_mb
 from ..training.trainer import best_device
 from . import inference, training
 from .comparison import OURS, Build, Lengths, Make, in_fresh_process
+from .corpora import CORPUS, measure_corpora
 from .measure import check_writable, describe_machine, finish_gpu_work, markdown_table, publish, spread
 from .models import Setting, UnavailableError, weights
 from .texts import masked_examples
@@ -64,8 +66,11 @@ def bench_curves(arguments: argparse.Namespace) -> None:
                 if point.size == size:
                     print(f"{point.axis}: {value_of(point, setting):,} ...", file=sys.stderr)
                     results += measure_point(point, setting, arguments.rounds, notes)
+    results += measure_corpora(arguments.most_text, arguments.rounds)
     notes = list(dict.fromkeys(notes))
-    settings = {name: getattr(arguments, name) for name in ("size", "longest", "most", "rounds")} | {"notes": notes}
+    settings = {name: getattr(arguments, name) for name in ("size", "longest", "most", "most_text", "rounds")} | {
+        "notes": notes
+    }
     title = f"BERT-{arguments.size}, float32, {arguments.rounds} rounds, each point in a new process; medians."
     publish(arguments.json, describe_machine(best_device()), settings, results, title, *notes, as_table(results))
     if arguments.picture:
@@ -73,11 +78,11 @@ def bench_curves(arguments: argparse.Namespace) -> None:
 
 
 def chosen_points(size: str, longest: int, most: int) -> list[Point]:
-    """Doubling lengths of one text, doubling numbers of texts, and the published sizes up to base."""
+    """Doubling lengths of one text, fourfold numbers of texts, and the published sizes up to base."""
     sizes = list(PRESETS)[: list(PRESETS).index("base") + 1]
     return [
-        *(Point(LENGTH, size, [length]) for length in _doubling(32, longest)),
-        *(Point(TEXTS, size, [128] * texts) for texts in _doubling(1, most)),
+        *(Point(LENGTH, size, [length]) for length in _growing(64, longest, 2)),
+        *(Point(TEXTS, size, [128] * texts) for texts in _growing(1, most, 4)),
         *(Point(SIZE, name, [128] * 4) for name in sizes),
     ]
 
@@ -159,12 +164,13 @@ def draw(results: Sequence[dict[str, Any]], path: Path) -> None:
             panels[0][column].plot(values, [point["milliseconds"]["median"] for point in points], **style)
             panels[1][column].plot(values, [point["peak_memory_mb"] for point in points], **style)
         panels[1][column].set_xlabel(axis)
+        if column == 0 or axis == CORPUS:  # the other columns show the same works
+            panels[0][column].legend(fontsize="small")
     for panel in panels.flat:
         panel.set(xscale="log", yscale="log")
         panel.grid(alpha=0.3)
-    panels[0][0].set_ylabel("milliseconds a step")
+    panels[0][0].set_ylabel("milliseconds")
     panels[1][0].set_ylabel("peak memory, MB")
-    panels[0][0].legend(fontsize="small")
     figure.savefig(path, dpi=120)
 
 
@@ -174,8 +180,8 @@ def _lines(results: Sequence[dict[str, Any]], axis: str) -> Iterator[tuple[str, 
         yield work, program, [point for point in here if (point["work"], point["program"]) == (work, program)]
 
 
-def _doubling(first: int, last: int) -> Iterator[int]:
-    """first, twice as much, ..., as far as `last`."""
+def _growing(first: int, last: int, factor: int) -> Iterator[int]:
+    """first, `factor` times as much, ..., as far as `last`."""
     while first <= last:
         yield first
-        first *= 2
+        first *= factor

@@ -31,10 +31,12 @@ from .comparison import (
     check_lengths,
     measure,
     report,
+    speeds,
 )
 from .lengths import inference_workloads, own_batches
 from .measure import check_writable
 from .models import Setting, UnavailableError, library, open_with_minibert, open_with_transformers, weights
+from .targets import INFERENCE, INFERENCE_BF16, targets_table
 from .texts import padded_batch
 
 TOLERANCE, TOLERANCE_BF16 = 1e-5, 4e-2  # of the answer's size
@@ -67,7 +69,8 @@ def bench_inference(arguments: argparse.Namespace) -> None:
             print(f"{work.name} ...", file=sys.stderr)
             results += compare(work, setting.but(head=work.head), arguments, notes)
     notes = list(dict.fromkeys(notes))  # each but once
-    report(f"Inference in {dtype_of(setting)}", arguments, results, notes)
+    targets = targets_table(INFERENCE_BF16 if arguments.bf16 else INFERENCE, speeds(results))
+    report(f"Inference in {dtype_of(setting)}", arguments, results, notes, targets)
 
 
 def chosen_works(arguments: argparse.Namespace) -> list[Work]:
@@ -95,7 +98,7 @@ def compare(work: Work, setting: Setting, arguments: argparse.Namespace, notes: 
     results = measure(runs, arguments.rounds)
     largest = max(work.batches, key=lambda lengths: len(lengths) * max(lengths))
     for result in results:
-        add_memory(result, *programs[result["program"]], make_batch, largest)
+        add_memory(result, *programs[result["program"]], make_batch, largest, steps=1)
     return results
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,7 @@ import minibert
 
 from .measure import check_writable, describe_machine, markdown_table, publish, spread, take_turns
 from .models import UnavailableError, library
+from .targets import STARTUP, targets_table
 
 COMMANDS = ("finetune", "predict", "evaluate", "pretrain", "weights", "bench")
 TORCH, ALL_OF_MINIBERT, ALL_OF_TRANSFORMERS = "import torch", "everything of minibert", "the same of transformers"
@@ -33,9 +35,21 @@ def bench_startup(arguments: argparse.Namespace) -> None:
             result["seconds_beyond_torch"] = spread(beyond)
         results.append(result)
     title = f"From the start to the end of a process, {arguments.rounds} rounds; medians and quartiles."
+    targets = targets_table(STARTUP, figures(results))
     machine = describe_machine(torch.device("cpu"))
     settings = {"rounds": arguments.rounds, "notes": notes}
-    publish(arguments.json, machine, settings, results, title, *notes, as_table(results))
+    publish(arguments.json, machine, settings, results, title, *notes, as_table(results), targets)
+
+
+def figures(results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """What the targets are about, in seconds."""
+    helps = [result["seconds"]["median"] for result in results if result["what"].endswith("--help")]
+    beyond = {
+        result["what"]: result["seconds_beyond_torch"]["median"]
+        for result in results
+        if "seconds_beyond_torch" in result
+    }
+    return {f"{ALL_OF_MINIBERT} beyond torch": beyond[ALL_OF_MINIBERT], "the slowest --help": max(helps)}
 
 
 def what_to_start() -> tuple[dict[str, list[str]], list[str]]:

@@ -36,15 +36,18 @@ from .comparison import (
     check_lengths,
     measure,
     report,
+    speeds,
 )
 from .lengths import own_batches, read_lengths, sst2_lengths, two_thirds_full
 from .measure import check_writable
 from .models import Setting, library, open_with_minibert, open_with_transformers, weights
+from .targets import FINETUNING, FINETUNING_BF16, PRETRAINING, targets_table
 from .texts import classified_examples, masked_examples
 
 TOTAL_STEPS = 10_000  # of the run that the steps are taken from
 LEARNING_RATE = 5e-5
 CHECKED_STEPS = 3
+STEPS_FOR_PEAK = 3  # the optimizer's own memory is there from the second step on
 TOLERANCE, TOLERANCE_BF16 = 1e-5, 2e-2  # of the loss
 BY_LENGTH, AS_IT_COMES = "batches of similar length", "batches in random order"
 
@@ -66,7 +69,12 @@ def bench_finetune(arguments: argparse.Namespace) -> None:
     }
     with weights("BertForSequenceClassification", arguments.model, arguments.size) as setting:
         results, notes = compare(orders, setting, classified_examples, arguments)
-    report(f"Fine-tuning steps{_precision(arguments)}", arguments, results, [*notes, *own_order(results)])
+    found = own_order(results)
+    notes += [
+        f"{order[0].upper()}{order[1:]}: minibert is {ratio:.2f} times as fast." for order, ratio in found.items()
+    ]
+    targets = targets_table(FINETUNING_BF16 if arguments.bf16 else FINETUNING, found)
+    report(f"Fine-tuning steps{_precision(arguments)}", arguments, results, notes, targets)
 
 
 def bench_pretrain(arguments: argparse.Namespace) -> None:
@@ -79,7 +87,8 @@ def bench_pretrain(arguments: argparse.Namespace) -> None:
         work, batches = arguments.lengths, own_batches(arguments.lengths, size)
     with weights("BertForMaskedLM", arguments.model, arguments.size) as setting:
         results, notes = compare({work: batches}, setting, masked_examples, arguments)
-    report(f"MLM pretraining steps{_precision(arguments)}", arguments, results, notes)
+    targets = "" if arguments.bf16 else targets_table(PRETRAINING, speeds(results) | memory_shares(results))
+    report(f"MLM pretraining steps{_precision(arguments)}", arguments, results, notes, targets)
 
 
 def compare(
@@ -110,7 +119,7 @@ def compare(
     del steps, runs
     for result in results:
         largest = max(works[result["work"]], key=lambda lengths: len(lengths) * max(lengths))
-        add_memory(result, *programs[result["program"]], make, largest)
+        add_memory(result, *programs[result["program"]], make, largest, STEPS_FOR_PEAK)
     return results, notes
 
 
@@ -129,14 +138,21 @@ def _precision(arguments: argparse.Namespace) -> str:
     return " with matrix products in bfloat16" if arguments.bf16 else " in float32"
 
 
-def own_order(results: list[dict[str, Any]]) -> list[str]:
-    """How the Trainers compare if each goes through the texts in the order that is its default."""
+def own_order(results: list[dict[str, Any]]) -> dict[str, float]:
+    """How many times as fast minibert's Trainer is if each goes through the texts in the order that is its default."""
     speed = {(result["work"], result["program"]): result["tokens_per_second"] for result in results}
-    return [
-        f"Each in its own order, {OURS} is {speed[BY_LENGTH, OURS] / theirs:.2f} times as fast as {program}."
+    return {
+        f"each in its own order, {program}": speed[BY_LENGTH, OURS] / theirs
         for (work, program), theirs in speed.items()
         if work == AS_IT_COMES and program != OURS
-    ]
+    }
+
+
+def memory_shares(results: list[dict[str, Any]]) -> dict[str, float]:
+    """minibert's peak memory in that of another program, where the system tells it."""
+    told = [result for result in results if result["peak_memory_mb"] is not None]
+    peaks = {(result["work"], result["program"]): result["peak_memory_mb"] for result in told}
+    return {f"{work}, {name}: peak memory": peaks[work, OURS] / peak for (work, name), peak in peaks.items()}
 
 
 # ------------------------------------------------------------------------------------------------------- the programs

@@ -31,7 +31,7 @@ def locate(name_or_path: NameOrPath) -> Path:
     Raises `InputError` for a name that is unknown here and on the hub, or if the download fails.
     """
     path = Path(name_or_path).expanduser()
-    if path.exists() or tensorflow.is_prefix(path):
+    if os.path.exists(path) or tensorflow.is_prefix(path):  # for an impossible path, Path.exists raises
         return path
     name = str(name_or_path)
     shipped = shipped_models()

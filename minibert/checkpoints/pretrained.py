@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,7 @@ def open_checkpoint(name_or_path: NameOrPath) -> Checkpoint:
         where = str(path / CONFIG)
         values = parse_json_object((path / CONFIG).read_bytes(), where)
         architecture = next(iter(values.get("architectures") or []), None)
-        # An adapter's weights are its base's: see `load_adapted`.
+        # An adapter's weights are its base's: see `load_model`.
         tensors = {} if (path / ADAPTER_CONFIG).is_file() else HuggingFaceWeights(path)
         return Checkpoint(path, "hugging_face", BertConfig.from_dict(values, where), tensors, architecture)
     if path.is_dir() and any((path / name).is_file() for name in WEIGHTS):
@@ -78,79 +79,75 @@ def load_model(
     dtype: torch.dtype | None,
     config_overrides: Mapping[str, Any],
 ) -> Model:
-    """See `BertPreTrainedModel.from_pretrained`."""
-    if (Path(name_or_path) / ADAPTER_CONFIG).is_file():
-        return load_adapted(model_class, Path(name_or_path), attn_implementation, dtype, config_overrides)
-    model = _load_whole(model_class, name_or_path, attn_implementation, dtype, config_overrides)
-    _announce(model)
+    """See `BertPreTrainedModel.from_pretrained`. A saved adapter is put on the base model that it names."""
+    adapter = Path(name_or_path) if os.path.isfile(Path(name_or_path) / ADAPTER_CONFIG) else None
+    if adapter is not None:
+        name_or_path = _base_of(adapter)
+        config_overrides = {**_config_of(adapter), **config_overrides}
+    try:
+        checkpoint = open_checkpoint(name_or_path)
+        with torch.device("meta"):  # shapes only: nothing is drawn at random that is about to be replaced
+            config = checkpoint.config.replace(**config_overrides)
+            model = model_class(config, attn_implementation)  # type: ignore[call-arg]  # as every model has it
+        _fill(model, checkpoint, dtype, "num_labels" in config_overrides or "id2label" in config_overrides)
+    except InputError as error:
+        if adapter is None:
+            raise
+        raise InputError(
+            f"{adapter} is an adapter on the base {name_or_path}, which cannot be loaded: {error}"
+        ) from error
+    model.name_or_path = str(Path(name_or_path).resolve() if Path(name_or_path).exists() else name_or_path)
+    if adapter is not None:
+        from ..transfer.adapter_files import load_adapter  # that room knows this one, not the reverse
+
+        brought = load_adapter(model, adapter)
+        model.new_weights = [name for name in model.new_weights if name not in brought]
+    if model.new_weights:
+        names = ", ".join(model.new_weights)
+        log.warning(
+            f"{model.name_or_path} has no {names} that fits {model_class.__name__}: new, and still to be trained."
+        )
     return model.eval()
 
 
-def load_adapted(
-    model_class: type[Model],
-    folder: Path,
-    attn_implementation: str,
-    dtype: torch.dtype | None,
-    config_overrides: Mapping[str, Any],
-) -> Model:
-    """A model out of a saved adapter and the base model that it names: see `transfer/adapter_files.py`."""
-    from ..transfer.adapter_files import load_adapter  # that room knows this one, not the reverse
-
-    base = parse_json_object((folder / ADAPTER_CONFIG).read_bytes(), str(folder / ADAPTER_CONFIG)).get(
-        "base_model_name_or_path"
-    )
+def _base_of(adapter: Path) -> str:
+    """Name or path of the base model of the adapter in a folder: see `transfer/adapter_files.py`."""
+    config = adapter / ADAPTER_CONFIG
+    base = parse_json_object(config.read_bytes(), str(config)).get("base_model_name_or_path")
     if not isinstance(base, str):
         raise InputError(
-            f"{folder} is an adapter that does not name its base model. Load that model yourself, and then the adapter "
-            "with minibert.transfer.load_adapter."
+            f"{adapter} is an adapter that does not name its base model. Load that model yourself, and then the "
+            "adapter with minibert.transfer.load_adapter."
         )
-    if (folder / CONFIG).is_file():  # a folder written by PEFT has none
-        own = BertConfig.from_json_file(folder / CONFIG)
-        config_overrides = {**own.to_dict(), "num_labels": own.num_labels, **config_overrides}
-    try:
-        model = _load_whole(model_class, base, attn_implementation, dtype, config_overrides)
-    except InputError as error:
-        raise InputError(f"{folder} is an adapter on the base {base}, which cannot be loaded: {error}") from error
-    brought = load_adapter(model, folder)
-    model.new_weights = [name for name in model.new_weights if name not in brought]
-    _announce(model)
-    return model.eval()
+    return base
 
 
-def _load_whole(
-    model_class: type[Model],
-    name_or_path: NameOrPath,
-    attn_implementation: str,
-    dtype: torch.dtype | None,
-    config_overrides: Mapping[str, Any],
-) -> Model:
-    """Weights for all parameters that the checkpoint has, and fresh ones for its `new_weights`."""
-    checkpoint = open_checkpoint(name_or_path)
-    with torch.device("meta"):  # shapes only: nothing is drawn at random that is about to be replaced
-        config = checkpoint.config.replace(**config_overrides)
-        model = model_class(config, attn_implementation)  # type: ignore[call-arg]  # as every model has it
+def _config_of(adapter: Path) -> dict[str, Any]:
+    """What the adapter's own config says, if it has one: a folder written by PEFT has none."""
+    if not (adapter / CONFIG).is_file():
+        return {}
+    own = BertConfig.from_json_file(adapter / CONFIG)
+    return {**own.to_dict(), "num_labels": own.num_labels}
+
+
+def _fill(model: BertPreTrainedModel, checkpoint: Checkpoint, dtype: torch.dtype | None, another_head: bool) -> None:
+    """Weights for all parameters that the checkpoint has, and fresh ones for the model's `new_weights`.
+
+    A head of another shape is left out, and so new, if `another_head` is meant or if it belongs to another class of
+    model. Else it is an error, as is anything in the encoder that does not fit.
+    """
     shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
     found = to_minibert(shapes, checkpoint.tensors, checkpoint.dialect)
-    if "num_labels" in config_overrides or "id2label" in config_overrides:  # then another head is meant
-        for name in ("classifier.weight", "classifier.bias"):
-            if name in found and found[name].shape != shapes[name]:
-                del found[name]
+    if another_head or checkpoint.architecture not in (None, type(model).__name__):
+        others = [name for name in found if not is_encoder(name) and found[name].shape != shapes[name]]
+        found = {name: tensor for name, tensor in found.items() if name not in others}
     check_fit(checkpoint, shapes, found)
 
-    new = [name for name in shapes if name not in found]
-    for name in new:
+    model.new_weights = [name for name in shapes if name not in found]
+    for name in model.new_weights:
         found[name] = torch.empty(shapes[name])
     model.load_state_dict({name: tensor.to(dtype or torch.float32) for name, tensor in found.items()}, assign=True)
-    model.initialize_weights(new)
-    model.new_weights = new
-    model.name_or_path = str(Path(name_or_path).resolve() if Path(name_or_path).exists() else name_or_path)
-    return model
-
-
-def _announce(model: BertPreTrainedModel) -> None:
-    if model.new_weights:
-        names, kind = ", ".join(model.new_weights), type(model).__name__
-        log.warning(f"{model.name_or_path} has no {names}: new in {kind}, and still to be trained.")
+    model.initialize_weights(model.new_weights)
 
 
 def save_model(model: BertPreTrainedModel, directory: NameOrPath) -> None:

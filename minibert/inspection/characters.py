@@ -58,7 +58,9 @@ def invisible_characters(text: str) -> str | None:
     """Unicode's category Cf, such as soft hyphens, zero-width spaces and marks of the writing direction."""
     if text.isascii():  # nearly always, and much faster
         return None
-    found = next((char for char in text if unicodedata.category(char) == "Cf" and char not in JOINERS), None)
+    found = next(
+        (char for char in dict.fromkeys(text) if unicodedata.category(char) == "Cf" and char not in JOINERS), None
+    )
     return None if found is None else f"U+{ord(found):04X} {unicodedata.name(found, '')}".rstrip()
 
 
@@ -78,6 +80,8 @@ def escapes(text: str) -> str | None:
 
 def mixed_scripts(text: str) -> str | None:
     """A word with letters of two scripts that look alike, such as a Cyrillic "а" in a Latin word."""
+    if text.isascii():
+        return None
     for word in WORD.findall(text):
         if not word.isascii() and len({script(char) for char in word} & set(LOOKALIKES)) > 1:
             return word

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..tokenization import BertTokenizer
 from .characters import CHECKS
-from .duplicates import normalize, word_set
+from .duplicates import WORD, Wording, wording
 from .labels import is_numeric, label_figures, label_findings
 from .languages import language, main_script, most_frequent
 from .lengths import lengths_of
@@ -40,7 +40,7 @@ def inspect_splits(splits: Sequence[Split], tokenizer: BertTokenizer | None, max
     findings: list[Finding] = []
     train = splits[0]
     numeric = is_numeric(train.labels or [])
-    sets = {split.name: [word_set(*split.pair(place)) for place in range(len(split))] for split in splits}
+    wordings = {split.name: [wording(*split.pair(place)) for place in range(len(split))] for split in splits}
     for split in splits:
         lengths, length_findings = lengths_of(split, tokenizer, max_length)
         figures[split.name] = {
@@ -49,28 +49,28 @@ def inspect_splits(splits: Sequence[Split], tokenizer: BertTokenizer | None, max
             "lengths": lengths,
         }
         findings += length_findings
-        findings += _row_findings(split)
-        findings += duplicate_findings(split, sets[split.name], numeric)
+        findings += _row_findings(split, wordings[split.name])
+        findings += duplicate_findings(split, wordings[split.name], numeric)
         findings += _character_findings(split)
         findings += _language_findings(split)
         if not numeric:
             findings += label_findings(split, train)
     for at, later in enumerate(splits):
         for earlier in splits[:at]:
-            findings += leak_findings(later, earlier, sets)
+            findings += leak_findings(later, earlier, wordings)
     findings.sort(key=lambda finding: (not finding.serious, -finding.rows / finding.of))
     return Facts(figures, findings)
 
 
-def _row_findings(split: Split) -> Iterable[Finding]:
+def _row_findings(split: Split, wordings: Sequence[Wording]) -> Iterable[Finding]:
     def finding(what: str, rows: Sequence[int], advice: str, serious: bool = False) -> Iterable[Finding]:
         if rows:
             yield Finding(split.name, what, len(rows), len(split), advice, serious, some_rows(split, rows))
 
-    texts = [split.texts, *([split.texts_b] if split.texts_b else [])]
-    places = range(len(split))
-    wordless = [place for place in places if any(not word_set(column[place]) for column in texts)]
-    empty = [place for place in wordless if any(not column[place].strip() for column in texts)]
+    sides = 1 if split.texts_b is None else 2
+    texts = [wording.texts[:sides] for wording in wordings]
+    wordless = [place for place, row in enumerate(texts) if not all(map(WORD.search, row))]
+    empty = [place for place in wordless if not all(texts[place])]
     yield from finding("empty texts", empty, "remove them: a model can only answer its prior", True)
     wordless = sorted(set(wordless) - set(empty))
     yield from finding("texts without a word", wordless, "are they meant? (punctuation alone)")
@@ -79,9 +79,7 @@ def _row_findings(split: Split) -> Iterable[Finding]:
         serious = len(unlabelled) < len(split) or split.name == "train"
         yield from finding("rows without a label", unlabelled, "label or remove them: training refuses them", serious)
     if split.texts_b is not None:
-        same = [
-            p for p in places if split.texts[p].strip() and normalize(split.texts[p]) == normalize(split.texts_b[p])
-        ]
+        same = [place for place, (first, second) in enumerate(texts) if first and first == second]
         yield from finding("pairs of the same text twice", same, "are they meant?")
 
 

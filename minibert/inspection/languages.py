@@ -41,7 +41,10 @@ def main_script(text: str) -> str | None:
     """The script of most of a text's letters, None without any."""
     if text.isascii():  # by far the most frequent case, and a hundred times as fast
         return "LATIN" if any(map(str.isalpha, text)) else None
-    scripts = Counter(script(char) for char in text if char.isalpha())
+    scripts: Counter[str] = Counter()
+    for char, count in Counter(text).items():  # each letter is looked up once
+        if char.isalpha():
+            scripts[script(char)] += count
     return scripts.most_common(1)[0][0] if scripts else None
 
 

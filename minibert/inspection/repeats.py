@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .duplicates import Near, WordSet, groups, near_across, near_within, normalize
+from .duplicates import Near, Wording, groups, near_across, near_within
 from .splits import EXAMPLES, Finding, Split, some_rows
 
 
-def duplicate_findings(split: Split, sets: Sequence[WordSet], numeric: bool) -> Iterable[Finding]:
-    """Within a file. sets: the words of each row. numeric: the labels are numbers, which may differ a little."""
-    keys = [_key(split, place) for place in range(len(split))]
-    exact = [group for group in groups(keys) if keys[group[0]].strip()]
+def duplicate_findings(split: Split, wordings: Sequence[Wording], numeric: bool) -> Iterable[Finding]:
+    """Within a file. wordings: of each row. numeric: the labels are numbers, which may differ a little."""
+    exact = [group for group in groups([wording.texts for wording in wordings]) if any(wordings[group[0]].texts)]
     if exact:
         rows = sum(len(group) - 1 for group in exact)
         yield Finding(
@@ -29,7 +28,7 @@ def duplicate_findings(split: Split, sets: Sequence[WordSet], numeric: bool) -> 
                 "at most one of them can be right: decide, or drop them", True,
                 [split.excerpt(place) for group in torn[:EXAMPLES] for place in _one_of_each_label(group, labels)],
             )  # fmt: skip
-    near = _near_among_distinct(keys, sets)
+    near = _near_among_distinct(wordings)
     if near:
         yield Finding(
             split.name, "near duplicates of an earlier row", len(near), len(split),
@@ -45,38 +44,37 @@ def duplicate_findings(split: Split, sets: Sequence[WordSet], numeric: bool) -> 
                 )  # fmt: skip
 
 
-def _near_among_distinct(keys: Sequence[str], sets: Sequence[WordSet]) -> list[Near]:
+def _near_among_distinct(wordings: Sequence[Wording]) -> list[Near]:
     """Near duplicates among the first rows of each exact group, so that no row is counted as both."""
-    first = {key: place for place, key in reversed(list(enumerate(keys)))}
-    places = [place for key, place in sorted(first.items(), key=lambda item: item[1]) if sets[place]]
-    found = near_within([sets[place] for place in places])
+    first = {wording.texts: place for place, wording in reversed(list(enumerate(wordings)))}
+    places = sorted(place for place in first.values() if wordings[place].words)
+    found = near_within([wordings[place].words for place in places])
     return [Near(places[pair.place], places[pair.of], pair.similarity) for pair in found]
 
 
-def leak_findings(split: Split, earlier: Split, sets: dict[str, list[WordSet]]) -> Iterable[Finding]:
-    """Rows of `split` that are also in `earlier`: what a model may have learnt by heart."""
-    known = {_key(earlier, place) for place in range(len(earlier))}
-    keys = [_key(split, place) for place in range(len(split))]
-    exact = [place for place, key in enumerate(keys) if key.strip() and key in known]
+def leak_findings(split: Split, earlier: Split, wordings: Mapping[str, Sequence[Wording]]) -> Iterable[Finding]:
+    """Rows of `split` that are also in `earlier`: what a model may have learnt by heart.
+
+    wordings: of each row of each split, by its name.
+    """
+    own, theirs = wordings[split.name], wordings[earlier.name]
+    known = {wording.texts for wording in theirs}
+    exact = [place for place, wording in enumerate(own) if any(wording.texts) and wording.texts in known]
     advice = f"remove them from {earlier.name}: {split.name} should judge what a model can do with new texts"
     if exact:
         yield Finding(
             split.name, f"rows that are also in {earlier.name}", len(exact), len(split), advice, True,
             some_rows(split, exact),
         )  # fmt: skip
-    rest = [place for place, key in enumerate(keys) if key not in known and sets[split.name][place]]
-    others = [place for place in range(len(earlier)) if sets[earlier.name][place]]
-    found = near_across([sets[split.name][p] for p in rest], [sets[earlier.name][p] for p in others])
+    rest = [place for place, wording in enumerate(own) if wording.words and wording.texts not in known]
+    others = [place for place, wording in enumerate(theirs) if wording.words]
+    found = near_across([own[place].words for place in rest], [theirs[place].words for place in others])
     near = [Near(rest[pair.place], others[pair.of], pair.similarity) for pair in found]
     if near:
         yield Finding(
             split.name, f"near duplicates of rows in {earlier.name}", len(near), len(split), advice, True,
             _near_examples(split, earlier, near),
         )  # fmt: skip
-
-
-def _key(split: Split, place: int) -> str:
-    return "\n".join(map(normalize, split.pair(place)))
 
 
 def _near_examples(split: Split, other: Split, pairs: Sequence[Near]) -> list[dict[str, Any]]:

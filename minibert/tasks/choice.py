@@ -70,6 +70,9 @@ class ChoiceTask(Task):
             'A question needs its choices: put {"question": ..., "choices": [...]} in a .jsonl for --input.'
         )
 
+    def to_try(self) -> str:
+        return "--input questions.jsonl"
+
     def learn_labels(self, train: Examples) -> None:
         """Nothing: the labels are numbers of choices."""
 

@@ -22,6 +22,7 @@ from torch import Tensor
 from ..config import BertConfig
 from ..errors import InputError
 from ..heads import BertForMaskedLM
+from ..losses import full_precision
 from ..outputs import TaskOutput
 from ..packing import PackedBatch
 from ..tokenization import BertTokenizer
@@ -98,24 +99,30 @@ class MlmTask(Task):
             features += [{**row, "mask_place": place} for place in places]
         return features
 
+    def reduce(self, logits: Tensor, labels: None) -> tuple[Tensor, Tensor]:
+        """The probabilities of the `top_k` best tokens, and these tokens, (masks, top_k) each: not the vocabulary's."""
+        probabilities = full_precision(logits).softmax(dim=1)
+        best = probabilities.topk(min(self.top_k, probabilities.shape[1]))  # (masks, vocab) -> 2 of (masks, top_k)
+        return best.values, best.indices
+
     def answers(self, examples: Examples, features: Features, outputs: Any) -> list[dict[str, Any]]:
-        """`words`, the best for each mask; and for each `candidates`, the `top_k` best with their probabilities."""
-        candidates = [self._best(logits) for logits in outputs]
+        """outputs: what `reduce` kept.
+
+        `words`, the best for each mask; and for each `candidates`, the `top_k` best with their probabilities.
+        """
+        candidates = [self._words(*best) for best in zip(*outputs, strict=True)]
         answers = []
         for _, group in groupby(range(len(features)), key=lambda number: features[number]["example"]):
             of_masks = [candidates[number] for number in group]
             answers.append({"words": [best[0]["word"] for best in of_masks], "candidates": of_masks})
         return answers
 
-    def _best(self, logits: NDArray[np.float32]) -> list[dict[str, Any]]:
+    def _words(self, probabilities: NDArray[np.float32], tokens: NDArray[np.int64]) -> list[dict[str, Any]]:
         assert self.tokenizer is not None  # `features` sets it
-        exponentials = np.exp(logits - logits.max())
-        probabilities = exponentials / exponentials.sum()  # softmax
-        best = np.argsort(-logits, kind="stable")[: self.top_k].tolist()
-        words = self.tokenizer.convert_ids_to_tokens(best)
+        words = self.tokenizer.convert_ids_to_tokens(tokens.tolist())
         return [
-            {"word": word, "probability": round(float(probabilities[token]), 6)}
-            for word, token in zip(words, best, strict=True)
+            {"word": word, "probability": round(float(probability), 6)}
+            for word, probability in zip(words, probabilities, strict=True)
         ]
 
     def metrics(self, examples: Examples, answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -125,6 +125,9 @@ class QuestionAnsweringTask(Task):
             Path("command line"), [Example({"id": "1", "question": question, "context": context})], have_truth=False
         )
 
+    def to_try(self) -> str:
+        return "'your own question' 'the text to find the answer in'"
+
     def learn_labels(self, train: Examples) -> None:
         answerable = sum(bool(answers) for answers in train.truths)
         if not answerable:
@@ -228,6 +231,10 @@ class QuestionAnsweringTask(Task):
             Verdict(sorted((Span(score, *place) for place, score in spans.items()), key=_rank)[:N_BEST], nothing)
             for spans, nothing in zip(found, no_answer, strict=True)
         ]
+
+    def asked(self, example: Example) -> dict[str, Any]:
+        """Without the context, which is long, and the same for many questions: `id` tells where it is."""
+        return {key: example.given[key] for key in ("id", "question")}
 
     # ----------------------------------------------------------------------------------------------------- metrics
 

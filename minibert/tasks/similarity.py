@@ -31,7 +31,7 @@ from ..pages import heading, paragraph, picture, table
 from ..tokenization import BertTokenizer
 from .regression import parse_number, pearson, ranks
 from .task import Columns, Examples, Features, Task, saved_settings
-from .texts import has_pairs, pairs_from_texts, read_texts
+from .texts import TWO_TEXTS, has_pairs, pairs_from_texts, read_texts
 
 MISTAKES = 25  # in a report
 SCORED, MATCHED = ("spearman", "pearson"), ("accuracy_at_1", "mrr")  # the figures of both kinds of files
@@ -71,6 +71,9 @@ class SimilarityTask(Task):
 
     def from_texts(self, texts: Sequence[str]) -> Examples:
         return pairs_from_texts(texts)
+
+    def to_try(self) -> str:
+        return TWO_TEXTS
 
     def learn_labels(self, train: Examples) -> None:
         """The range of the scores. Raises `InputError` if all are the same."""

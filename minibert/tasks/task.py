@@ -12,13 +12,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..config import BertConfig
 from ..data.tables import read_lines
 from ..errors import InputError
 from ..model import BertPreTrainedModel
 from ..tokenization import BertTokenizer
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Features = list[dict[str, Any]]
 SETTINGS = "minibert"  # the key of a task's settings in the config's task_specific_params
@@ -117,6 +120,10 @@ class Task(ABC):
     def flags(self, arguments: argparse.Namespace) -> None:
         """Note what the command line of `predict` says of the task, such as `mlm`'s --top-k."""
 
+    def to_try(self) -> str:
+        """What to give to `predict` on the command line, as an example."""
+        return "'your own text'"
+
     def from_text_file(self, path: str | Path) -> Examples:
         """Questions from a `.txt`: one a line, unless the task says otherwise."""
         return self.from_texts(read_lines(path))
@@ -145,6 +152,7 @@ class Task(ABC):
         """
 
     collate: Callable[[list[dict[str, Any]]], Mapping[str, Any]] | None = None  # None: features are packed
+    reduce: Callable[[Tensor, Any], Any] | None = None  # of logits and labels, what `answers` needs; None: all logits
 
     def tune(self, examples: Examples, features: Features, outputs: Any) -> None:
         """Choose, on the dev set, what is chosen after training, such as a threshold."""
@@ -170,6 +178,10 @@ class Task(ABC):
     def report(self, examples: Examples, answers: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]) -> list[str]:
         """The task's own sections of `report.html`, as HTML: see `minibert/pages.py`."""
 
+    def asked(self, example: Example) -> dict[str, Any]:
+        """What a line of results repeats of its example."""
+        return example.given
+
     def describe(self) -> str:
         """A few words about what is to be learnt, such as the labels; may be empty."""
         return ""
@@ -189,5 +201,5 @@ def prediction_lines(
         rest = dict(answer)
         predicted = rest.pop(task.answer_key)
         truth = {task.answer_key: example.truth} if examples.have_truth else {}
-        lines.append({"split": split, **example.given, **truth, "predicted": predicted, **rest})
+        lines.append({"split": split, **task.asked(example), **truth, "predicted": predicted, **rest})
     return lines

@@ -30,6 +30,7 @@ from ..tokenization import BertTokenizer
 from .task import Columns, Example, Examples, Features, Task, saved_settings
 
 HEAD_SHARE = 0.25  # of "both": 128 of 510 tokens in the paper
+TWO_TEXTS = "'one text' 'and another'"  # a pair, on a command line
 
 
 class TextTask(Task):
@@ -64,6 +65,9 @@ class TextTask(Task):
 
     def from_texts(self, texts: Sequence[str]) -> Examples:
         return pairs_from_texts(texts) if self.pairs else Examples(Path(), [Example({"text": t}) for t in texts], False)
+
+    def to_try(self) -> str:
+        return TWO_TEXTS if self.pairs else super().to_try()
 
     def learn_labels(self, train: Examples) -> None:
         self.pairs = has_pairs(train)

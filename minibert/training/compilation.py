@@ -1,8 +1,8 @@
 """`torch.compile`: the many small steps of a block (bias, GELU, dropout, sum, LayerNorm) fused into few kernels.
 
 Each block is compiled, not the whole model: they are all alike, so the code that is made for the first one serves the
-others too. Attention is left as it is, and a block compiled around it: it is a finished kernel already, and on a CPU its
-implementation depends on the lengths of the sentences.
+others too. Attention is left as it is, and a block compiled around it: it is a finished kernel already, and on a CPU
+its implementation depends on the lengths of the sentences.
 """
 
 from __future__ import annotations

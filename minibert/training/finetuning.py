@@ -10,7 +10,8 @@ import itertools
 import json
 import logging
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +20,6 @@ import torch
 
 from .. import plots
 from ..checkpoints.pretrained import ADAPTER_CONFIG
-from ..commandline import resume_command
 from ..data.public import PUBLIC, fetch
 from ..errors import InputError
 from ..files import write_json, write_text
@@ -32,6 +32,7 @@ from ..transfer.adaptation import trained_parameters
 from ..transfer.adapter_files import ADAPTER_WEIGHTS
 from ..transfer.features import forget_features
 from .arguments import TrainingArguments
+from .interrupt import stopped
 from .learning_rate_finder import find_learning_rate
 from .measure import latencies_ms, peak_memory_mb
 from .report import write_report
@@ -91,21 +92,10 @@ def finetune(arguments: argparse.Namespace, summary: bool = True) -> dict[str, A
     log.info(_opening(run))
     if arguments.find_lr is not None:
         return _find_learning_rate(Path(arguments.find_lr), run.trainer)
-    is_new = not out.exists()
-    prepare_folder(out, keep=arguments.resume)
-    try:
-        trainer = run.trainer
+    trainer = run.trainer
+    with complete_folder(out, trainer, keep=arguments.resume):
         trained = trainer.train(resume_from_checkpoint=True if arguments.resume else None)
         metrics = write_results(arguments, out, run, {"best_epoch": best_epoch(trainer), **costs(trained)})
-        shutil.rmtree(out / CHECKPOINTS)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"stopped and saved after step {trainer.state.global_step} of {trainer.state.max_steps}. "
-            f"Go on with: {resume_command('finetune', out)}"
-        ) from None
-    except BaseException:
-        clear(out, is_new)
-        raise
     if summary:
         print_summary(out, run.task, metrics)
     return metrics
@@ -269,7 +259,25 @@ def prepare_folder(out: Path, keep: bool) -> None:
         _delete(out, RESULTS)
 
 
-def clear(out: Path, is_new: bool) -> None:
+@contextmanager
+def complete_folder(out: Path, trainer: Trainer, keep: bool) -> Iterator[None]:
+    """`prepare_folder` for a run that fills it. In the end its checkpoints are gone; after a failure, all it wrote.
+
+    Raises `KeyboardInterrupt` with a text that says how to go on.
+    """
+    is_new = not out.exists()
+    prepare_folder(out, keep)
+    try:
+        yield
+        shutil.rmtree(out / CHECKPOINTS)
+    except KeyboardInterrupt:
+        raise stopped(trainer.state, "finetune", out) from None
+    except BaseException:
+        _clear(out, is_new)
+        raise
+
+
+def _clear(out: Path, is_new: bool) -> None:
     """After a failure: leave what --resume needs if there is anything to go on from, else nothing."""
     if checkpoints(out / CHECKPOINTS):
         _delete(out, [name for name in RESULTS if name not in (LOG, CHECKPOINTS)])
@@ -366,4 +374,4 @@ def print_summary(out: Path, task: Task, metrics: dict[str, Any]) -> None:
     for split, values in (("dev", metrics), ("test", metrics.get("test"))):
         if values is not None:
             print(f"{split:>4}: " + ", ".join(f"{name} {values[name]:.4f}" for name in task.headline))
-    print(f"The model and report.html are in {out}. Try: python -m minibert.predict --model {out} 'your own text'")
+    print(f"The model and report.html are in {out}. Try: python -m minibert.predict --model {out} {task.to_try()}")

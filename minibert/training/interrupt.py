@@ -5,8 +5,12 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
+
+from ..commandline import resume_command
+from .state import TrainerState
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SAME = 2.0  # seconds: sooner, a signal is the first one again, which torchrun has passed on
@@ -45,3 +49,11 @@ class InterruptGuard:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
+
+
+def stopped(state: TrainerState, command: str, out: Path) -> KeyboardInterrupt:
+    """What to raise when a run of a command was interrupted and saved: how far it came, and how to go on."""
+    return KeyboardInterrupt(
+        f"stopped and saved after step {state.global_step} of {state.max_steps}. "
+        f"Go on with: {resume_command(command, out)}"
+    )

@@ -33,7 +33,9 @@ class Judge:
             raise InputError(f"{folder} was not trained for --task {self.task.name}: see the weights that it lacks.")
         self.tokenizer = BertTokenizer.from_pretrained(folder)
         arguments = TrainingArguments(per_device_eval_batch_size=batch_size)
-        self._trainer = Trainer(self.model, arguments, data_collator=self.task.collate)
+        self._trainer = Trainer(
+            self.model, arguments, self.task.collate, preprocess_logits_for_metrics=self.task.reduce
+        )
 
     def answer(self, examples: Examples) -> list[dict[str, Any]]:
         """What the model says to each example."""
@@ -42,7 +44,9 @@ class Judge:
 
     def predict(self, examples: Examples) -> list[dict[str, Any]]:
         """A line for each example: what was asked, and the answer."""
-        return [example.given | answer for example, answer in zip(examples, self.answer(examples), strict=True)]
+        return [
+            self.task.asked(example) | answer for example, answer in zip(examples, self.answer(examples), strict=True)
+        ]
 
     def evaluate(
         self, examples: Examples, slice_column: str | None = None, swaps: Mapping[str, str] | None = None

@@ -38,6 +38,11 @@ def peak_memory_mb() -> float | None:
     """The most memory in use so far, in MiB: of the GPU if there is one, else of the process; None on Windows."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**20
+    return process_peak_mb()
+
+
+def process_peak_mb() -> float | None:
+    """The most memory that this process has taken so far, in MiB; None on Windows."""
     status = Path("/proc/self/status")
     if status.exists():  # Linux, where getrusage counts the process that started this one as well
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))

@@ -10,28 +10,24 @@ from __future__ import annotations
 import argparse
 import logging
 import math
-import shutil
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..commandline import resume_command
 from ..data.batches import length_grouped_batches
 from ..errors import InputError
 from ..files import write_json
 from .arguments import TrainingArguments
 from .finetuning import (
-    CHECKPOINTS,
     TASK_FOLDERS,
     Run,
     best_epoch,
-    clear,
+    complete_folder,
     costs,
     free_folder,
     prepare,
-    prepare_folder,
     print_summary,
     training_arguments,
     write_results,
@@ -70,10 +66,8 @@ def finetune_together(arguments: argparse.Namespace) -> dict[str, Any]:
     arguments.lr, arguments.epochs = settings.learning_rate, settings.num_train_epochs
     trainer = MultitaskTrainer(runs, training_arguments(arguments, out, MEAN), arguments.sampling)
     log.info(_opening(runs, trainer))
-    is_new = not out.exists()
-    prepare_folder(out, keep=arguments.resume)
     metrics = {}
-    try:
+    with complete_folder(out, trainer, keep=arguments.resume):
         trained = trainer.train(resume_from_checkpoint=True if arguments.resume else None)
         figures = {"best_epoch": best_epoch(trainer), **costs(trained)}
         for name, run in runs.items():
@@ -82,15 +76,6 @@ def finetune_together(arguments: argparse.Namespace) -> dict[str, Any]:
             folder.mkdir(parents=True, exist_ok=True)
             metrics[name] = write_results(arguments, folder, run, figures)
         write_json(out / "metrics.json", metrics)
-        shutil.rmtree(out / CHECKPOINTS)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"stopped and saved after step {trainer.state.global_step} of {trainer.state.max_steps}. "
-            f"Go on with: {resume_command('finetune', out)}"
-        ) from None
-    except BaseException:
-        clear(out, is_new)
-        raise
     for name, run in runs.items():
         print_summary(out / TASK_FOLDERS / name, run.task, metrics[name])
     return metrics

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..commandline import resume_command
 from ..config import BertConfig
 from ..data.corpus import find_files
 from ..data.instances import Instance, InstanceSettings, PretrainingInstances
@@ -31,6 +30,7 @@ from ..heads import BertForMaskedLM, BertForPreTraining
 from ..tokenization import BertTokenizer
 from .arguments import TrainingArguments
 from .distributed import lost_contact, process_group, rank, ranks
+from .interrupt import stopped
 from .measure import peak_memory_mb
 from .objective import PretrainingModel
 from .pretraining_report import write_pretraining_report
@@ -91,10 +91,7 @@ def pretrain(arguments: argparse.Namespace) -> dict[str, Any]:
                 (out / LOG).unlink(missing_ok=True)  # of a run that was killed before its first checkpoint
             trainer.train(resume_from_checkpoint=True if resumed else None)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(
-                f"stopped and saved after step {trainer.state.global_step} of {trainer.state.max_steps}. "
-                f"Go on with: {resume_command('pretrain', out)}"
-            ) from None
+            raise stopped(trainer.state, "pretrain", out) from None
         except RuntimeError as error:
             if not lost_contact(error):
                 raise

@@ -106,6 +106,8 @@ class Trainer:
     compute_metrics: from an `EvalPrediction` to a dict of numbers.
     data_collator: makes a batch out of a list of examples; by default they are packed.
     processing_class: the tokenizer, saved beside the model.
+    preprocess_logits_for_metrics: from the logits and the labels of a batch to what is to be kept of the logits, one
+        tensor or several, (batch, ...) each; by default all.
     """
 
     def __init__(
@@ -117,6 +119,7 @@ class Trainer:
         eval_dataset: Dataset | None = None,
         processing_class: Saves | None = None,
         compute_metrics: Callable[[EvalPrediction], Mapping[str, float]] | None = None,
+        preprocess_logits_for_metrics: Callable[[Any, Any], Any] | None = None,
     ) -> None:
         self.args = args or TrainingArguments()
         self.model = model.to(best_device())
@@ -125,6 +128,7 @@ class Trainer:
         self.eval_dataset = eval_dataset
         self.processing_class = processing_class
         self.compute_metrics = compute_metrics
+        self.preprocess_logits_for_metrics = preprocess_logits_for_metrics
         self.state = TrainerState()
         self.writes_files = True  # of several processes that train one model, only one does
         self._inputs = {*inspect.signature(model.forward).parameters, "label"}  # what the model can read
@@ -412,8 +416,12 @@ class Trainer:
             batch = self.batch(dataset, indices, padded=True)
             with self._precision():
                 output = self.model(**batch)
-            predictions.put(indices, [output[name] for name in output.names if name.endswith("logits")])
+            logits = [output[name] for name in output.names if name.endswith("logits")]
             given = [batch[key] for key in LABELS if batch.get(key) is not None]
+            if self.preprocess_logits_for_metrics is not None:
+                kept = self.preprocess_logits_for_metrics(_alone(logits), _alone(given))
+                logits = [kept] if isinstance(kept, Tensor) else list(kept)
+            predictions.put(indices, logits)
             if given:
                 labels.put(indices, given)
             if output.loss is not None:
@@ -503,6 +511,11 @@ class Rows:
         """One array, or a tuple of them if there are several a batch. Shorter rows are filled up with -100."""
         stacked = tuple(_stack(column) for column in zip(*self._rows, strict=True))
         return stacked[0] if len(stacked) == 1 else stacked
+
+
+def _alone(tensors: list[Tensor]) -> Any:
+    """As `transformers` hands them over: a tensor, or a tuple if there are several; None if there is none."""
+    return tuple(tensors) if len(tensors) > 1 else next(iter(tensors), None)
 
 
 def best_device() -> torch.device:

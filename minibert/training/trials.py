@@ -54,12 +54,16 @@ class Result:
 
     @property
     def degenerate(self) -> bool:
-        """Whether it learnt nothing: no better on dev than the same answer to everything (Mosbach et al. 2021)."""
+        """Whether it learnt nothing: no better on dev than the same answer to everything (Mosbach et al. 2021).
+
+        The best such answer is the most frequent class; among choices it does as well as chance; elsewhere it scores 0.
+        """
         if self.metrics is None:
             return True
         matrix = self.metrics.get("confusion_matrix")
         if matrix is None:
-            return False
+            best = task_class(self.trial.arguments.task).headline[0]
+            return self.metrics[best] <= self.metrics.get("chance", 0)
         return self.metrics["accuracy"] <= max(map(sum, matrix)) / sum(map(sum, matrix))
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,9 @@ def load_adapter(model: BertPreTrainedModel, directory: str | os.PathLike[str]) 
     if not path.is_file():
         raise InputError(f"{directory} has no {ADAPTER_CONFIG}: it is no adapter.")
     values = parse_json_object(path.read_bytes(), str(path))
-    adapt(model, _adaptation(values, path))
+    adaptation = _adaptation(values, path)
+    _check_size(adaptation, model, path)
+    adapt(model, adaptation)
     return load_trained(model, directory)
 
 
@@ -128,11 +130,29 @@ def _names_in_file(model: BertPreTrainedModel) -> dict[str, str]:
 def _adaptation(values: dict[str, Any], path: Path) -> Adaptation:
     if "peft_type" in values:
         return from_peft_config(values, path)
-    method = values.get("method")
-    if method not in METHODS:
+    method, settings = values.get("method"), values.get("settings", {})
+    if not isinstance(method, str) or method not in METHODS:
         raise InputError(f"{path}: the method is {method!r}; minibert knows {', '.join(METHODS)}, and PEFT's LoRA.")
-    try:
-        adaptation: Adaptation = METHODS[method](**values.get("settings", {}))
-    except TypeError as error:
-        raise InputError(f"{path}: these are no settings of '{method}': {error}.") from error
+    known = {field.name: type(field.default) for field in fields(METHODS[method])}
+    if not isinstance(settings, dict) or any(type(value) is not known.get(name) for name, value in settings.items()):
+        expected = ", ".join(f"{name} ({kind.__name__})" for name, kind in known.items()) or "none"
+        raise InputError(f"{path}: the settings of '{method}' are {expected}: found {str(settings)[:80]}.")
+    adaptation: Adaptation = METHODS[method](**settings)
     return adaptation
+
+
+def _check_size(adaptation: Adaptation, model: BertPreTrainedModel, path: Path) -> None:
+    """Raise `InputError` for sizes far beyond those of the tensors' file, before memory is taken for them.
+
+    A rank, a bottleneck's width or a prefix's length stands for so many rows of `hidden_size` numbers in each block,
+    of one byte at least.
+    """
+    weights = path.with_name(ADAPTER_WEIGHTS)
+    if not weights.is_file():
+        raise InputError(f"{path.parent} has no {ADAPTER_WEIGHTS}: it is no whole adapter.")
+    size = weights.stat().st_size
+    for name, value in vars(adaptation).items():
+        if isinstance(value, int) and value * model.config.hidden_size * model.config.num_hidden_layers > size:
+            raise InputError(
+                f"{path}: {name} {value} is too much for the {size:,} bytes of {ADAPTER_WEIGHTS} beside it."
+            )

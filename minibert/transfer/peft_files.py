@@ -25,6 +25,8 @@ TASK_TYPES = {
     "BertForQuestionAnswering": "QUESTION_ANS",
 }
 
+MOST_ALPHA = 1e9  # JSON can spell numbers that are beyond all floats
+
 # What other kinds of LoRA do differently, with the value that means: not so.
 PLAIN = {
     "bias": "none",
@@ -70,11 +72,11 @@ def from_peft_config(values: dict[str, Any], path: Path) -> Lora:
     for key, plain in PLAIN.items():
         if values.get(key, plain) not in (plain, None):
             raise InputError(f"{path}: '{key}' is {values[key]!r}; minibert's LoRA is only that with {plain!r}.")
-    modules = values.get("target_modules")
+    rank, alpha, modules = values.get("r"), values.get("lora_alpha"), values.get("target_modules")
     targets = tuple(target for target in TARGETS if isinstance(modules, list) and _is_among(target, modules))
-    if not targets or not isinstance(values.get("r"), int) or not isinstance(values.get("lora_alpha"), (int, float)):
-        raise InputError(f"{path}: 'r', 'lora_alpha' and a list 'target_modules' are needed for LoRA.")
-    return Lora(values["r"], float(values["lora_alpha"]), targets)
+    if not targets or not isinstance(rank, int) or not isinstance(alpha, (int, float)) or not abs(alpha) < MOST_ALPHA:
+        raise InputError(f"{path}: numbers 'r' and 'lora_alpha' and a list 'target_modules' are needed for LoRA.")
+    return Lora(rank, float(alpha), targets)
 
 
 def _is_among(target: str, modules: list[str]) -> bool:

@@ -8,7 +8,7 @@
 
 To learn how such a file is made, read from the bytes upwards: wire.py (numbers and messages), crc32c.py (checksums),
 table.py (the sorted table), format_v2.py (the index and the data files of today), slices.py (variables in pieces),
-format_v1.py (the single file of the first years), folders.py (folders and zips).
+format_v1.py (the one kind of file of the first years), folders.py (folders and zips).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ...errors import InputError
 from ...files import write_text
 from .element_types import Array, as_read, dtype_read
 from .folders import STEP, Folder, ZipFolder, read_text
-from .format_v1 import FormatV1
+from .format_v1 import FormatV1, part_names
 from .format_v2 import FormatV2, write_v2
 from .slices import Shape
 
@@ -143,7 +143,7 @@ def open_checkpoint(path: str | os.PathLike[str]) -> TensorFlowCheckpoint:
     `path` may be a prefix (`.../bert_model.ckpt`), any of the files of a checkpoint, a folder with one, or a zip as
     Google releases them, which is read in place. In a folder, or in the one folder of a zip that has a checkpoint, it
     is the first of these that is there: `bert_model.ckpt.index`; what the text file `checkpoint` names as the latest;
-    the only `*.index`; `bert_model.ckpt` in format V1.
+    the only `*.index`; `bert_model.ckpt` in format V1, in one file or in parts.
 
     Raises `InputError`, which names the file and the byte, for anything that is no sound checkpoint.
     """
@@ -160,8 +160,18 @@ def open_checkpoint(path: str | os.PathLike[str]) -> TensorFlowCheckpoint:
 
 
 def is_prefix(path: str | os.PathLike[str]) -> bool:
-    """Whether `path` is what the files of a checkpoint of format V2 have in common: `path`.index is there."""
-    return Path(f"{os.fspath(path)}.index").is_file()
+    """Whether `path` is what the files of a checkpoint are called: `path`.index or parts of format V1 are there."""
+    return _is_prefix_of_v2(path) or _is_prefix_of_v1(path)
+
+
+def _is_prefix_of_v2(path: str | os.PathLike[str]) -> bool:
+    return os.path.isfile(f"{os.fspath(path)}.index")
+
+
+def _is_prefix_of_v1(path: str | os.PathLike[str]) -> bool:
+    folder, name = os.path.split(path)
+    names = Folder(Path(folder)).names() if os.path.isdir(folder or ".") else set()
+    return name not in names and bool(part_names(name, names))
 
 
 def write_checkpoint(prefix: str | os.PathLike[str], tensors: Mapping[str, Any]) -> None:
@@ -198,7 +208,7 @@ def _locate(path: Path) -> tuple[Folder | ZipFolder, str, type[FormatV1] | type[
         path = path.parent
     if part := re.fullmatch(r"(.+)\.(index|meta|data-\d{5}-of-\d{5})", path.name):
         return Folder(path.parent), part[1], FormatV2
-    if is_prefix(path):
+    if _is_prefix_of_v2(path):
         return Folder(path.parent), path.name, FormatV2
     if path.is_dir():
         folder = Folder(path)
@@ -207,7 +217,7 @@ def _locate(path: Path) -> tuple[Folder | ZipFolder, str, type[FormatV1] | type[
         raise InputError(f"The folder {path} holds no TensorFlow checkpoint; it holds {_listed(folder.names())}.")
     if path.is_file() and (path.suffix == ".zip" or zipfile.is_zipfile(path)):
         return _locate_in_zip(ZipFolder(path))
-    if path.is_file():
+    if path.is_file() or _is_prefix_of_v1(path):
         return Folder(path.parent), path.name, FormatV1
     raise InputError(
         f"There is no TensorFlow checkpoint at {path}: neither {path.name}.index nor a file or folder {path.name} is "
@@ -241,7 +251,7 @@ def _found_in(folder: Folder | ZipFolder) -> tuple[str, type[FormatV1] | type[Fo
     for name in (RELEASE_NAME, latest):
         if name in indexed:
             return name, FormatV2
-    if latest in names:
+    if part_names(latest, names):
         return latest, FormatV1
     if len(indexed) > 1:
         raise InputError(
@@ -249,7 +259,7 @@ def _found_in(folder: Folder | ZipFolder) -> tuple[str, type[FormatV1] | type[Fo
         )
     if indexed:
         return indexed[0], FormatV2
-    return (RELEASE_NAME, FormatV1) if RELEASE_NAME in names else None
+    return (RELEASE_NAME, FormatV1) if part_names(RELEASE_NAME, names) else None
 
 
 def _latest(folder: Folder | ZipFolder) -> str:
