@@ -494,6 +494,7 @@ def test_what_is_wrong_is_one_line_and_leaves_nothing(
         ([*good, "--init-from", small_model, "--max-length", 17], "the 16 positions that the model knows"),
         ([*good, "--batch-size", 9, "--accumulation", 2], "cannot be cut into 2 equal parts"),
         ([*good, "--max-steps", 5, "--epochs", 1], "not allowed with argument"),
+        ([*good, "--fsdp", "--compile"], "choose one of them"),
         ([*good, "--max-length", 4], "max_length must be at least 5"),
         ([*good, "--seed", -1], "seed must be at least 0"),
         ([*good, "--resume"], "has no interrupted run"),

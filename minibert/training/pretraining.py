@@ -116,6 +116,8 @@ def _check(arguments: argparse.Namespace, out: Path) -> None:
     """Raise `InputError` for flags that do not go together, and if something is in the way."""
     if arguments.init_from is not None and (arguments.size is not None or arguments.vocab is not None):
         raise InputError("--init-from brings its own size and vocabulary: leave out --size and --vocab.")
+    if arguments.fsdp and arguments.compile:
+        raise InputError("--compile does not work on a model that --fsdp divides yet: choose one of them.")
     if arguments.fsdp and ranks() == 1:
         raise InputError("--fsdp divides the model among processes: start several with torchrun -m minibert.pretrain.")
     if rank() > 0:
