@@ -309,7 +309,8 @@ def test_activations_computed_twice_are_the_same(instances: PretrainingInstances
 
     def history(again: bool) -> list[tuple[int, float]]:
         trainer = make_trainer(instances, tmp_path, dropout=0.3, gradient_checkpointing=again)
-        trainer.model.bert.blocks[0].feed_forward.register_forward_hook(lambda *_: computed.append(again))
+        block = trainer.model.get_submodule("bert.blocks.0.feed_forward")
+        block.register_forward_hook(lambda *_: computed.append(again))
         trainer.train()
         return losses(trainer.state.log_history)
 
@@ -510,11 +511,17 @@ def small_run(corpus: Path, model: Path, out: Path, *more: object) -> list[str]:
     return [str(word) for word in [*words, "--lr", 0.01, "--eval-steps", 7, "--save-steps", 3, *more]]
 
 
-def start(*words: str, **options: Any) -> subprocess.Popen[str]:
+def start(*words: str, start_new_session: bool = False) -> subprocess.Popen[str]:
     """In a process of its own, on one thread."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([sys.executable, "-m", *words], env=environment, text=True, **pipes, **options)
+    return subprocess.Popen(
+        [sys.executable, "-m", *words],
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=start_new_session,
+    )
 
 
 def children(process: subprocess.Popen[str]) -> list[int]:

@@ -74,12 +74,12 @@ def cost_of_preparing(text: Path, corpus: Path) -> dict[str, Any]:
 
 
 def cost_of_planning(corpus: Path, rounds: int) -> dict[str, Any]:
-    """Of opening a prepared corpus and planning its first epoch, after one time that does not count."""
+    """Of opening a prepared corpus and planning its first block, after one time that does not count."""
     tokenizer = BertTokenizer.from_pretrained(corpus)
     seconds = []
     for _ in range(rounds + 1):
         start = time.perf_counter()
-        PretrainingInstances(Corpus(corpus), tokenizer, InstanceSettings()).epoch(0)
+        PretrainingInstances(Corpus(corpus), tokenizer, InstanceSettings()).block(0)
         seconds.append(time.perf_counter() - start)
     return {"milliseconds": _milliseconds(seconds[1:]), "peak_memory_mb": process_peak_mb()}
 
