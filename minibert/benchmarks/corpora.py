@@ -1,4 +1,4 @@
-"""What a corpus costs before the first step, as it grows: `pretrain prepare`, and the plan of an epoch.
+"""What a corpus costs before the first step, as it grows: `pretrain prepare`, and the plan of a block.
 
 Calculated, not measured: every word is looked up once, so the time of `prepare` is in proportion to the text, as soon
 as that takes longer than to start the process that tokenizes it. Memory grows until the portions of text that are under
@@ -48,7 +48,7 @@ def measure_corpora(most: int, rounds: int) -> list[dict[str, Any]]:
             prepared = in_fresh_process(cost_of_preparing, text, corpus)
             place = {"axis": CORPUS, "value": prepared.pop("tokens"), "program": OURS}
             results.append({**place, "work": "prepare", **prepared})
-            results.append({**place, "work": "plan of an epoch", **in_fresh_process(cost_of_planning, corpus, rounds)})
+            results.append({**place, "work": "plan of a block", **in_fresh_process(cost_of_planning, corpus, rounds)})
     return results
 
 
