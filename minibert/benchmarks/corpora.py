@@ -4,8 +4,8 @@ Calculated, not measured: every word is looked up once, so the time of `prepare`
 as that takes longer than to start the process that tokenizes it. Memory grows until the portions of text that are under
 way are full (32 million characters each; one being read, one that waits, one that is tokenized in another process), and
 no further: it bends at some 100 million characters. A plan is 20 bytes an instance, a twentieth of the text (measured
-in `prepare.py`) and, while it is made, three times that: in proportion to the corpus too, but it shows only once it
-outgrows what the program and its libraries take.
+in `prepare.py`) and, while it is made, twice that: in proportion to the corpus too, up to the 16 shards of a block, but
+it shows only once it outgrows what the program and its libraries take.
 
 The text is that of the sample that ships, over and over: all its words are soon known, as in real text nearly all are,
 so that time says how `prepare` grows, and little of how fast it is with text of your own.
