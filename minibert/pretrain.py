@@ -147,6 +147,8 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     training.add_argument(
         "--fsdp", action="store_true", help="divide the model itself among the processes of torchrun, to save memory"
     )
+    training.add_argument("--checkpoint-activations", action="store_true", help="less memory, a third more work")
+    training.add_argument("--compile", action="store_true", help="through torch.compile, for GPUs: slow to begin")
     training.add_argument("--bf16", action="store_true", help="matrix products in bfloat16, where the chip has it")
 
 

@@ -7,16 +7,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import transformers
 from torch import Tensor
 
 import minibert
 from minibert import BertTokenizer, Trainer, TrainingArguments
+from minibert import pretrain as pretrain_command
 from minibert.checkpoints.names import from_minibert
+from minibert.commandline import run
 from minibert.config import BertConfig
 from minibert.model import BertPreTrainedModel
 from minibert.tasks.task import Examples, Task
+
+ROOT = Path(minibert.__file__).parents[1]
 
 SMALL = BertConfig(
     vocab_size=61,
@@ -131,6 +136,25 @@ def save_small_model(folder: Path) -> Path:
     minibert.BertModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def pretrain(*words: object) -> None:
+    """`python -m minibert.pretrain`, in this process."""
+    run(pretrain_command.build_parser(), pretrain_command.main, [str(word) for word in words])
+
+
+def pretrain_fails(capsys: pytest.CaptureFixture[str], *words: object) -> str:
+    """The one line that it ends with, after a progress bar perhaps, if something is wrong."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as end:
+        pretrain(*words)
+    assert end.value.code == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.endswith("\n")
+    last = captured.err.splitlines()[-1]
+    assert last.startswith("python -m minibert.pretrain")
+    return last
 
 
 GOOD = [("a good film", "good"), ("a bad film", "bad"), ("good fun", "good"), ("bad sound", "bad")]

@@ -322,7 +322,7 @@ def test_curves_hold_every_point_and_are_drawn(tmp_path: Path, little: Path, mon
     call("curves", "--rounds", 1, "--most-text", 4, "--json", tmp_path / "out.json", "--picture", tmp_path / "out.png")
     results = json.loads((tmp_path / "out.json").read_text())["results"]
     of_corpora = [result for result in results if result["axis"] == corpora.CORPUS]
-    assert [result["work"] for result in of_corpora] == ["prepare", "plan of an epoch"] * 2
+    assert [result["work"] for result in of_corpora] == ["prepare", "plan of a block"] * 2
     assert of_corpora[2]["value"] > of_corpora[0]["value"] > 0
     assert len(results) - len(of_corpora) == len(points) * 2 * 2  # works and programs
     assert [result["value"] for result in results if result["axis"] == curves.LENGTH] == [4] * 4 + [8] * 4

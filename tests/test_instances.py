@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from minibert import BertConfig, BertForMaskedLM, BertForPreTraining, BertTokenizer, InputError
 from minibert.data.batches import pack_examples
 from minibert.data.instances import (
-    Epoch,
+    Block,
     Instance,
     InstanceSettings,
     PretrainingInstances,
@@ -44,8 +44,18 @@ def document_of(token_id: int) -> int:
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    """Documents of 150 words, in order, cut into sentences of 1 to 20; two shards."""
-    folder = tmp_path_factory.mktemp("corpus")
+    """Two shards."""
+    return write_corpus(tmp_path_factory.mktemp("corpus"), 20_000)
+
+
+@pytest.fixture(scope="module")
+def many_shards(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """The same documents in ten shards."""
+    return write_corpus(tmp_path_factory.mktemp("many"), 3_000)
+
+
+def write_corpus(folder: Path, characters: int, held_out: float = 0.0) -> Corpus:
+    """Documents of 150 words, in order, cut into sentences of 1 to 20; so many characters a shard."""
     chance = random.Random(0)
     texts = []
     for document in range(DOCUMENTS):
@@ -56,8 +66,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
         texts.append("\n".join(lines))
     (folder / "x.txt").write_text("\n\n".join(texts))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("minibert.data.prepare.TEXT_PER_SHARD", 20_000)
-        prepare([folder / "x.txt"], TOKENIZER, folder / "out")
+        patch.setattr("minibert.data.prepare.TEXT_PER_SHARD", characters)
+        prepare([folder / "x.txt"], TOKENIZER, folder / "out", held_out=held_out)
     return Corpus(folder / "out")
 
 
@@ -65,8 +75,8 @@ def make(corpus: Corpus, **changes) -> PretrainingInstances:
     return PretrainingInstances(corpus, TOKENIZER, InstanceSettings(**({"max_length": 32, "seed": 3} | changes)))
 
 
-def all_of(epoch: Epoch) -> list[Instance]:
-    return [epoch[index] for index in range(len(epoch))]
+def all_of(block: Block) -> list[Instance]:
+    return [block[index] for index in range(len(block))]
 
 
 def original(instance) -> np.ndarray:
@@ -91,7 +101,7 @@ def interval(share: float, draws: int) -> float:
 
 @pytest.mark.parametrize("masking", ["token", "whole_word", "span"])
 def test_an_instance_is_two_texts_of_the_corpus(corpus: Corpus, masking: str):
-    for instance in all_of(make(corpus, masking=masking).epoch(0)):
+    for instance in all_of(make(corpus, masking=masking).block(0)):
         ids = original(instance)
         text, pair = texts_of(instance)
         assert 5 <= len(ids) <= 32
@@ -110,7 +120,7 @@ def test_an_instance_is_two_texts_of_the_corpus(corpus: Corpus, masking: str):
 def test_without_truncation_b_begins_where_a_ends(corpus: Corpus):
     """Short targets leave room for the last sentence, so nothing is cut off."""
     adjacent = 0
-    for instance in all_of(make(corpus, max_length=512, short_seq_prob=1.0).epoch(0)):
+    for instance in all_of(make(corpus, max_length=512, short_seq_prob=1.0).block(0)):
         text, pair = texts_of(instance)
         if instance["next_sentence_label"] == 0:
             assert pair[0] == text[-1] + 1
@@ -122,31 +132,90 @@ def test_without_truncation_b_begins_where_a_ends(corpus: Corpus):
 def test_special_tokens_are_never_masked_and_labels_restore_the_original(corpus: Corpus, masking: str):
     instances = make(corpus, masking=masking, masked_lm_prob=0.5)
     plain = make(corpus, masking=masking, masked_lm_prob=1e-9)  # always one token
-    for index, instance in enumerate(all_of(instances.epoch(0))):
+    for index, instance in enumerate(all_of(instances.block(0))):
         chosen = instance["labels"] != -100
         assert set(instance["labels"][chosen]).isdisjoint(TOKENIZER.all_special_ids)
         seen_special = np.isin(instance["input_ids"], [0, 1])
         assert not seen_special.any()
         assert (instance["input_ids"][np.isin(original(instance), [CLS, SEP])] != MASK).all()
-        assert original(instance).tolist() == original(plain.epoch(0)[index]).tolist()
+        assert original(instance).tolist() == original(plain.block(0)[index]).tolist()
 
 
 def test_the_number_of_masked_tokens_is_googles(corpus: Corpus):
-    for instance in all_of(make(corpus).epoch(0)):
+    for instance in all_of(make(corpus).block(0)):
         assert (instance["labels"] != -100).sum() == max(1, round(len(instance["labels"]) * 0.15))
-    for instance in all_of(make(corpus, max_predictions_per_seq=2, masked_lm_prob=0.9).epoch(0)):
+    for instance in all_of(make(corpus, max_predictions_per_seq=2, masked_lm_prob=0.9).block(0)):
         assert (instance["labels"] != -100).sum() == 2
 
 
 def test_every_sentence_of_a_document_is_used_in_every_epoch(corpus: Corpus):
     """Nothing is lost but what truncation cuts off: with room enough, every word is there as A or as its B."""
     seen: set[int] = set()
-    for instance in all_of(make(corpus, max_length=512, short_seq_prob=0).epoch(0)):
+    for instance in all_of(make(corpus, max_length=512, short_seq_prob=0).block(0)):
         text, pair = texts_of(instance)
         seen.update(text)
         if instance["next_sentence_label"] == 0:
             seen.update(pair)
     assert len(seen) == DOCUMENTS * 150
+
+
+# -------------------------------------------------------------------------------------------------------------- blocks
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of up to three shards each, where a corpus has many."""
+    monkeypatch.setattr("minibert.data.instances.SHARDS_PER_BLOCK", 3)
+
+
+def documents_in(block: Block) -> set[int]:
+    """Those that are A somewhere."""
+    return {document_of(texts_of(instance)[0][0]) for instance in all_of(block)}
+
+
+def test_the_blocks_of_an_epoch_share_out_the_documents(many_shards: Corpus, small_blocks: None):
+    assert len(many_shards.shards) == 10
+    instances = make(many_shards)
+    assert instances.blocks == 4
+    epochs = [[documents_in(instances.block(4 * epoch + part)) for part in range(4)] for epoch in range(2)]
+    for blocks in epochs:
+        assert sum(map(len, blocks)) == DOCUMENTS
+        assert set.union(*blocks) == set(range(DOCUMENTS))
+    assert epochs[0] != epochs[1]  # the shards meet others in every epoch
+    again = make(many_shards)
+    again.block(0)
+    assert [documents_in(again.block(4 + part)) for part in range(4)] == epochs[1]
+
+
+def test_a_random_text_is_of_another_document_of_the_same_block(many_shards: Corpus, small_blocks: None):
+    instances = make(many_shards)
+    for number in range(instances.blocks):
+        block = instances.block(number)
+        here = documents_in(block)
+        for instance in all_of(block):
+            text, pair = texts_of(instance)
+            assert document_of(pair[0]) in here
+            assert (document_of(pair[0]) == document_of(text[0])) == (instance["next_sentence_label"] == 0)
+
+
+def test_a_block_holds_nothing_of_the_rest_of_the_corpus(many_shards: Corpus, small_blocks: None):
+    """However large the corpus is, its files are not even opened."""
+    whole = Corpus(many_shards.folder)
+    block = make(whole).block(0)
+    assert len(block.corpus.shards) == 3
+    assert set(block.plan["document"].tolist()) == set(range(len(block.corpus)))
+    assert "shards" not in vars(whole)
+
+
+def test_shards_without_documents_of_the_split_are_in_no_block(tmp_path: Path, small_blocks: None):
+    held_out = Corpus(write_corpus(tmp_path, 2_000, held_out=0.3).folder, "held_out")
+    filled = sum(len(shard) > 0 for shard in held_out.shards)
+    assert 3 < filled < len(held_out.shards)
+    instances = make(held_out, next_sentence=False)
+    assert instances.blocks == math.ceil(filled / 3)
+    blocks = [documents_in(instances.block(number)) for number in range(instances.blocks)]
+    assert all(blocks)
+    assert sum(map(len, blocks)) == len(held_out)
 
 
 # -------------------------------------------------------------------------------------------------------------- purity
@@ -157,26 +226,26 @@ def same(one, other) -> bool:
 
 
 @pytest.mark.parametrize("changes", [{}, {"masking": "whole_word"}, {"masking": "span"}, {"next_sentence": False}])
-def test_an_instance_depends_on_seed_epoch_and_index_alone(corpus: Corpus, changes):
-    epoch = make(corpus, **changes).epoch(2)
-    forwards = [epoch[i] for i in range(len(epoch))]
+def test_an_instance_depends_on_seed_block_and_index_alone(corpus: Corpus, changes):
+    block = make(corpus, **changes).block(2)
+    forwards = [block[i] for i in range(len(block))]
     again = make(corpus, **changes)
-    again.epoch(0)[0]
-    order = np.random.default_rng(0).permutation(len(epoch)).tolist()
-    assert all(same(again.epoch(2)[i], forwards[i]) for i in order[:50])
-    assert all(same(pickle.loads(pickle.dumps(epoch))[i], forwards[i]) for i in order[:5])
-    for other in (make(corpus, **changes).epoch(3), make(corpus, seed=4, **changes).epoch(2)):
+    again.block(0)[0]
+    order = np.random.default_rng(0).permutation(len(block)).tolist()
+    assert all(same(again.block(2)[i], forwards[i]) for i in order[:50])
+    assert all(same(pickle.loads(pickle.dumps(block))[i], forwards[i]) for i in order[:5])
+    for other in (make(corpus, **changes).block(3), make(corpus, seed=4, **changes).block(2)):
         assert sum(same(other[i], forwards[i]) for i in range(min(len(other), len(forwards)))) <= 1
     with pytest.raises(IndexError):
-        epoch[len(epoch)]
+        block[len(block)]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_any_number_of_loader_workers_gives_the_same_stream(corpus: Corpus, workers: int):
-    epoch = make(corpus).epoch(0)
-    loader: DataLoader[Instance] = DataLoader(epoch, batch_size=8, num_workers=workers, collate_fn=list)  # type: ignore[arg-type]
+    block = make(corpus).block(0)
+    loader: DataLoader[Instance] = DataLoader(block, batch_size=8, num_workers=workers, collate_fn=list)  # type: ignore[arg-type]
     for i, instance in enumerate(itertools.chain.from_iterable(itertools.islice(loader, 4))):
-        assert same(instance, epoch[i])
+        assert same(instance, block[i])
 
 
 # ---------------------------------------------------------------------------------------------------------- statistics
@@ -265,7 +334,7 @@ def test_random_texts_come_from_all_other_documents_alike(corpus: Corpus):
     instances = make(corpus, short_seq_prob=1.0)
     sources: Counter[int] = Counter()
     for number in range(6):
-        for instance in all_of(instances.epoch(number)):
+        for instance in all_of(instances.block(number)):
             text, pair = texts_of(instance)
             if instance["next_sentence_label"] == 1:
                 assert document_of(text[0]) != document_of(pair[0])
@@ -314,10 +383,10 @@ def test_texts_by_hand(tmp_path: Path):
     plan = plan_texts(shard.sentences, shard.documents, config, np.random.default_rng(0))
     pieces = sorted((start, middle) for _, start, middle, *_ in plan.tolist())
     assert pieces == [(0, 7), (7, 9), (9, 16), (16, 21), (21, 23)]
-    epoch = PretrainingInstances(corpus, TOKENIZER, config).epoch(0)
-    rows = sorted(TOKENIZER.decode(original(instance)) for instance in all_of(epoch))
+    block = PretrainingInstances(corpus, TOKENIZER, config).block(0)
+    rows = sorted(TOKENIZER.decode(original(instance)) for instance in all_of(block))
     assert rows[-1] == "[CLS] ab000 ab001 [SEP]"  # nothing of another document beside it
-    assert set(epoch[0]) == {"input_ids", "token_type_ids", "labels"}
+    assert set(block[0]) == {"input_ids", "token_type_ids", "labels"}
 
 
 @settings(deadline=None)
@@ -453,7 +522,7 @@ def test_a_text_of_unknown_words_alone_has_nothing_to_predict(masking: str):
 
 def test_models_take_batches_of_them(corpus: Corpus):
     config = BertConfig.preset("tiny", vocab_size=len(TOKENIZER), num_hidden_layers=1)
-    pairs, texts = make(corpus).epoch(0), make(corpus, next_sentence=False).epoch(0)
+    pairs, texts = make(corpus).block(0), make(corpus, next_sentence=False).block(0)
     loss = BertForPreTraining(config)(**pack_examples([pairs[i] for i in range(8)])).loss
     assert abs(loss.item() - math.log(len(TOKENIZER)) - math.log(2)) < 0.5
     loss = BertForMaskedLM(config)(**pack_examples([texts[i] for i in range(8)])).loss
@@ -481,7 +550,7 @@ def test_a_single_document_gets_a_sentence(tmp_path: Path):
     prepare([tmp_path / "x.txt"], TOKENIZER, tmp_path / "out")
     with pytest.raises(InputError, match="a single document, and next-sentence prediction needs a second"):
         make(Corpus(tmp_path / "out"))
-    assert len(make(Corpus(tmp_path / "out"), next_sentence=False).epoch(0)) == 1
+    assert len(make(Corpus(tmp_path / "out"), next_sentence=False).block(0)) == 1
 
 
 def test_another_tokenizer_gets_a_sentence(corpus: Corpus):

@@ -225,22 +225,24 @@ def test_held_out_documents_are_chosen_by_their_text(tmp_path: Path, tokenizer: 
     assert 80 < len(splits[1]) < 160  # 120 expected, deviation 10
 
 
-def test_ranks_share_out_the_shards(tmp_path: Path, tokenizer: BertTokenizer, small_shards: None):
-    prepare([write_corpus(tmp_path / "text")], tokenizer, tmp_path / "out")
+def test_some_of_the_shards_are_a_corpus_too(tmp_path: Path, tokenizer: BertTokenizer, small_shards: None):
+    prepare([write_corpus(tmp_path / "text")], tokenizer, tmp_path / "out", held_out=0.2)
     whole = Corpus(tmp_path / "out")
-    parts = [Corpus(tmp_path / "out", rank=rank, ranks=3) for rank in range(3)]
-    assert sum(map(len, parts)) == len(whole)
-    assert parts[1][0][0].tolist() == whole[int(whole.first_documents[1])][0].tolist()
-    with pytest.raises(InputError, match="no training documents for rank 99 of 100"):
-        Corpus(tmp_path / "out", rank=99, ranks=100)
+    part = Corpus(tmp_path / "out", numbers=[2, 4])
+    assert len(part) == len(whole.shards[2]) + len(whole.shards[4])
+    assert part.tokens == sum(whole.records[number].tokens for number in (2, 4))
+    assert part[0][0].tolist() == whole[int(whole.first_documents[2])][0].tolist()
+    assert part[len(part) - 1][0].tolist() == whole[int(whole.first_documents[5]) - 1][0].tolist()
 
 
-def test_a_corpus_can_be_sent_to_another_process(tmp_path: Path, tokenizer: BertTokenizer):
-    prepare([write_corpus(tmp_path / "text")], tokenizer, tmp_path / "out")
-    corpus = Corpus(tmp_path / "out")
-    sent = pickle.dumps(corpus)
-    assert len(sent) < 1000
-    assert pickle.loads(sent)[3][0].tolist() == corpus[3][0].tolist()
+def test_a_corpus_can_be_sent_to_another_process(tmp_path: Path, tokenizer: BertTokenizer, small_shards: None):
+    prepare([write_corpus(tmp_path / "text")], tokenizer, tmp_path / "out", held_out=0.2)
+    for corpus in (Corpus(tmp_path / "out", "held_out"), Corpus(tmp_path / "out", numbers=[1, 3])):
+        last = len(corpus) - 1
+        expected = corpus[last][0].tolist()
+        sent = pickle.dumps(corpus)
+        assert len(sent) < 1000
+        assert pickle.loads(sent)[last][0].tolist() == expected
 
 
 # ---------------------------------------------------------------------------------------------------- going on, faults

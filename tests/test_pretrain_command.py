@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from minibert import BertModel, BertTokenizer, pretrain
-from minibert.commandline import run
+from minibert import BertModel, BertTokenizer
 from minibert.data.instances import InstanceSettings, PretrainingInstances
 from minibert.data.shards import Corpus
+
+from .helpers import ROOT, pretrain, pretrain_fails
 
 TEXT = "The cat sat on the mat. The dog ran after Émile's cat.\nIt rained.\n\nA second document. It is short.\n\n"
 
@@ -23,34 +24,16 @@ def text(tmp_path: Path) -> Path:
     return path
 
 
-def command(*words: object) -> None:
-    run(pretrain.build_parser(), pretrain.main, [str(word) for word in words])
-
-
-def fails(capsys: pytest.CaptureFixture[str], *words: object) -> str:
-    """The one line that a command in which something is wrong ends with."""
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as end:
-        command(*words)
-    assert end.value.code == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.endswith("\n")
-    last = captured.err.splitlines()[-1]  # after a progress bar
-    assert last.startswith("python -m minibert.pretrain")
-    return last
-
-
 def test_from_text_to_instances(text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     vocab, out = tmp_path / "vocab", tmp_path / "corpus"
-    command("vocabulary", text, "--size", 60, "--out", vocab)
+    pretrain("vocabulary", text, "--size", 60, "--out", vocab)
     assert capsys.readouterr().out.startswith("60 tokens; ")
-    command("prepare", text, "--vocab", vocab, "--out", out, "--workers", 1)
+    pretrain("prepare", text, "--vocab", vocab, "--out", out, "--workers", 1)
     assert capsys.readouterr().out.startswith("60 documents, 150 sentences, ")
     tokenizer = BertTokenizer.from_pretrained(out)
     assert tokenizer.do_lower_case
     assert tokenizer.decode(Corpus(out)[1][0].tolist()) == "a second document."
-    instances = PretrainingInstances(Corpus(out), tokenizer, InstanceSettings(max_length=24)).epoch(0)
+    instances = PretrainingInstances(Corpus(out), tokenizer, InstanceSettings(max_length=24)).block(0)
     assert len(instances) > 60
 
 
@@ -58,8 +41,7 @@ def test_a_vocabulary_is_the_same_every_time(text: Path, tmp_path: Path):
     """In processes of their own, where Python's hashes of strings differ."""
     for name in ("one", "two"):
         words = ["vocabulary", str(text), "--size", "70", "--cased", "--out", str(tmp_path / name)]
-        root = str(Path(pretrain.__file__).parents[1])
-        subprocess.run([sys.executable, "-m", "minibert.pretrain", *words], check=True, capture_output=True, cwd=root)
+        subprocess.run([sys.executable, "-m", "minibert.pretrain", *words], check=True, capture_output=True, cwd=ROOT)
     for file in ("vocab.txt", "tokenizer.json", "tokenizer_config.json"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
     tokenizer = BertTokenizer.from_pretrained(tmp_path / "one")
@@ -72,39 +54,38 @@ def test_whatever_is_wrong_is_one_line(text: Path, tmp_path: Path, capsys: pytes
     empty.touch()
     broken.write_bytes(b"ab\xff")
     for subcommand in (["vocabulary", "--out", out], ["prepare", "--vocab", "bert", "--out", out]):
-        assert "required" in fails(capsys, *subcommand)
-    assert "no such file or directory" in fails(capsys, "vocabulary", tmp_path / "none.txt", "--out", out)
-    assert "There is no text" in fails(capsys, "vocabulary", empty, "--out", out)
-    assert "byte 2 is 0xff" in fails(capsys, "vocabulary", broken, "--out", out)
-    assert "has no room" in fails(capsys, "vocabulary", text, "--size", 7, "--out", out)
-    assert "exists already" in fails(capsys, "vocabulary", text, "--out", tmp_path)
-    assert "a whole number, at least 1" in fails(capsys, "vocabulary", text, "--size", "0", "--out", out)
+        assert "required" in pretrain_fails(capsys, *subcommand)
+    assert "no such file or directory" in pretrain_fails(capsys, "vocabulary", tmp_path / "none.txt", "--out", out)
+    assert "There is no text" in pretrain_fails(capsys, "vocabulary", empty, "--out", out)
+    assert "byte 2 is 0xff" in pretrain_fails(capsys, "vocabulary", broken, "--out", out)
+    assert "has no room" in pretrain_fails(capsys, "vocabulary", text, "--size", 7, "--out", out)
+    assert "exists already" in pretrain_fails(capsys, "vocabulary", text, "--out", tmp_path)
+    assert "a whole number, at least 1" in pretrain_fails(capsys, "vocabulary", text, "--size", "0", "--out", out)
     assert not out.exists()
 
     vocab = tmp_path / "vocab"
-    command("vocabulary", text, "--size", 60, "--out", vocab)
-    assert "nowhere" in fails(capsys, "prepare", text, "--vocab", tmp_path / "nowhere", "--out", out)
-    assert "There is no text" in fails(capsys, "prepare", empty, "--vocab", vocab, "--out", out)
-    assert "byte 2 is 0xff" in fails(capsys, "prepare", broken, "--vocab", vocab, "--out", out)
-    assert "is no unfinished corpus" in fails(capsys, "prepare", text, "--vocab", vocab, "--out", vocab)
-    assert "from 0 to below 1" in fails(capsys, "prepare", text, "--vocab", vocab, "--out", out, "--held-out", 1)
-    assert "unrecognized arguments: --worker" in fails(
-        capsys, "prepare", text, "--vocab", vocab, "--out", out, "--worker"
-    )
+    pretrain("vocabulary", text, "--size", 60, "--out", vocab)
+    assert "nowhere" in pretrain_fails(capsys, "prepare", text, "--vocab", tmp_path / "nowhere", "--out", out)
+    assert "There is no text" in pretrain_fails(capsys, "prepare", empty, "--vocab", vocab, "--out", out)
+    assert "byte 2 is 0xff" in pretrain_fails(capsys, "prepare", broken, "--vocab", vocab, "--out", out)
+    assert "is no unfinished corpus" in pretrain_fails(capsys, "prepare", text, "--vocab", vocab, "--out", vocab)
+    words = ["prepare", text, "--vocab", vocab, "--out", out]
+    assert "from 0 to below 1" in pretrain_fails(capsys, *words, "--held-out", 1)
+    assert "unrecognized arguments: --worker" in pretrain_fails(capsys, *words, "--worker")
     assert not out.exists()
 
 
 def test_help_needs_no_torch():
     code = "import sys, minibert.pretrain as p; p.build_parser(); assert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(pretrain.__file__).parents[1])
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
 def test_dropout_is_what_was_asked_for(text: Path, tmp_path: Path):
     """In a new model and in one that is gone on with; not asked for, it is the model's own."""
     words = ["--max-steps", 1, "--batch-size", 2, "--max-length", 16]
-    command("--corpus", text, "--size", "tiny", "--vocab-size", 60, "--out", tmp_path / "new", "--dropout", 0, *words)
-    command("--corpus", text, "--init-from", tmp_path / "new", "--out", tmp_path / "kept", *words)
-    command("--corpus", text, "--init-from", tmp_path / "new", "--out", tmp_path / "set", "--dropout", 0.3, *words)
+    pretrain("--corpus", text, "--size", "tiny", "--vocab-size", 60, "--out", tmp_path / "new", "--dropout", 0, *words)
+    pretrain("--corpus", text, "--init-from", tmp_path / "new", "--out", tmp_path / "kept", *words)
+    pretrain("--corpus", text, "--init-from", tmp_path / "new", "--out", tmp_path / "set", "--dropout", 0.3, *words)
     for name, rate in (("new", 0), ("kept", 0), ("set", 0.3)):
         config = BertModel.from_pretrained(tmp_path / name).config
         assert (config.hidden_dropout_prob, config.attention_probs_dropout_prob) == (rate, rate)

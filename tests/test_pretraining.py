@@ -23,10 +23,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minibert import BertConfig, BertForMaskedLM, BertForPreTraining, BertTokenizer, InputError, TrainingArguments
-from minibert import pretrain as pretrain_command
 from minibert.checkpoints import tensorflow
 from minibert.checkpoints.names import from_minibert
-from minibert.commandline import run
 from minibert.data.batches import pack_examples
 from minibert.data.instances import InstanceSettings, PretrainingInstances
 from minibert.data.prepare import prepare
@@ -39,10 +37,9 @@ from minibert.training.optimizer import parameter_groups
 from minibert.training.pretraining_trainer import Budget, PretrainingTrainer
 from minibert.training.utilization import flops_per_token
 
-from .helpers import SMALL, make_model
+from .helpers import ROOT, SMALL, make_model, pretrain, pretrain_fails
 from .test_golden_google import losses_of
 
-ROOT = Path(pretrain_command.__file__).parents[1]
 WORDS = [f"{first}{second}" for first in "abcdefgh" for second in "aeiou"]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 RESULTS = {
@@ -81,6 +78,17 @@ def instances(corpus_folder: Path, tokenizer: BertTokenizer) -> PretrainingInsta
     return PretrainingInstances(Corpus(corpus_folder), tokenizer, InstanceSettings(max_length=16))
 
 
+@pytest.fixture
+def several_blocks(tmp_path: Path, tokenizer: BertTokenizer, monkeypatch: pytest.MonkeyPatch) -> PretrainingInstances:
+    """Of an epoch: two shards make a block here."""
+    monkeypatch.setattr("minibert.data.prepare.TEXT_PER_SHARD", 1000)
+    monkeypatch.setattr("minibert.data.instances.SHARDS_PER_BLOCK", 2)
+    prepare([write_text(tmp_path / "text.txt", 60)], tokenizer, tmp_path / "blocks", held_out=0.2)
+    instances = PretrainingInstances(Corpus(tmp_path / "blocks"), tokenizer, InstanceSettings(max_length=16))
+    assert instances.blocks > 2
+    return instances
+
+
 def config(tokenizer: BertTokenizer, dropout: float = 0.0) -> BertConfig:
     return SMALL.replace(
         vocab_size=len(tokenizer), hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout, num_labels=2
@@ -103,7 +111,7 @@ def make_trainer(instances: PretrainingInstances, out: Path, **changes: Any) -> 
     torch.manual_seed(0)
     model: Any = changes.pop("model", None) or BertForPreTraining(config(tokenizer, changes.pop("dropout", 0.0)))
     options: dict[str, Any] = {"batch_size": 8, "budget": Budget(steps=6), "workers": 0, "held_out": ()}
-    options |= {key: changes.pop(key) for key in (*options, "google") if key in changes}
+    options |= {key: changes.pop(key) for key in (*options, "google", "compiled") if key in changes}
     settings: dict[str, Any] = {
         "output_dir": str(out),
         "learning_rate": 1e-2,
@@ -176,7 +184,7 @@ def test_googles_schedule_falls_as_if_there_were_no_warmup():
 
 
 def test_the_loss_is_that_of_the_models_own_forward(instances: PretrainingInstances, tokenizer: BertTokenizer):
-    examples = [instances.epoch(0)[index] for index in range(5)]
+    examples = [instances.block(0)[index] for index in range(5)]
     for name in ("BertForPreTraining", "BertForMaskedLM"):
         model = make_model(name, config(tokenizer))
         if name == "BertForMaskedLM":
@@ -199,14 +207,14 @@ def test_the_last_block_computes_only_what_the_losses_read(instances: Pretrainin
     model.bert.blocks[-1].feed_forward.register_forward_hook(
         lambda module, inputs, output: computed.append(len(output))
     )
-    batch = pack_instances([instances.epoch(0)[index] for index in range(5)])
+    batch = pack_instances([instances.block(0)[index] for index in range(5)])
     PretrainingLoss(model)(batch)
     assert computed == [5 + len(batch["masked_lm_ids"])]
 
 
-def test_the_stream_goes_on_anywhere_and_over_the_end_of_an_epoch(instances: PretrainingInstances):
+def test_the_stream_goes_on_anywhere_and_over_the_end_of_a_block(instances: PretrainingInstances):
     stream = InstanceStream(instances)
-    first, second = len(instances.epoch(0)), len(instances.epoch(1))
+    first, second = len(instances.block(0)), len(instances.block(1))
     every = [Place(0, i) for i in range(first)] + [Place(1, i) for i in range(second)] + [Place(2, 0)]
     steps = list(islice(stream.steps(Place(0, 0), 7), len(every) // 7))
     assert [place for places in steps for place in places] == every[: len(steps) * 7]
@@ -223,15 +231,15 @@ def test_the_parts_of_all_processes_are_the_whole_step(parts: int, ranks: int, s
     assert sorted(place for part in cut for place in part) == places
 
 
-def test_any_number_of_workers_makes_the_same_batches(instances: PretrainingInstances):
+def test_any_number_of_workers_makes_the_same_batches(several_blocks: PretrainingInstances):
     def batches(workers: int) -> list[torch.Tensor]:
-        stream = InstanceStream(instances)
-        steps = ([places] for places in islice(stream.steps(Place(0, 3), 5), 4))
+        stream = InstanceStream(several_blocks)
+        steps = ([places] for places in islice(stream.steps(Place(0, 3), 20), 10))
         return [batch["input_ids"].input_ids for (batch,) in load_batches(stream, steps, workers)]
 
     before = torch.get_rng_state()
     alone = batches(0)
-    assert len(alone) == 4
+    assert len(several_blocks.block(0)) < 10 * 20  # or they would all be of one block
     for ours, theirs in zip(alone, batches(2), strict=True):
         assert torch.equal(ours, theirs)
     assert torch.equal(before, torch.get_rng_state())  # or the dropout after it would be another
@@ -263,7 +271,7 @@ def test_flops_per_token_of_bert_base():
 
 def test_it_learns_which_words_are_frequent(instances: PretrainingInstances, tmp_path: Path):
     """From the loss of guessing among all words alike down to the line of the unigram entropy."""
-    held_out = [instances.epoch(7)[index] for index in range(40)]
+    held_out = [instances.block(7)[index] for index in range(40)]
     trainer = make_trainer(instances, tmp_path, budget=Budget(steps=40), batch_size=16, held_out=held_out)
     assert trainer.evaluate()["eval_mlm_loss"] == pytest.approx(math.log(46), abs=0.3)
     trainer.train()
@@ -295,14 +303,69 @@ def test_a_step_is_the_same_however_it_is_cut(instances: PretrainingInstances, t
             assert whole[name] == pytest.approx(cut[name], abs=1e-5)
 
 
-def test_a_run_goes_on_exactly_from_any_checkpoint(instances: PretrainingInstances, tmp_path: Path):
-    """Dropout and Adam's moments included; the epochs are shorter than the run."""
+def test_activations_computed_twice_are_the_same(instances: PretrainingInstances, tmp_path: Path):
+    """Dropout included, which must drop the same numbers the second time."""
+    computed: list[bool] = []
+
+    def history(again: bool) -> list[tuple[int, float]]:
+        trainer = make_trainer(instances, tmp_path, dropout=0.3, gradient_checkpointing=again)
+        block = trainer.model.get_submodule("bert.blocks.0.feed_forward")
+        block.register_forward_hook(lambda *_: computed.append(again))
+        trainer.train()
+        return losses(trainer.state.log_history)
+
+    assert history(again=True) == history(again=False)
+    assert (computed.count(True), computed.count(False)) == (12, 6)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_compiled_blocks_learn_the_same(
+    instances: PretrainingInstances, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpointing: bool
+):
+    """Traced and put together again by `torch.compile`, but for the last step, machine code, which takes minutes."""
+    graphs: list[int] = []
+
+    def backend(graph: Any, inputs: Any) -> Any:
+        graphs.append(trainer.state.global_step)
+        return graph.forward
+
+    compile_with = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda it, **options: compile_with(it, backend=backend, **options))
+    trainer = make_trainer(instances, tmp_path)
+    trainer.train()
+    plain = losses(trainer.state.log_history)
+    assert not graphs
+    torch._dynamo.reset()
+    trainer = make_trainer(instances, tmp_path, compiled=True, gradient_checkpointing=checkpointing)
+    graphs.clear()  # that of the trial
+    trainer.train()
+    assert 0 in graphs
+    assert max(graphs) <= 1  # the code serves batches of any number of tokens
+    for (_, ours), (_, theirs) in zip(losses(trainer.state.log_history), plain, strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-5)
+
+
+def test_without_a_compiler_there_is_a_sentence_and_nothing_is_written(
+    corpus_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def backend(graph: Any, inputs: Any) -> Any:
+        raise RuntimeError("No C++ compiler.\nThere are many more lines.")
+
+    compile_with = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda it, **options: compile_with(it, backend=backend, **options))
+    line = pretrain_fails(capsys, "--corpus", corpus_folder, "--size", "tiny", "--compile", "--out", tmp_path / "out")
+    assert "torch.compile does not work here (No C++ compiler): it needs a C++ compiler, " in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_goes_on_exactly_from_any_checkpoint(several_blocks: PretrainingInstances, tmp_path: Path):
+    """Dropout and Adam's moments included; blocks and epochs are shorter than the run."""
     options: dict[str, Any] = {"dropout": 0.3, "batch_size": 90, "save_strategy": "steps", "save_steps": 1}
-    whole = make_trainer(instances, tmp_path / "whole", **options)
+    whole = make_trainer(several_blocks, tmp_path / "whole", **options)
     whole.train()
-    assert whole.state.next_instance[0] > 0
+    assert whole.state.next_instance[0] > several_blocks.blocks
     for step in (1, 4):
-        again = make_trainer(instances, tmp_path / "again", **options)
+        again = make_trainer(several_blocks, tmp_path / "again", **options)
         again.train(resume_from_checkpoint=tmp_path / "whole" / f"checkpoint-{step}")
         assert losses(again.state.log_history) == losses(whole.state.log_history)
         assert again.state.total_tokens == whole.state.total_tokens
@@ -319,9 +382,16 @@ def test_how_long_a_run_is(instances: PretrainingInstances, tmp_path: Path, budg
     if steps:
         assert trainer.state.global_step == steps
     elif budget.epochs:
-        assert trainer.state.next_instance[1] == pytest.approx(len(instances.epoch(0)) / 2, abs=8)
+        assert trainer.state.next_instance[1] == pytest.approx(len(instances.block(0)) / 2, abs=8)
     else:
         assert trainer.state.total_tokens == pytest.approx(1000, abs=100)
+
+
+def test_the_length_of_an_epoch_is_told_by_its_first_block(several_blocks: PretrainingInstances, tmp_path: Path):
+    whole = sum(len(several_blocks.block(number)) for number in range(several_blocks.blocks))
+    trainer = make_trainer(several_blocks, tmp_path, budget=Budget(epochs=2), batch_size=8)
+    assert trainer._plan().examples == pytest.approx(whole, rel=0.1)
+    assert trainer._plan().total_steps == pytest.approx(2 * whole / 8, rel=0.1)
 
 
 def test_a_log_line_has_the_figures_of_its_step(instances: PretrainingInstances, tmp_path: Path):
@@ -377,26 +447,11 @@ def test_a_batch_that_cannot_be_cut_is_refused(instances: PretrainingInstances, 
 # ----------------------------------------------------------------------------------------------------- the command
 
 
-def command(*words: object) -> None:
-    run(pretrain_command.build_parser(), pretrain_command.main, [str(word) for word in words])
-
-
-def fails(capsys: pytest.CaptureFixture[str], *words: object) -> str:
-    """The last line of a command that ends with status 2."""
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as end:
-        command(*words)
-    assert end.value.code == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    return captured.err.splitlines()[-1]
-
-
 def test_from_text_to_a_model_that_opens_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     text, out = write_text(tmp_path / "text.txt", 60), tmp_path / "out"
     words = ["--corpus", text, "--vocab-size", 60, "--held-out", 0.2, "--size", "tiny", "--batch-size", 4]
     words += ["--max-length", 16, "--max-steps", 3, "--eval-steps", 2, "--save-steps", 1, "--lr", 1e-3, "--out", out]
-    command(*words)
+    pretrain(*words)
     assert "\nheld-out: loss " in capsys.readouterr().out
     assert {path.name for path in out.iterdir()} == RESULTS
     assert [line["step"] for line in read_log(out)] == [1, 2, 2, 3, 3]
@@ -414,8 +469,8 @@ def test_from_text_to_a_model_that_opens_everywhere(tmp_path: Path, capsys: pyte
             ours(**inputs).prediction_logits, theirs(**inputs).prediction_logits, rtol=0, atol=1e-5
         )
 
-    assert "is finished" in fails(capsys, *words, "--resume")
-    assert "is not empty" in fails(capsys, *words)
+    assert "is finished" in pretrain_fails(capsys, *words, "--resume")
+    assert "is not empty" in pretrain_fails(capsys, *words)
 
 
 def test_what_is_wrong_is_one_line_and_leaves_nothing(
@@ -440,13 +495,14 @@ def test_what_is_wrong_is_one_line_and_leaves_nothing(
         ([*good, "--init-from", small_model, "--max-length", 17], "the 16 positions that the model knows"),
         ([*good, "--batch-size", 9, "--accumulation", 2], "cannot be cut into 2 equal parts"),
         ([*good, "--max-steps", 5, "--epochs", 1], "not allowed with argument"),
+        ([*good, "--fsdp", "--compile"], "choose one of them"),
         ([*good, "--max-length", 4], "max_length must be at least 5"),
         ([*good, "--seed", -1], "seed must be at least 0"),
         ([*good, "--resume"], "has no interrupted run"),
         ([*good[:2], "--out", text], "is a file"),
         ([*good[:2], "--out", tmp_path], "is not empty"),
     ):
-        assert sentence in fails(capsys, *words), words
+        assert sentence in pretrain_fails(capsys, *words), words
         assert not out.exists(), words
 
 
@@ -455,24 +511,35 @@ def small_run(corpus: Path, model: Path, out: Path, *more: object) -> list[str]:
     return [str(word) for word in [*words, "--lr", 0.01, "--eval-steps", 7, "--save-steps", 3, *more]]
 
 
-def start(*words: str) -> subprocess.Popen[str]:
+def start(*words: str, start_new_session: bool = False) -> subprocess.Popen[str]:
     """In a process of its own, on one thread."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
-        [sys.executable, "-m", *words], env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-m", *words],
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=start_new_session,
     )
+
+
+def children(process: subprocess.Popen[str]) -> list[int]:
+    """The processes that it has started and that are still there."""
+    found = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True)
+    return [int(number) for number in found.stdout.split()]
 
 
 def test_another_run_is_not_gone_on_with(
     corpus_folder: Path, small_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     words = small_run(corpus_folder, small_model, tmp_path / "out", "--max-steps", 3)
-    command(*words)
+    pretrain(*words)
     (tmp_path / "out" / "metrics.json").unlink()  # as if it had been killed at the very end
-    assert "--seed of the run in" in fails(capsys, *words, "--resume", "--seed", 1)
-    assert "--batch-size of the run in" in fails(capsys, *words, "--resume", "--batch-size", 4)
+    assert "--seed of the run in" in pretrain_fails(capsys, *words, "--resume", "--seed", 1)
+    assert "--batch-size of the run in" in pretrain_fails(capsys, *words, "--resume", "--batch-size", 4)
     before = losses(read_log(tmp_path / "out"))
-    command(*words, "--resume")  # from the beginning: its checkpoints are gone
+    pretrain(*words, "--resume")  # from the beginning: its checkpoints are gone
     assert losses(read_log(tmp_path / "out")) == before
 
 
@@ -509,15 +576,24 @@ def read_lines(out: Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_ctrl_c_saves_and_says_how_to_go_on(corpus_folder: Path, small_model: Path, tmp_path: Path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_ctrl_c_saves_and_says_how_to_go_on(
+    number: signal.Signals, corpus_folder: Path, small_model: Path, tmp_path: Path
+):
+    """Although the signal, from a terminal or a scheduler, also reaches the processes that make the batches."""
     out = tmp_path / "out"
-    words = ["minibert.pretrain", *small_run(corpus_folder, small_model, out, "--max-steps", 100_000)]
-    process = start(*words)
+    words = [*small_run(corpus_folder, small_model, out, "--max-steps", 100_000), "--workers", "2"]
+    process = start("minibert.pretrain", *words, start_new_session=True)
     while process.poll() is None and not (out / "log.jsonl").exists():
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    workers = children(process)
+    assert len(workers) == 2
+    os.killpg(process.pid, number)
     _, errors = process.communicate()
     assert process.returncode == 130
+    for worker in workers:
+        with pytest.raises(ProcessLookupError):
+            os.kill(worker, 0)
     assert "stopped and saved after step" in errors.splitlines()[-1]
     assert errors.splitlines()[-1].endswith("--resume")
     step = read_log(out)[-1]["step"]
@@ -561,8 +637,7 @@ def test_a_process_that_dies_ends_the_job_which_goes_on_with_fewer(
     job = start(*TORCHRUN, *words, "--fsdp")
     while job.poll() is None and not (out / "checkpoints" / "checkpoint-6").exists():
         time.sleep(0.01)
-    children = subprocess.run(["pgrep", "-P", str(job.pid)], capture_output=True, text=True, check=True).stdout.split()
-    os.kill(int(children[-1]), signal.SIGKILL)
+    os.kill(children(job)[-1], signal.SIGKILL)
     _, errors = job.communicate(timeout=120)
     assert job.returncode != 0
     assert "lost the others after step" in errors

@@ -25,6 +25,8 @@ from minibert import (
     Trainer,
     TrainingArguments,
 )
+from minibert.training import interrupt
+from minibert.training.interrupt import InterruptGuard
 from minibert.training.optimizer import parameter_groups
 from minibert.training.schedules import linear_schedule
 from minibert.training.state import checkpoints
@@ -182,6 +184,22 @@ class StopAt:
         if self.left == 0:
             os.kill(os.getpid(), signal.SIGINT)
         return self.data[index]
+
+
+def test_a_ctrl_c_that_is_passed_on_is_no_second_one(monkeypatch: pytest.MonkeyPatch):
+    """The terminal sends it to every process, and torchrun once more to its own: that must not interrupt the saving."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with InterruptGuard() as guard:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM)
+            assert guard.asked
+            monkeypatch.setattr(interrupt, "SAME", 0.0)
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_run_stopped_by_ctrl_c_goes_on_as_if_nothing_had_happened(tmp_path: Path):

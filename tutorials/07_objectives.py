@@ -259,7 +259,7 @@ print(f"logits of all tokens: {32 * 128 * 30522:,}; of the chosen ones: {32 * 19
 
 # %%
 settings = InstanceSettings(max_length=64, seed=0)
-epoch = PretrainingInstances(corpus, tokenizer, settings).epoch(0)
+epoch = PretrainingInstances(corpus, tokenizer, settings).block(0)
 print(f"{len(epoch):,} instances\n")
 for wanted in (0, 1):
     candidates = (epoch[i] for i in range(99))

@@ -1,11 +1,11 @@
-"""What a corpus costs before the first step, as it grows: `pretrain prepare`, and the plan of an epoch.
+"""What a corpus costs before the first step, as it grows: `pretrain prepare`, and the plan of a block.
 
 Calculated, not measured: every word is looked up once, so the time of `prepare` is in proportion to the text, as soon
 as that takes longer than to start the process that tokenizes it. Memory grows until the portions of text that are under
 way are full (32 million characters each; one being read, one that waits, one that is tokenized in another process), and
 no further: it bends at some 100 million characters. A plan is 20 bytes an instance, a twentieth of the text (measured
-in `prepare.py`) and, while it is made, three times that: in proportion to the corpus too, but it shows only once it
-outgrows what the program and its libraries take.
+in `prepare.py`) and, while it is made, twice that: in proportion to the corpus too, up to the 16 shards of a block, but
+it shows only once it outgrows what the program and its libraries take.
 
 The text is that of the sample that ships, over and over: all its words are soon known, as in real text nearly all are,
 so that time says how `prepare` grows, and little of how fast it is with text of your own.
@@ -48,7 +48,7 @@ def measure_corpora(most: int, rounds: int) -> list[dict[str, Any]]:
             prepared = in_fresh_process(cost_of_preparing, text, corpus)
             place = {"axis": CORPUS, "value": prepared.pop("tokens"), "program": OURS}
             results.append({**place, "work": "prepare", **prepared})
-            results.append({**place, "work": "plan of an epoch", **in_fresh_process(cost_of_planning, corpus, rounds)})
+            results.append({**place, "work": "plan of a block", **in_fresh_process(cost_of_planning, corpus, rounds)})
     return results
 
 
@@ -74,12 +74,12 @@ def cost_of_preparing(text: Path, corpus: Path) -> dict[str, Any]:
 
 
 def cost_of_planning(corpus: Path, rounds: int) -> dict[str, Any]:
-    """Of opening a prepared corpus and planning its first epoch, after one time that does not count."""
+    """Of opening a prepared corpus and planning its first block, after one time that does not count."""
     tokenizer = BertTokenizer.from_pretrained(corpus)
     seconds = []
     for _ in range(rounds + 1):
         start = time.perf_counter()
-        PretrainingInstances(Corpus(corpus), tokenizer, InstanceSettings()).epoch(0)
+        PretrainingInstances(Corpus(corpus), tokenizer, InstanceSettings()).block(0)
         seconds.append(time.perf_counter() - start)
     return {"milliseconds": _milliseconds(seconds[1:]), "peak_memory_mb": process_peak_mb()}
 

@@ -1,18 +1,22 @@
 """What a BERT is pretrained on: pairs of texts with words masked, made on the fly out of a prepared corpus.
 
-The recipe is that of Google's `create_pretraining_data.py`, in two steps:
+The recipe is that of Google's `create_pretraining_data.py`, in three steps:
 
-- The *plan* of an epoch (`plan_pairs`, `create_instances_from_document` there) says which tokens of which document make
+- An epoch is divided into *blocks*: in random order, a few shards of the corpus each. Only the block at hand takes
+  memory, and only its files are read, however large the corpus is. A corpus of up to 16 shards is a single block.
+- The *plan* of a block (`plan_pairs`, `create_instances_from_document` there) says which tokens of which document make
   up each instance. It takes 20 bytes an instance, and no tokens are read for it.
 - An *instance* is then built alone, when it is asked for: truncated, joined, masked.
 
-Google's program does all of it once, and writes the instances to disk five or ten times over. Here every epoch has a
-plan and masks of its own (dynamic masking, Liu et al. 2019, "RoBERTa", section 4.1). All chance comes from generators
-that are numbered by seed, epoch and index, so an instance is the same whenever and in whatever order it is built.
+Google's program does all of it once, and writes the instances to disk five or ten times over. Here every epoch has
+blocks, plans and masks of its own (dynamic masking, Liu et al. 2019, "RoBERTa", section 4.1). All chance comes from
+generators that are numbered by seed, block and index, so an instance is the same whenever and in whatever order it is
+built.
 
 What else differs from Google's program:
 
-- The document that a random text B comes from is never that of A. (Google's draws up to ten times, and then takes it.)
+- The document that a random text B comes from is one of the block, as it is one of the same file there, but never that
+  of A. (Google's draws up to ten times, and then takes it.)
 - Special tokens are neither chosen nor put in at random: see `masking.py`.
 - In whole-word masking, a `##piece` that B begins with, for truncation cut it off its word, does not belong to the word
   that A ends with.
@@ -20,6 +24,7 @@ What else differs from Google's program:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +41,9 @@ Instance = dict[str, Any]
 # One instance of a plan. A is the tokens start..middle of the shard that the document is in, and B the tokens
 # middle..end; or, if `wanted` is not 0, sentences of another document, so many that they have at least `wanted` tokens.
 PLANNED = np.dtype([(name, "<u4") for name in ("document", "start", "middle", "end", "wanted")])
-PLANNING, BUILDING = 0, 1  # what a generator is for
+PLANNING, BUILDING, DIVIDING = 0, 1, 2  # what a generator is for
+# Half a gigabyte of text: so many documents that they are well mixed, and a plan of some 30 MB.
+SHARDS_PER_BLOCK = 16
 TOKEN_TYPES = np.arange(2, dtype=np.int64)
 
 
@@ -82,7 +89,9 @@ class InstanceSettings:
 
 
 class PretrainingInstances:
-    """All instances of a corpus: `instances.epoch(e)[i]`.
+    """All instances of a corpus: `instances.block(b)[i]`. Blocks are numbered on from epoch to epoch.
+
+    blocks: how many there are in an epoch.
 
     Raises `InputError` if the corpus was made with another tokenizer, or has a single document, while a random text B
     must come from another.
@@ -100,14 +109,25 @@ class PretrainingInstances:
         self.cls_token_id = tokenizer.cls_token_id
         self.sep_token_id = tokenizer.sep_token_id
         self.masking = Masking(tokenizer, settings.masking, settings.masked_lm_prob, settings.max_predictions_per_seq)
+        # Shards without documents of this split are left out. So no block is empty; and if there are several blocks,
+        # each has several shards, and a second document to take random sentences from.
+        self._shards = np.array(corpus.numbers)[np.diff(corpus.first_documents) > 0]
+        self.blocks = math.ceil(len(self._shards) / SHARDS_PER_BLOCK)
 
-    def epoch(self, number: int) -> Epoch:
-        """The instances of one pass over the corpus, in random order."""
-        return Epoch(self, number)
+    def block(self, number: int) -> Block:
+        """The instances of some shards of the corpus, in random order."""
+        epoch, part = divmod(number, self.blocks)
+        order = self.generator(DIVIDING, epoch, 0).permutation(self._shards)
+        shards = np.sort(np.array_split(order, self.blocks)[part])
+        return Block(self, number, Corpus(self.corpus.folder, self.corpus.split, shards.tolist()))
+
+    def generator(self, purpose: int, block: int, number: int) -> np.random.Generator:
+        """Philox (Salmon et al. 2011) can begin anywhere in its stream: here, where these numbers say."""
+        return np.random.Generator(np.random.Philox(key=self.settings.seed, counter=[0, number, block, purpose]))
 
 
-class Epoch:
-    """The instances of one epoch; each is a pure function of (seed, epoch, index).
+class Block:
+    """The instances of one block; each is a pure function of (seed, block, index).
 
     An instance has what `pack_examples` and `BertForPreTraining` take:
 
@@ -117,18 +137,20 @@ class Epoch:
     next_sentence_label: 0 if B follows A, 1 if it is random; not without next-sentence prediction.
     """
 
-    def __init__(self, instances: PretrainingInstances, number: int) -> None:
+    def __init__(self, instances: PretrainingInstances, number: int, corpus: Corpus) -> None:
         self.instances = instances
         self.number = number
-        corpus, settings = instances.corpus, instances.settings
+        self.corpus = corpus
+        settings = instances.settings
         plan_shard = plan_pairs if settings.next_sentence else plan_texts
         plans = []
         for index, shard in enumerate(corpus.shards):
-            plan = plan_shard(shard.sentences, shard.documents, settings, self._generator(PLANNING, index))
+            generator = instances.generator(PLANNING, number, index)
+            plan = plan_shard(shard.sentences, shard.documents, settings, generator)
             plan["document"] += np.uint32(corpus.first_documents[index])
             plans.append(plan)
-        plan = np.concatenate(plans)  # (instances of a shard) -> (instances)
-        self.plan = plan[self._generator(PLANNING, len(plans)).permutation(len(plan))]
+        self.plan = np.concatenate(plans)  # (instances of a shard) -> (instances)
+        instances.generator(PLANNING, number, len(plans)).shuffle(self.plan)
 
     def __len__(self) -> int:
         return len(self.plan)
@@ -136,8 +158,8 @@ class Epoch:
     def __getitem__(self, index: int) -> Instance:
         if not 0 <= index < len(self):
             raise IndexError(index)
-        corpus, settings = self.instances.corpus, self.instances.settings
-        generator = self._generator(BUILDING, index)
+        corpus, settings = self.corpus, self.instances.settings
+        generator = self.instances.generator(BUILDING, self.number, index)
         document, start, middle, end, wanted = self.plan[index].tolist()
         tokens = corpus.shards[corpus.place(document)[0]].tokens
         cls, sep = [self.instances.cls_token_id], [self.instances.sep_token_id]
@@ -151,11 +173,6 @@ class Epoch:
         seen, labels = self.instances.masking(ids, generator)
         instance = {"input_ids": seen, "token_type_ids": types, "labels": labels}
         return instance | {"next_sentence_label": int(wanted > 0)} if settings.next_sentence else instance
-
-    def _generator(self, purpose: int, number: int) -> np.random.Generator:
-        """Philox (Salmon et al. 2011) can begin anywhere in its stream: here, where these numbers say."""
-        counter = [0, number, self.number, purpose]
-        return np.random.Generator(np.random.Philox(key=self.instances.settings.seed, counter=counter))
 
 
 def plan_pairs(

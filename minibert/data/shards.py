@@ -18,6 +18,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,10 @@ class ShardRecord:
     sentences: int
     tokens: int
     sha256: str
+
+    def documents_of(self, split: str) -> int:
+        """How many documents of the split there are."""
+        return self.training if split == "training" else self.documents - self.training
 
     def size(self, token_type: np.dtype[Any]) -> int:
         """Of the file, in bytes."""
@@ -122,31 +127,41 @@ class Corpus:
     """The documents of a prepared corpus: `corpus[d][s]` are the ids of a sentence, a view (tokens,) uint16 or uint32.
 
     split: "training" or "held_out".
-    rank, ranks: of a corpus too large for one machine, take every `ranks`-th shard, beginning with `rank`. On one
-        machine, leave them out: the processes share the memory of a mapped file.
+    numbers: of the shards to take, by their places in the manifest; all, if none are named.
 
+    The files are mapped into memory when they are first asked for, and let go with the object.
     Raises `InputError` if a shard is missing or has not the size that the manifest says, and if the split is empty.
     """
 
     def __init__(
-        self, folder: str | os.PathLike[str], split: str = "training", *, rank: int = 0, ranks: int = 1
+        self, folder: str | os.PathLike[str], split: str = "training", numbers: Sequence[int] | None = None
     ) -> None:
         if split not in SPLITS:
             raise InputError(f"split must be one of {', '.join(SPLITS)}: found {split!r}.")
         self.folder = Path(folder)
+        self.split = split
         self.manifest = Manifest.read(self.folder)
-        self._arguments = (split, rank, ranks)
-        self._records = self.manifest.shards[rank::ranks]
-        self.shards: list[Shard] = []
-        for record in self._records:
-            path = self.folder / record.file
-            self._check_size(path, record.size(self.manifest.token_type))
-            self.shards.append(Shard(path, record, self.manifest.token_type, split))
+        shards = self.manifest.shards
+        self.numbers = range(len(shards)) if numbers is None else numbers
+        self.records = [shards[number] for number in self.numbers]
+        for record in self.records:
+            self._check_size(self.folder / record.file, record.size(self.manifest.token_type))
         # The first document of each shard, and the number of all: (shards + 1,) int64.
-        self.first_documents = np.cumsum([0, *map(len, self.shards)])
+        self.first_documents = np.cumsum([0, *(record.documents_of(split) for record in self.records)])
         if not len(self):
-            hint = "Prepare it with --held-out." if split == "held_out" else "Use fewer ranks."
-            raise InputError(f"There are no {split} documents for rank {rank} of {ranks} in {self.folder}. {hint}")
+            hint = " Prepare it with --held-out." if split == "held_out" else ""
+            raise InputError(f"There are no {split} documents in {self.folder}.{hint}")
+
+    @cached_property
+    def shards(self) -> list[Shard]:
+        """The shards that were asked for, in that order."""
+        type_of_tokens = self.manifest.token_type
+        return [Shard(self.folder / record.file, record, type_of_tokens, self.split) for record in self.records]
+
+    @property
+    def tokens(self) -> int:
+        """How many there are in the shards, in both splits."""
+        return sum(record.tokens for record in self.records)
 
     def __len__(self) -> int:
         return int(self.first_documents[-1])
@@ -164,7 +179,7 @@ class Corpus:
 
     def verify(self) -> None:
         """Read everything, and compare it with the checksums. Raises `InputError`, naming the file that is damaged."""
-        for record in self._records:
+        for record in self.records:
             path = self.folder / record.file
             if hashlib.sha256(np.memmap(path, mode="r").data).hexdigest() != record.sha256:
                 raise InputError(f"{path} is damaged: its checksum is not that of the manifest. {PREPARE_AGAIN}")
@@ -179,7 +194,7 @@ class Corpus:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Sent to another process, it opens the files again, instead of sending what is in them."""
-        return _reopen, (self.folder, *self._arguments)
+        return Corpus, (self.folder, self.split, self.numbers)
 
     def _check_size(self, path: Path, size: int) -> None:
         found = path.stat().st_size if path.exists() else None
@@ -202,7 +217,3 @@ def fingerprint(tokenizer: BertTokenizer) -> str:
 def token_type(vocab_size: int) -> np.dtype[Any]:
     """The smallest dtype that holds every id."""
     return np.dtype("<u2") if vocab_size <= 1 << 16 else np.dtype("<u4")
-
-
-def _reopen(folder: Path, split: str, rank: int, ranks: int) -> Corpus:
-    return Corpus(folder, split, rank=rank, ranks=ranks)

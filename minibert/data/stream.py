@@ -1,6 +1,6 @@
-"""The endless stream of pretraining instances: epoch after epoch, cut into steps, made in other processes if asked.
+"""The endless stream of pretraining instances: block after block, cut into steps, made in other processes if asked.
 
-An instance is a pure function of (seed, epoch, index), and the stream is too: a run that knows the place of its next
+An instance is a pure function of (seed, block, index), and the stream is too: a run that knows the place of its next
 instance goes on exactly where it was, with any number of processes.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,47 +17,42 @@ from torch.utils.data import DataLoader
 
 from ..losses import IGNORE
 from ..packing import PackedBatch
-from .instances import Epoch, Instance, PretrainingInstances
+from .instances import Instance, PretrainingInstances
 
 Batch = dict[str, Any]
 
 
 class Place(NamedTuple):
-    """Of an instance in the stream: its number in its epoch."""
+    """Of an instance in the stream: its number in its block."""
 
-    epoch: int
+    block: int
     number: int
 
 
 class InstanceStream:
-    """The stream of instances, from any place on. It remembers the plan of the epoch it was last asked for."""
+    """The stream of instances, from any place on."""
 
     def __init__(self, instances: PretrainingInstances) -> None:
         self.instances = instances
-        self._epoch: Epoch | None = None
-
-    def epoch(self, number: int) -> Epoch:
-        """The epoch of this number, planned if it is not the one at hand."""
-        if self._epoch is None or self._epoch.number != number:
-            self._epoch = self.instances.epoch(number)
-        return self._epoch
+        self.block = lru_cache(maxsize=2)(instances.block)  # a step may begin in one block and end in the next
 
     def steps(self, start: Place, batch_size: int) -> Iterator[list[Place]]:
-        """For every step, the places of its instances. A step may begin in one epoch and end in the next."""
-        epoch, number = start
+        """For every step, the places of its instances. Blocks follow each other."""
+        block, number = start
         while True:
             places: list[Place] = []
             while len(places) < batch_size:
-                end = min(len(self.epoch(epoch)), number + batch_size - len(places))
-                places += [Place(epoch, i) for i in range(number, end)]
+                size = len(self.block(block))
+                end = min(size, number + batch_size - len(places))
+                places += [Place(block, i) for i in range(number, end)]
                 number = end
-                if number == len(self.epoch(epoch)):
-                    epoch, number = epoch + 1, 0
+                if number == size:
+                    block, number = block + 1, 0
             yield places
 
     def __getitem__(self, parts: Sequence[Sequence[Place]]) -> list[Batch]:
         """The batches of these instances, one for each part: what a `DataLoader` asks for."""
-        return [pack_instances([self.epoch(place.epoch)[place.number] for place in part]) for part in parts]
+        return [pack_instances([self.block(place.block)[place.number] for place in part]) for part in parts]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process makes the plan itself: it is as fast as sending it."""
@@ -72,7 +68,10 @@ def parts_of(places: Sequence[Place], parts: int, rank: int, ranks: int) -> list
 def load_batches(
     stream: InstanceStream, steps: Iterator[Sequence[Sequence[Place]]], workers: int
 ) -> Iterator[list[Batch]]:
-    """For every step its batches, one a part, in order. workers: processes that make them ahead; 0: none."""
+    """For every step its batches, one a part, in order. workers: processes that make them ahead; 0: none.
+
+    The processes end with the iterator.
+    """
     loader: DataLoader[list[Batch]] = DataLoader(
         stream,  # type: ignore[arg-type]  # all it needs is to be asked for items
         batch_size=None,
@@ -114,5 +113,6 @@ def pack_instances(instances: Sequence[Instance]) -> Batch:
 
 
 def _start_worker(number: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process: the first one deals with it
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    """A signal may reach every process. The first one deals with it, and ends this one, which it needs until then."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

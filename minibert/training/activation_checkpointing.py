@@ -17,5 +17,5 @@ from ..transfer.adaptation import encoder_of
 def checkpoint_activations(model: BertPreTrainedModel) -> None:
     """From now on, training this model keeps each block's input alone. Results, dropout included, stay the same."""
     for block in encoder_of(model).blocks:
-        if "forward" not in vars(block):
+        if not isinstance(block.forward, partial):
             block.forward = partial(checkpoint, block.forward, use_reentrant=False)

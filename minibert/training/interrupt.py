@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -12,16 +13,19 @@ from ..commandline import resume_command
 from .state import TrainerState
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SAME = 2.0  # seconds: sooner, a signal is the first one again, which torchrun has passed on
 
 
 class InterruptGuard:
     """`with InterruptGuard() as guard:` notes the first Ctrl-C (or SIGTERM) in `guard.asked` and lets the work go on.
 
-    A second one interrupts at once, as always. Outside the main thread Python delivers no signals: nothing is changed.
+    Two seconds later, a second one interrupts at once, as always. Outside the main thread Python delivers no signals:
+    nothing is changed.
     """
 
     def __init__(self) -> None:
         self.asked = False
+        self._since = 0.0
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> InterruptGuard:
@@ -35,8 +39,11 @@ class InterruptGuard:
         self._restore()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
-        self._restore()
+        if not self.asked:
+            self.asked, self._since = True, time.monotonic()
+        elif time.monotonic() - self._since > SAME:
+            self._restore()
+            signal.raise_signal(number)
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ from .finetuning import (
     write_results,
 )  # fmt: skip
 from .shared_encoder import SharedEncoder
-from .trainer import Plan, Trainer
+from .trainer import Plan, Steps, Trainer
 
 log = logging.getLogger("minibert")
 
@@ -101,7 +101,7 @@ class MultitaskTrainer(Trainer):
         examples = sum(self._shares.values()) * self.args.per_device_train_batch_size
         return Plan(examples, steps_per_epoch, total_steps, lambda: self._mixed_steps(steps_per_epoch, total_steps))
 
-    def _mixed_steps(self, steps_per_epoch: int, total_steps: int) -> Iterator[list[dict[str, Any]]]:
+    def _mixed_steps(self, steps_per_epoch: int, total_steps: int) -> Steps:
         accumulation = self.args.gradient_accumulation_steps
         while self.state.global_step < total_steps:
             epoch, done = divmod(self.state.global_step, steps_per_epoch)

@@ -10,6 +10,7 @@ import math
 import os
 import shutil
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,7 @@ def pretrain(arguments: argparse.Namespace) -> dict[str, Any]:
             google=arguments.optimizer == "google",
             workers=_loading_workers(arguments),
             fsdp=arguments.fsdp,
+            compiled=arguments.compile,
         )
         if rank() == 0:
             log.info(_opening(corpus, trainer))
@@ -114,6 +116,8 @@ def _check(arguments: argparse.Namespace, out: Path) -> None:
     """Raise `InputError` for flags that do not go together, and if something is in the way."""
     if arguments.init_from is not None and (arguments.size is not None or arguments.vocab is not None):
         raise InputError("--init-from brings its own size and vocabulary: leave out --size and --vocab.")
+    if arguments.fsdp and arguments.compile:
+        raise InputError("--compile does not work on a model that --fsdp divides yet: choose one of them.")
     if arguments.fsdp and ranks() == 1:
         raise InputError("--fsdp divides the model among processes: start several with torchrun -m minibert.pretrain.")
     if rank() > 0:
@@ -192,12 +196,13 @@ def _model(arguments: argparse.Namespace, corpus: Corpus, tokenizer: BertTokeniz
 
 def _held_out(corpus: Corpus, tokenizer: BertTokenizer, settings: InstanceSettings) -> list[Instance]:
     """Instances to evaluate by, the same in every evaluation; none if too few documents are held out."""
-    documents = sum(shard.documents - shard.training for shard in corpus.manifest.shards)
+    documents = sum(shard.documents_of("held_out") for shard in corpus.records)
     if documents < 2:
         log.info(f"Only {documents} documents of {corpus.folder} are held out: there will be no evaluation.")
         return []
-    epoch = PretrainingInstances(Corpus(corpus.folder, "held_out"), tokenizer, settings).epoch(0)
-    return [epoch[index] for index in range(min(HELD_OUT_INSTANCES, len(epoch)))]
+    instances = PretrainingInstances(Corpus(corpus.folder, "held_out"), tokenizer, settings)
+    blocks = map(instances.block, range(instances.blocks))
+    return list(islice((block[index] for block in blocks for index in range(len(block))), HELD_OUT_INSTANCES))
 
 
 def _training_arguments(arguments: argparse.Namespace, out: Path, evaluates: bool) -> TrainingArguments:
@@ -216,6 +221,7 @@ def _training_arguments(arguments: argparse.Namespace, out: Path, evaluates: boo
         logging_dir=str(out),
         logging_steps=1,
         seed=arguments.seed,
+        gradient_checkpointing=arguments.checkpoint_activations,
         bf16=arguments.bf16,
     )
 
@@ -250,7 +256,7 @@ def _fix_settings(arguments: argparse.Namespace, out: Path, manifest: Manifest) 
 def _opening(corpus: Corpus, trainer: PretrainingTrainer) -> str:
     parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
     return (
-        f"{sum(shard.tokens for shard in corpus.manifest.shards):,} tokens in {len(corpus):,} documents; "
+        f"{corpus.tokens:,} tokens in {len(corpus):,} documents; "
         f"{parameters / 1e6:.1f} million parameters on {trainer.model.device}."
     )
 

@@ -21,13 +21,14 @@ from ..data.instances import Instance, PretrainingInstances
 from ..data.stream import Batch, InstanceStream, Place, load_batches, pack_instances, parts_of
 from ..errors import InputError
 from .arguments import TrainingArguments
+from .compilation import compile_blocks
 from .distributed import any_rank, rank, ranks, shard, sum_over_ranks
 from .google_optimizer import AdamWeightDecay, google_schedule
 from .interrupt import InterruptGuard
 from .objective import PretrainingLoss, PretrainingModel, Tally
 from .optimizer import parameter_groups
 from .state import Saves
-from .trainer import Plan, Trainer
+from .trainer import Plan, Steps, Trainer
 from .utilization import flops_per_token, peak_flops
 
 WORSE_THAN_GUESSING = 3.0  # nats: the truth is thought twenty times less likely than if all words were alike
@@ -52,6 +53,7 @@ class PretrainingTrainer(Trainer):
     google: train with Google's optimizer and schedule instead of AdamW.
     workers: processes that make batches.
     fsdp: divide the model itself among the processes.
+    compiled: through `torch.compile`.
 
     In `args`, the numbers of epochs, steps and examples a batch are not read: `budget` and `batch_size` say them.
     Raises `InputError` if the batch cannot be cut into equal parts.
@@ -70,6 +72,7 @@ class PretrainingTrainer(Trainer):
         google: bool = False,
         workers: int = 0,
         fsdp: bool = False,
+        compiled: bool = False,
     ) -> None:
         super().__init__(model, args, processing_class=tokenizer)
         parts = args.gradient_accumulation_steps * ranks()
@@ -87,6 +90,8 @@ class PretrainingTrainer(Trainer):
         self.writes_files = rank() == 0
         self._loss = PretrainingLoss(model)
         self._parallel: nn.Module = self._loss
+        if compiled:
+            compile_blocks(model)
         if fsdp:
             shard(self._loss, model.bert.blocks)
         elif ranks() > 1:
@@ -95,20 +100,21 @@ class PretrainingTrainer(Trainer):
         self._guessing = math.log(model.config.vocab_size)
 
     def _plan(self) -> Plan:
-        """Epochs differ a little in length: a plan for several takes the first one's."""
-        first = self.stream.epoch(0)
+        """Epochs differ a little in length, and planning a whole one can take long: the first block tells it."""
+        first = self.stream.block(0)
+        epoch = round(len(first) * self.stream.instances.corpus.tokens / first.corpus.tokens)
         if self.budget.tokens is not None:
             measured = [len(first[index]["input_ids"]) for index in range(min(MEASURED_INSTANCES, len(first)))]
             total_steps = math.ceil(self.budget.tokens / float(np.mean(measured)) / self.batch_size)
         elif self.budget.epochs is not None:
-            total_steps = math.ceil(self.budget.epochs * len(first) / self.batch_size)
+            total_steps = math.ceil(self.budget.epochs * epoch / self.batch_size)
         else:
             assert self.budget.steps is not None
             total_steps = self.budget.steps
-        steps_per_epoch = math.ceil(len(first) / self.batch_size)
-        return Plan(len(first), steps_per_epoch, total_steps, partial(self._stream_steps, total_steps))
+        steps_per_epoch = math.ceil(epoch / self.batch_size)
+        return Plan(epoch, steps_per_epoch, total_steps, partial(self._stream_steps, total_steps))
 
-    def _stream_steps(self, total_steps: int) -> Iterator[list[Batch]]:
+    def _stream_steps(self, total_steps: int) -> Steps:
         left = total_steps - self.state.global_step
         start = Place(*self.state.next_instance)
         accumulation = self.args.gradient_accumulation_steps
@@ -120,7 +126,7 @@ class PretrainingTrainer(Trainer):
         # Batches are made ahead, so the places of the step at hand are counted a second time.
         for places, batches in zip(steps(), load_batches(self.stream, shares, self.workers), strict=True):
             last = places[-1]
-            self.state.next_instance = (last.epoch, last.number + 1)
+            self.state.next_instance = (last.block, last.number + 1)
             yield batches
 
     def _create_optimizer(self) -> torch.optim.Optimizer:

@@ -45,7 +45,7 @@ class TrainerState:
     train_seconds: float = 0.0  # over all calls, if the run was stopped and taken up again
     total_loss: float = 0.0  # the sum over all steps
     total_tokens: int = 0
-    next_instance: tuple[int, int] = (0, 0)  # in pretraining: epoch and index
+    next_instance: tuple[int, int] = (0, 0)  # in pretraining: block and index
     best_metric: float | None = None
     best_model_checkpoint: str | None = None
     log_history: list[dict[str, float]] = field(default_factory=list)

@@ -12,8 +12,8 @@ import math
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager, closing, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
@@ -86,13 +86,16 @@ class TrainOutput(NamedTuple):
     metrics: dict[str, float]
 
 
+Steps = Generator[list[dict[str, Any]], None, None]
+
+
 class Plan(NamedTuple):
-    """What a run is going to do. `steps` yields, for every step that is left, its batches."""
+    """What a run is going to do. `steps` yields, for every step that is left, its batches; it must be closed."""
 
     examples: int  # in an epoch
     steps_per_epoch: int
     total_steps: int
-    steps: Callable[[], Iterator[list[dict[str, Any]]]]
+    steps: Callable[[], Steps]
 
 
 class Trainer:
@@ -169,8 +172,8 @@ class Trainer:
             disable=args.disable_tqdm or not self.writes_files,
             dynamic_ncols=True,
         )
-        with bar, InterruptGuard() as interrupt:
-            for batches in plan.steps():
+        with bar, InterruptGuard() as interrupt, closing(plan.steps()) as steps:
+            for batches in steps:
                 if enough:
                     break
                 learning_rate = args.learning_rate * self._schedule(state.global_step, warmup_steps, total_steps)
@@ -241,7 +244,7 @@ class Trainer:
             len(lengths), steps_per_epoch, total_steps, lambda: self._steps(lengths, steps_per_epoch, total_steps)
         )
 
-    def _steps(self, lengths: list[int], steps_per_epoch: int, total_steps: int) -> Iterator[list[dict[str, Any]]]:
+    def _steps(self, lengths: list[int], steps_per_epoch: int, total_steps: int) -> Steps:
         args, accumulation = self.args, self.args.gradient_accumulation_steps
         labels = self._labels() if args.balanced_sampling else []
         while self.state.global_step < total_steps:
