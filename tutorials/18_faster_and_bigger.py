@@ -393,7 +393,7 @@ assert ends["weights in bfloat16"] > 1.3 * ends["float32"]
 # once instead of four times. It can only compile what does not depend on the *values* in a tensor. Where Python asks
 # for one (`if mask.all():`, `lengths.tolist()`), the program breaks in two.
 #
-# The package has no switch for it, but you may compile a block yourself. Ask first whether it is one piece:
+# `pretrain --compile` does it; or compile a block yourself. Ask first whether it is one piece:
 
 # %%
 ragged = PackedBatch.from_sequences([torch.randint(1, 500, (length,)).tolist() for length in (64, 8, 8, 8, 8, 8)])
