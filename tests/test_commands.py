@@ -47,8 +47,9 @@ def call(command: str, *argv: object) -> None:
 
 
 def start(*argv: object, **options: Any) -> subprocess.Popen[str]:
-    """Start a command in a process of its own, on one core."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
+    """Start a command in a process of its own."""
+    threads = str(torch.get_num_threads())  # as many as here: the last digits of sums depend on it
+    environment = os.environ | {"OMP_NUM_THREADS": threads, "PYTHONPATH": str(Path(__file__).parents[1])}
     command = [sys.executable, "-m", *map(str, argv)]
     return subprocess.Popen(
         command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options

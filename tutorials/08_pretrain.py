@@ -335,6 +335,7 @@ ours, papers = 320 * 48 * ROW, 256 * 1_000_000 * 512
 print(f"{ours:,} tokens here, up to {papers:,} there: {papers / ours:,.0f} times as many")
 assert papers == 131_072_000_000
 
+# %% [markdown]
 # ## Common mistakes
 #
 # - **Giving up on the plateau**, or admiring a loss that has just come down from $\ln V$ to it. Know your unigram
