@@ -47,7 +47,17 @@ HELD_OUT_INSTANCES = 1000
 LAST_STEPS = 100  # whose mean stands for the end of training
 
 # With other values of these, a run would not be the same one.
-FIXED = ("size", "init_from", "batch_size", "max_length", "masking", "no_next_sentence", "optimizer", "seed")
+FIXED = (
+    "size",
+    "init_from",
+    "batch_size",
+    "max_length",
+    "masking",
+    "masked_lm_prob",
+    "no_next_sentence",
+    "optimizer",
+    "seed",
+)
 
 
 def pretrain(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -63,6 +73,9 @@ def pretrain(arguments: argparse.Namespace) -> dict[str, Any]:
     settings = InstanceSettings(
         max_length=arguments.max_length,
         masking=arguments.masking,
+        masked_lm_prob=arguments.masked_lm_prob,
+        # Google's README: the share of the longest instance. Its default of 20 is that of 128 tokens.
+        max_predictions_per_seq=math.ceil(arguments.max_length * arguments.masked_lm_prob),
         next_sentence=not arguments.no_next_sentence,
         seed=arguments.seed,
     )
