@@ -31,6 +31,8 @@ td.text { overflow-wrap: break-word; }
 mark { background: none; color: inherit; }
 mark.right { background: #0072b244; } mark.given { border-bottom: .2rem solid #d55e00; }
 figure { margin: 1rem 0; background: white; border-radius: .5rem; padding: .5rem; overflow-x: auto; }
+details { overflow-x: auto; } details table { font: .75rem/1.4 ui-monospace, monospace; white-space: nowrap; }
+summary { cursor: pointer; }
 figure svg { max-width: 100%; height: auto; display: block; margin: auto; }
 """
 
@@ -64,6 +66,11 @@ def subheading(text: str) -> str:
 def paragraph(text: str) -> str:
     """A paragraph of plain text."""
     return f"<p>{html.escape(text)}</p>"
+
+
+def folded(summary: str, content: str) -> str:
+    """HTML that is shown when its summary, plain text, is clicked."""
+    return f"<details><summary>{html.escape(summary)}</summary>{content}</details>"
 
 
 def marked(text: str, marks: Sequence[tuple[int, int, str]], around: int = 200) -> str:

@@ -18,9 +18,10 @@ import pytest
 import torch
 import transformers
 
-from minibert import BertForSequenceClassification, BertTokenizer
+from minibert import BertForSequenceClassification, BertTokenizer, trace
 from minibert.checkpoints import huggingface
 from minibert.commandline import run
+from minibert.packing import PackedBatch
 
 from .helpers import GOOD, write_table
 
@@ -108,6 +109,19 @@ def test_the_report_is_one_page_that_needs_no_network(finished: Path):
     page = (finished / "report.html").read_text()
     assert all(part in page for part in ("train.tsv", "Confusion matrix", "<svg"))
     assert not re.search(r"<(script|link|iframe|img)\b|@import|url\(['\"]?http| src=", page)
+
+
+def test_the_report_shows_the_trace_of_the_first_dev_example(finished: Path):
+    page = (finished / "report.html").read_text()
+    model, tokenizer = BertForSequenceClassification.from_pretrained(finished), BertTokenizer.from_pretrained(finished)
+    first = json.loads((finished / "predictions.jsonl").read_text().splitlines()[0])
+    with torch.no_grad():
+        steps = trace(model, input_ids=PackedBatch.from_sequences([tokenizer(first["text"])["input_ids"]]))
+    hidden, logits = steps["bert.blocks.0.hidden"], steps.output.logits
+    for name, tensor in (("bert.blocks.0.hidden", hidden), ("logits", logits)):
+        figures = "".join(f"<td class=number>{x:.4g}</td>" for x in (tensor.min(), tensor.mean(), tensor.max()))
+        shape = " × ".join(map(str, tensor.shape))
+        assert re.search(rf"<td class=text>[^<]*{re.escape(name)}</td><td class=text>{shape}</td>{figures}", page)
 
 
 def test_the_saved_folder_opens_in_transformers_with_the_same_logits(finished: Path):

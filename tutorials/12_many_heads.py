@@ -432,7 +432,7 @@ kinds = np.array([row["domain"] for row in judge])
 same = (kinds[:, None] == kinds) & ~np.eye(len(judge), dtype=bool)
 figure, axes = plt.subplots(1, 2, figsize=(10, 3), sharey=True)
 for part, cosines, title in zip(axes, (before, after), ("pretrained", "trained"), strict=True):
-    bins = np.linspace(-1, 1, 61)
+    bins = np.linspace(min(cosines.min() for cosines in (before, after)), 1, 61)
     for chosen, colour, label in ((same, BLUE, "same kind"), (kinds[:, None] != kinds, ORANGE, "other kind")):
         part.hist(cosines[chosen], bins, density=True, histtype="step", linewidth=2, color=colour, label=label)
     part.set(title=title, xlabel="cosine")

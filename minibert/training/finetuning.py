@@ -28,6 +28,7 @@ from ..pages import heading, paragraph, picture, write_page
 from ..tasks import task_class
 from ..tasks.task import Examples, Features, Task, prediction_lines
 from ..tokenization import BertTokenizer
+from ..tracing import Trace, trace
 from ..transfer.adaptation import trained_parameters
 from ..transfer.adapter_files import ADAPTER_WEIGHTS
 from ..transfer.features import forget_features
@@ -37,7 +38,7 @@ from .learning_rate_finder import find_learning_rate
 from .measure import latencies_ms, peak_memory_mb
 from .report import write_report
 from .state import checkpoints
-from .trainer import LOG, EvalPrediction, Trainer, TrainOutput
+from .trainer import LABELS, LOG, EvalPrediction, Trainer, TrainOutput
 from .ways import ADAPTER, encoder_is_frozen, prepare_transfer, settle
 
 log = logging.getLogger("minibert")
@@ -184,8 +185,17 @@ def write_results(arguments: argparse.Namespace, out: Path, run: Run, figures: M
         history=trainer.state.log_history,
         dev=dev.examples,
         answers=answers[0],
+        steps=_one_pass(trainer, dev.features),
     )
     return metrics
+
+
+def _one_pass(trainer: Trainer, features: Features) -> Trace:
+    """The first of the examples on its way through the model."""
+    first = {key: value for key, value in features[0].items() if key not in LABELS}
+    trainer.model.eval()
+    with torch.no_grad():
+        return trace(trainer.model, **trainer.batch([first], [0]))
 
 
 def costs(trained: TrainOutput) -> dict[str, float]:
