@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import io
 import logging
 import math
 import os
@@ -69,6 +70,13 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
+def seed(text: str) -> int:
+    """The type of a flag: what every generator of random numbers takes."""
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"a whole number from 0 to {2**32 - 1} is needed: found '{text}'")
+    return int(text)
+
+
 def positive_float(text: str) -> float:
     """The type of a flag: a number above 0."""
     return _number(text, "above 0", lambda value: 0 < value < math.inf)
@@ -99,6 +107,8 @@ def run(parser: Parser, command: Callable[[argparse.Namespace], None], argv: Seq
     log = logging.getLogger("minibert")
     log.setLevel(logging.INFO)
     log.handlers = [logging.StreamHandler()]  # of this logger alone: other libraries show their warnings themselves
+    if isinstance(sys.stdout, io.TextIOWrapper):  # JSON lines are UTF-8, wherever they are written
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     arguments = parser.parse_args(argv)
     try:
         command(arguments)

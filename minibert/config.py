@@ -155,7 +155,15 @@ class BertConfig:
         return self.hidden_dropout_prob if self.classifier_dropout is None else self.classifier_dropout
 
     def replace(self, **changes: Any) -> BertConfig:
-        """A changed copy. A new number of labels makes it forget their names. Raises `InputError` as `from_dict`."""
+        """A changed copy. A new number of labels makes it forget their names.
+
+        Raises `InputError` as `from_dict`, and for keys that this would read over: nobody sets them to change nothing.
+        """
+        for key in changes.keys() & BOOKKEEPING:
+            raise InputError(
+                f"'{key}' is no field of BertConfig and would change nothing here: leave it out. (from_pretrained "
+                "takes dtype=..., and the call of a model output_attentions=True and output_hidden_states=True.)"
+            )
         values = self.to_dict()
         if changes.get("num_labels", self.num_labels) != self.num_labels or changes.keys() & {
             "id2label",

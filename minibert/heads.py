@@ -23,7 +23,7 @@ from .errors import InputError
 from .losses import IGNORE, check_in_text, check_labels, classification_loss, cross_entropy, full_precision, lowest
 from .model import ACTIVATIONS, BertModel, BertPreTrainedModel
 from .outputs import BertModelOutput, MaskedLMOutput, PreTrainingOutput, QuestionAnsweringOutput, TaskOutput
-from .packing import Layout, PackedBatch
+from .packing import Layout, PackedBatch, check_device
 
 
 class MLMHead(nn.Module):
@@ -278,7 +278,7 @@ class BertForExtractiveSummarization(BertTaskModel):
         logits = layout.pad(scores, lowest(scores)) if batch.padded else scores  # -> (batch, sentences)
         if labels is None:
             return logits, None
-        check_labels("labels", labels, 2, logits.shape)
+        check_labels("labels", labels, 2, logits)
         wanted = layout.pack(labels) if batch.padded else labels  # (batch, sentences) -> (all_sentences)
         scores = full_precision(scores)
         losses = F.binary_cross_entropy_with_logits(scores, wanted.to(scores.dtype), reduction="none")
@@ -347,11 +347,11 @@ def all_logits_later(
 
 def token_labels(batch: PackedBatch, labels: Tensor) -> Tensor:
     """The labels of the real tokens, (tokens,): those at padded places have no token to be compared with."""
-    layout = batch.layout
-    expected = (layout.batch, layout.seq) if batch.padded else tuple(batch.input_ids.shape)
+    check_device("labels", labels, batch.input_ids.device)
+    expected = (batch.layout.batch, batch.layout.seq) if batch.padded else tuple(batch.input_ids.shape)
     if labels.shape != expected:
         raise InputError(f"labels must have the shape of input_ids, {expected}: found {tuple(labels.shape)}.")
-    return layout.pack(labels) if batch.padded else labels  # (batch, seq) -> (tokens)
+    return batch.layout.pack(labels) if batch.padded else labels  # (batch, seq) -> (tokens)
 
 
 def sentence_starts(batch: PackedBatch) -> tuple[Layout, Tensor]:

@@ -11,21 +11,24 @@ from torch import Tensor
 
 from .config import BertConfig
 from .errors import InputError
-from .packing import Layout
+from .packing import Layout, check_device
 
 IGNORE = -100  # the label that counts for nothing
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, name: str = "labels") -> Tensor:
     """Mean over the labels that are not -100; 0 if there are none. logits (rows, classes), labels rows numbers."""
-    labels = labels.reshape(-1)
-    check_labels(name, labels, logits.shape[1], logits.shape[:1])
+    if labels.is_floating_point():
+        raise InputError(f"{name} must hold whole numbers: found {labels.dtype}.")
+    labels = labels.reshape(-1).long()
+    check_labels(name, labels, logits.shape[1], logits[:, 0])
     total = F.cross_entropy(full_precision(logits), labels, ignore_index=IGNORE, reduction="sum")
     return total / (labels != IGNORE).sum().clamp(min=1)
 
 
 def classification_loss(config: BertConfig, logits: Tensor, labels: Tensor) -> Tensor:
     """By `config.problem_type`, or by what the labels look like, as `transformers` chooses. logits (batch, labels)."""
+    check_device("labels", labels, logits.device)
     kind = config.problem_type
     if kind is None and config.num_labels == 1:
         kind = "regression"
@@ -42,10 +45,11 @@ def classification_loss(config: BertConfig, logits: Tensor, labels: Tensor) -> T
     return cross_entropy(logits, labels)
 
 
-def check_labels(name: str, labels: Tensor, classes: int, shape: tuple[int, ...]) -> None:
-    """Raise `InputError` for labels of another shape, or not in 0..classes - 1 (or -100)."""
-    if labels.shape != shape:
-        raise InputError(f"{name} must be of shape {tuple(shape)}: found {tuple(labels.shape)}.")
+def check_labels(name: str, labels: Tensor, classes: int, like: Tensor) -> None:
+    """Raise `InputError` for labels of another shape or device than `like`, or not in 0..classes - 1 (or -100)."""
+    check_device(name, labels, like.device)
+    if labels.shape != like.shape:
+        raise InputError(f"{name} must be of shape {tuple(like.shape)}: found {tuple(labels.shape)}.")
     if labels.device.type == "cpu":
         wrong = ((labels < 0) | (labels >= classes)) & (labels != IGNORE)
         if wrong.any():

@@ -16,23 +16,28 @@ class ModelOutput:
     names: ClassVar[tuple[str, ...]]
 
     def keys(self) -> list[str]:
-        """The names of the fields that are there, in order."""
-        return [name for name in self.names if getattr(self, name) is not None]
+        """The names of the fields that are there, in order. Logits that are computed later are there."""
+        return [name for name in self.names if vars(self).get(name, True) is not None]
 
     def to_tuple(self) -> tuple[Any, ...]:
         """The fields that are there, in order."""
-        return tuple(getattr(self, name) for name in self.keys())
+        return self[:]
 
     @overload
     def __getitem__(self, key: slice) -> tuple[Any, ...]: ...
     @overload
     def __getitem__(self, key: str | int) -> Any: ...
     def __getitem__(self, key: str | int | slice) -> Any:
-        if not isinstance(key, str):
-            return self.to_tuple()[key]
-        if key not in self.keys():
+        if isinstance(key, slice):
+            return tuple(getattr(self, name) for name in self.keys()[key])
+        if isinstance(key, int):
+            return getattr(self, self.keys()[key])
+        if key not in self:
             raise KeyError(f"no '{key}' here, but {', '.join(self.keys())}")
         return getattr(self, key)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.keys()
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.to_tuple())

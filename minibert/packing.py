@@ -161,12 +161,17 @@ def pack_inputs(
         ):
             if given is not None:
                 raise InputError(f"A PackedBatch carries everything: leave {name} out.")
-        _check_device("the packed batch", input_ids.input_ids, device)
+        check_device("the packed batch", input_ids.input_ids, device)
         _check_length(input_ids.layout.seq, config)
         if input_ids.input_ids.device.type == "cpu":  # on a GPU, looking at values would wait for it
             _check_values(input_ids, config)
         return input_ids
 
+    if not isinstance(input_ids, Tensor):
+        raise InputError(
+            f"input_ids must be a tensor: found {type(input_ids).__name__}. A tokenizer makes one with "
+            "return_tensors='pt'."
+        )
     if input_ids.dim() != 2 or not input_ids.numel():
         raise InputError(f"input_ids must be (batch, seq), neither of them 0: found {tuple(input_ids.shape)}.")
     _check_length(input_ids.shape[1], config)
@@ -177,11 +182,11 @@ def pack_inputs(
         ("position_ids", position_ids),
     ):
         if given is not None:
-            _check_device(name, given, device)
+            check_device(name, given, device)
             if name != "attention_mask" and (given.is_floating_point() or given.dtype == torch.bool):
                 raise InputError(f"{name} must hold whole numbers: found {given.dtype}.")
-            shape = (1, input_ids.shape[1]) if name == "position_ids" and given.shape[0] == 1 else input_ids.shape
-            if given.shape != shape:
+            for_all_rows = name == "position_ids" and given.shape == (1, input_ids.shape[1])
+            if given.shape != input_ids.shape and not for_all_rows:
                 raise InputError(
                     f"{name} must have the shape of input_ids, {tuple(input_ids.shape)}: found {tuple(given.shape)}."
                 )
@@ -208,7 +213,8 @@ def pack_inputs(
     return batch
 
 
-def _check_device(name: str, tensor: Tensor, device: torch.device) -> None:
+def check_device(name: str, tensor: Tensor, device: torch.device) -> None:
+    """Raise `InputError` for a tensor that is not where the model is."""
     if tensor.device != device:
         raise InputError(
             f"The model is on {device} but {name} on {tensor.device}: move one of them with .to('{device}')."

@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from .commandline import Parser, PlainParser, positive_float, positive_int, run, share, whole_number
+from .commandline import Parser, PlainParser, positive_float, positive_int, run, seed, share, whole_number
 from .config import PRESETS
 from .errors import InputError
 
@@ -143,7 +143,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     training.add_argument(
         "--keep", type=positive_int, default=2, metavar="N", help="newest checkpoints, and the best one"
     )
-    training.add_argument("--seed", type=int, default=0, metavar="N", help="of weights, instances and dropout")
+    training.add_argument("--seed", type=seed, default=0, metavar="N", help="of weights, instances and dropout")
     training.add_argument(
         "--workers", type=whole_number, metavar="N", help="processes that make batches (default: 0; with a GPU, 4)"
     )

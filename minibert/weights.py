@@ -35,8 +35,9 @@ def main(arguments: argparse.Namespace) -> None:
         list_models()
     elif arguments.command == "download":
         from .checkpoints.hub import download
+        from .checkpoints.locate import shipped_models
 
-        print(download(arguments.name))
+        print(shipped_models().get(arguments.name) or download(arguments.name))
     elif arguments.command == "convert":
         from .checkpoints.convert import convert
 

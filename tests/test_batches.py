@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minibert import BertForTokenClassification, InputError, PackedBatch
-from minibert.data.batches import batches_by_length, length_grouped_batches, pack_examples
+from minibert.data.batches import batches_by_length, length_grouped_batches, move, pack_examples
 from minibert.packing import Layout
 
 from .helpers import SMALL
@@ -120,6 +120,23 @@ def test_several_labels_of_a_sentence_are_not_taken_for_labels_of_its_tokens():
         {"input_ids": [1, 6, 2], "labels": [1.0, 1.0, 0.0]},
     ]
     assert pack_examples(examples)["labels"].tolist() == [[0.0, 1.0, 0.0], [1.0, 1.0, 0.0]]
+
+
+def test_examples_with_different_values_are_refused():
+    examples = [{"input_ids": [1, 2]}, {"input_ids": [1, 2], "token_type_ids": [0, 1]}]
+    for batch in (examples, examples[::-1]):
+        with pytest.raises(InputError, match="must have the same values: found input_ids"):
+            pack_examples(batch)
+
+
+@pytest.mark.parametrize(("device", "later"), [("cuda", True), ("mps", False), ("cpu", False)])
+def test_only_cuda_may_copy_a_batch_later(device: str, later: bool, monkeypatch: pytest.MonkeyPatch):
+    """PyTorch keeps the source alive there; on an Apple GPU the copy would read memory that has been released."""
+    calls = []
+    monkeypatch.setattr(torch.Tensor, "to", lambda self, device, non_blocking: calls.append(non_blocking) or self)
+    move(PackedBatch.from_sequences([[1, 2], [3]]), torch.device(device))
+    move(torch.ones(2), torch.device(device))
+    assert set(calls) == {later}
 
 
 def test_holes_and_choices_stay_padded():

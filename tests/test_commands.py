@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import huggingface_hub
@@ -18,10 +21,15 @@ import pytest
 import torch
 import transformers
 
-from minibert import BertForSequenceClassification, BertTokenizer, trace
+from minibert import BertForSequenceClassification, BertTokenizer, InputError, trace
 from minibert.checkpoints import huggingface
 from minibert.commandline import run
 from minibert.packing import PackedBatch
+from minibert.tasks.classification import ClassificationTask
+from minibert.tasks.task import Columns
+from minibert.training.finetuning import complete_folder
+from minibert.training.judging import Judge
+from minibert.training.state import TrainerState
 
 from .helpers import GOOD, write_table
 
@@ -170,6 +178,41 @@ def test_predict_answers_texts_of_ones_own(finished: Path, tmp_path: Path, capsy
     write_table(tmp_path / "texts.tsv", [("good fun",), ("bad sound",)], ("text",))
     call("predict", "--model", finished, "--input", tmp_path / "texts.tsv")
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == direct
+
+
+def test_predict_does_not_mind_labels(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    call("predict", "--model", finished, "good fun", "bad sound")
+    wanted = capsys.readouterr().out
+    for labels in (("", ""), ("so-so", "never seen")):
+        table = write_table(tmp_path / "texts.tsv", list(zip(("good fun", "bad sound"), labels, strict=True)))
+        call("predict", "--model", finished, "--input", table)
+        assert capsys.readouterr().out == wanted
+
+
+def test_a_test_file_whose_labels_are_all_empty_is_not_judged(finished: Path, tmp_path: Path):
+    """As competitions hand it out. One that lacks some of them is refused."""
+    task = ClassificationTask(Columns(), ["bad", "good"])
+    assert not task.read(write_table(tmp_path / "x.tsv", [("a film", ""), ("fun", "")]), need_truth=False).have_truth
+    with pytest.raises(InputError, match="line 3: 'label' must be a label: found ''"):
+        task.read(write_table(tmp_path / "y.tsv", [("a film", "good"), ("fun", "")]), need_truth=False)
+
+
+def test_lines_of_json_are_utf_8_whatever_the_terminal_speaks(finished: Path, monkeypatch: pytest.MonkeyPatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    texts = ["ein süßer Film 🎬", "caf\udce9"]  # the second is how Python reads a byte that is no UTF-8
+    call("predict", "--model", finished, *texts)
+    assert [json.loads(line)["text"] for line in written.getvalue().decode().splitlines()] == texts
+
+
+def test_texts_are_cut_to_what_the_model_knows_if_its_tokenizer_has_no_limit(finished: Path, tmp_path: Path):
+    folder = tmp_path / "model"
+    shutil.copytree(finished, folder)
+    settings = json.loads((folder / "tokenizer_config.json").read_text()) | {"model_max_length": 10**30}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    judge = Judge(folder, batch_size=2)
+    long, cut = judge.predict(judge.task.from_texts(["good " * 40, "good " * 30]))
+    assert long["probabilities"] == pytest.approx(cut["probabilities"], abs=1e-6)
 
 
 def test_predict_agrees_with_the_run_that_made_the_model(finished: Path, capsys: pytest.CaptureFixture[str]):
@@ -337,11 +380,20 @@ def test_a_folder_in_use_is_refused_and_an_earlier_run_overwritten_only_when_ask
     assert {path.name for path in out.iterdir()} == RESULTS | {"thesis.txt"}
 
 
+def test_a_model_is_not_overwritten_by_what_is_learnt_from_it(files: list[object], finished: Path, capsys: Any):
+    with pytest.raises(CommandError, match="2"):
+        call("finetune", *files, "--model", finished, "--out", finished, "--overwrite")
+    assert "--overwrite would delete the model itself" in one_line(capsys.readouterr().err)
+    assert {path.name for path in finished.iterdir()} == RESULTS
+
+
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
         (["--epoch", "3"], "unrecognized arguments: --epoch 3. Did you mean --epochs?"),
         (["--batch-size", "0"], "a whole number, at least 1, is needed: found '0'"),
+        (["--seed", "-1"], "a whole number from 0 to 4294967295 is needed: found '-1'"),
+        (["--max-length", "513"], "--max-length 513 is more than the 512 positions that minibert-tiny-uncased knows"),
         (["--lr", "fast"], "a number above 0 is needed: found 'fast'"),
         (["--task", "singing"], "invalid choice: 'singing'"),
         (["--dev", "dev.tsv"], "--train and --dev are needed both"),
@@ -393,6 +445,22 @@ def test_ctrl_c_saves_and_says_how_to_go_on_to_the_same_end(files: list[object],
     assert left_log == right_log
 
 
+def test_a_run_that_was_interrupted_before_anything_was_saved_does_not_say_that_it_was(tmp_path: Path):
+    trainer: Any = SimpleNamespace(state=TrainerState(global_step=3, max_steps=9))
+
+    def interrupt(out: Path, saved: str) -> None:
+        with complete_folder(out, trainer, keep=False):
+            (out / saved).mkdir(parents=True)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match=r"^interrupted before anything was saved"):
+        interrupt(tmp_path / "one", "checkpoints")
+    assert not (tmp_path / "one").exists()
+    with pytest.raises(KeyboardInterrupt, match=r"saved after step 2 of 9\. Go on with: .* --resume"):
+        interrupt(tmp_path / "two", "checkpoints/checkpoint-2")
+    assert (tmp_path / "two" / "checkpoints" / "checkpoint-2").exists()
+
+
 # ------------------------------------------------------------------------------------------------ --help
 
 
@@ -415,6 +483,11 @@ def test_weights_list_names_googles_models(capsys: pytest.CaptureFixture[str]):
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("bert-base-uncased ") and "109.5 M" in line for line in lines)
     assert len(lines) > 30
+
+
+def test_weights_download_of_a_model_that_ships_is_its_folder(capsys: pytest.CaptureFixture[str]):
+    call("weights", "download", "minibert-tiny-uncased")
+    assert (Path(capsys.readouterr().out.strip()) / "config.json").is_file()
 
 
 def test_weights_convert_and_verify(small_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -182,11 +182,29 @@ def test_output_answers_as_a_tuple_and_as_a_dict():
     assert logits is output.logits
     assert list(output.keys()) == ["loss", "logits"]
     assert len(output) == 2
+    assert "logits" in output
+    assert "attentions" not in output
     without_labels = make_model("BertForSequenceClassification")(**make_batch())
     assert without_labels.loss is None
     assert without_labels[0] is without_labels.logits
     with pytest.raises(KeyError, match="no 'hidden_states' here, but logits"):
         without_labels["hidden_states"]
+
+
+@pytest.mark.parametrize("name", ["BertForMaskedLM", "BertForPreTraining"])
+def test_asking_an_output_for_its_loss_does_not_compute_the_logits_of_all_words(name: str):
+    task = make_model(name)
+    labels = {"labels": torch.full((4, 16), 5)}
+    if name == "BertForPreTraining":
+        labels["next_sentence_label"] = torch.zeros(4, dtype=torch.long)
+    output = task(**make_batch(), **labels)
+    calls = []
+    task.mlm.register_forward_hook(lambda *_: calls.append(1))
+    assert output["loss"] is output[0] is output[:1][0] is output.loss
+    assert "loss" in output
+    assert not calls
+    assert output[1].shape == (4, 16, SMALL.vocab_size)
+    assert calls == [1]
 
 
 @pytest.mark.parametrize(
@@ -247,6 +265,11 @@ WRONG_INPUTS: dict[str, tuple[dict[str, Any], str]] = {
         {"input_ids": torch.tensor([[1.0, 2.0]])},
         "input_ids must hold whole numbers: found torch.float32",
     ),
+    "lists": ({"input_ids": [[1, 2]]}, r"input_ids must be a tensor: found list.*return_tensors='pt'"),
+    "a single position": (
+        {"input_ids": torch.tensor([[1, 2]]), "position_ids": torch.tensor(0)},
+        r"position_ids must have the shape of input_ids, \(1, 2\): found \(\)",
+    ),
     "no batch": (
         {"input_ids": torch.tensor([1, 2])},
         r"input_ids must be \(batch, seq\), neither of them 0: found \(2,\)",
@@ -276,6 +299,31 @@ WRONG_LABELS: dict[str, tuple[str, dict[str, Any], str]] = {
     "class too high": ("BertForSequenceClassification", {"labels": torch.tensor([0, 0, 0, 7])}, r"in 0\.\.6, or -100"),
     "class negative": ("BertForSequenceClassification", {"labels": torch.tensor([0, 0, 0, -1])}, "found -1"),
     "too few": ("BertForSequenceClassification", {"labels": torch.tensor([0, 0])}, r"of shape \(4,\): found \(2,\)"),
+    "no whole numbers": (
+        "BertForTokenClassification",
+        {"labels": torch.zeros(4, 16)},
+        "labels must hold whole numbers: found torch.float32",
+    ),
+    "another device": (
+        "BertForMaskedLM",
+        {"labels": torch.zeros(4, 16, device="meta").long()},
+        "The model is on cpu but labels on meta",
+    ),
+    "another device, of rows": (
+        "BertForMultipleChoice",
+        {"labels": torch.zeros(4, device="meta").long()},
+        "The model is on cpu but labels on meta",
+    ),
+    "another device, of sentences": (
+        "BertForExtractiveSummarization",
+        {"labels": torch.zeros(4, 1, device="meta").long()},
+        "The model is on cpu but labels on meta",
+    ),
+    "another device, of numbers": (
+        "BertForSequenceClassification",
+        {"labels": torch.zeros(4, 7, device="meta")},
+        "The model is on cpu but labels on meta",
+    ),
     "too few numbers": (
         "BertForSequenceClassification",
         {"labels": torch.zeros(4, 3)},
@@ -308,8 +356,18 @@ WRONG_LABELS: dict[str, tuple[str, dict[str, Any], str]] = {
 @pytest.mark.parametrize("case", WRONG_LABELS)
 def test_wrong_labels_get_a_sentence(case: str):
     name, labels, sentence = WRONG_LABELS[case]
+    batch = make_batch()
+    if name == "BertForMultipleChoice":
+        batch = {key: value.unsqueeze(1) for key, value in batch.items()}
     with pytest.raises(InputError, match=sentence):
-        make_model(name)(**make_batch(), **labels)
+        make_model(name)(**batch, **labels)
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.uint8, torch.bool])
+def test_labels_may_be_whole_numbers_of_any_size(dtype: torch.dtype):
+    task, labels = make_model("BertForSequenceClassification"), torch.tensor([0, 1, 1, 0])
+    batch = make_batch()
+    assert task(**batch, labels=labels.to(dtype)).loss == task(**batch, labels=labels).loss
 
 
 def test_questions_with_different_numbers_of_choices_can_be_packed():

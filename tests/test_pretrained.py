@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -102,6 +103,16 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path: Path):
     with pytest.raises(InputError, match="no readable weight file"):
         minibert.BertModel.from_pretrained(tmp_path)
     assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no pickle", b"\x80\x02h\xc5.", b"\x80\x02", b"\x80\x02cbuiltins\nlen\n."], ids=range(5)
+)
+def test_a_damaged_pickle_gets_a_sentence(content: bytes, tmp_path: Path):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "pytorch_model.bin").write_bytes(content)
+    with pytest.raises(InputError, match=r"pytorch_model\.bin is no readable weight file"):
+        minibert.BertModel.from_pretrained(tmp_path)
 
 
 def test_names_of_2018_open(tmp_path: Path):
@@ -276,6 +287,23 @@ def test_a_wrong_override_names_the_nearest_key(tmp_path: Path):
     make_model("BertModel").save_pretrained(tmp_path)
     with pytest.raises(InputError, match="'num_label' is no known key"):
         minibert.BertModel.from_pretrained(tmp_path, num_label=3)
+
+
+@pytest.mark.parametrize("override", [{"output_hidden_states": True}, {"torch_dtype": torch.bfloat16}])
+def test_an_override_that_would_change_nothing_is_refused(override: dict[str, Any], tmp_path: Path):
+    make_model("BertModel").save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=rf"'{next(iter(override))}' is no field .*dtype=.*output_hidden_states=True"):
+        minibert.BertModel.from_pretrained(tmp_path, **override)
+    with pytest.raises(InputError, match=r"dtype must be one of torch's.*: found 'auto'"):
+        minibert.BertModel.from_pretrained(tmp_path, dtype="auto")
+
+
+@pytest.mark.parametrize("architectures", [5, [5], "BertModel", [], None])
+def test_a_config_with_odd_architectures_opens_like_one_without(architectures: object, tmp_path: Path):
+    model = make_model("BertModel")
+    model.save_pretrained(tmp_path)
+    break_config(architectures=architectures)(tmp_path)
+    assert same_state(model, minibert.BertModel.from_pretrained(tmp_path))
 
 
 def test_the_name_table_gives_every_name_once_and_covers_every_head():

@@ -72,6 +72,7 @@ WRONG_FILES = {
     "not UTF-8": ("x.tsv", b"text\tlabel\nok\ta\ncaf\xe9\tb\n", r"line 3: the file is not UTF-8 \(byte 0xe9\)"),
     "an open quote": ("x.csv", b'text,label\n"a,b\nc,d\n', "line 2: .*Are the quotes in order"),
     "broken JSON": ("x.jsonl", b'{"a": 1}\n{"a": \n', r"line 2: this is no JSON"),
+    "countless brackets": ("x.jsonl", b"[" * 100_000, "line 1: this is no JSON"),
     "half a character": ("x.jsonl", b'{"a": "\\ud83d"}', r"line 1: this is no JSON \(\\ud83d is half a character\)"),
     "a JSON list": ("x.jsonl", b"[1]\n", "line 1: a JSON object is needed, found list"),
     "another kind of file": ("x.xlsx", b"PK", r"must end in one of \.tsv, \.csv, \.jsonl"),

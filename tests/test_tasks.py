@@ -49,6 +49,18 @@ def test_a_model_without_a_task_is_refused(tmp_path: Path):
         saved_task(tmp_path, Columns())
 
 
+@pytest.mark.parametrize("settings", [5, ["qa"], {"task": ["qa"]}, {"task": "singing"}])
+def test_odd_settings_in_a_config_are_no_task(settings: object, tmp_path: Path):
+    model = make_model("BertModel")
+    model.config = model.config.replace(task_specific_params={"minibert": settings})
+    model.save_pretrained(tmp_path)
+    if isinstance(settings, dict):
+        with pytest.raises(InputError, match="is no fine-tuned model"):
+            saved_task(tmp_path, Columns())
+    else:
+        assert saved_task(tmp_path, Columns()).name == "similarity"  # as any plain encoder
+
+
 def test_lines_of_predictions_tell_the_truth_only_where_it_is_known():
     task = ClassificationTask(Columns(), ["no", "yes"])
     answers = [{"label": "yes", "probability": 0.75}]

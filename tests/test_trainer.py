@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 from pathlib import Path
 from types import ModuleType
@@ -170,6 +171,18 @@ def test_the_schedule_rises_to_1_and_falls_to_0():
     assert [linear_schedule(step, 0, 2) for step in range(3)] == [1, 0.5, 0]
 
 
+def test_warmup_steps_below_1_are_a_share_as_in_transformers(tmp_path: Path):
+    def steps(total: int, **settings: Any) -> list[int]:
+        theirs = transformers.TrainingArguments(output_dir=str(tmp_path), report_to="none", **settings)
+        return [TrainingArguments(**settings).warmup(total), theirs.get_warmup_steps(total)]
+
+    assert steps(101, warmup_steps=0.1) == [11, 11]
+    assert steps(101, warmup_steps=7) == [7, 7]
+    assert steps(101) == [0, 0]
+    assert TrainingArguments(warmup_ratio=0.1).warmup(101) == 11
+    assert TrainingArguments(warmup_ratio=0.1, warmup_steps=7).warmup(101) == 7
+
+
 class StopAt:
     """Data that sends this process a Ctrl-C when a certain example is asked for the n-th time."""
 
@@ -268,6 +281,71 @@ def test_the_best_checkpoint_is_kept_and_loaded(tmp_path: Path):
     assert all(torch.equal(a, b) for a, b in zip(best.state_dict().values(), model.state_dict().values(), strict=True))
 
 
+def test_the_best_model_is_kept_though_no_checkpoint_is_due(tmp_path: Path):
+    data = make_examples(16)
+    scores = iter([0.1, 0.2, 0.9, 0.5, 0.4])
+    args = arguments(
+        tmp_path,
+        max_steps=5,
+        eval_strategy="steps",
+        eval_steps=1,
+        save_strategy="steps",
+        save_steps=4,
+        save_total_limit=1,
+        load_best_model_at_end=True,
+        metric_for_best_model="score",
+    )
+    model = make_model("BertForSequenceClassification", QUIET)
+    trainer = Trainer(
+        model, args, train_dataset=data, eval_dataset=data, compute_metrics=lambda _: {"score": next(scores)}
+    )
+    trainer.train()
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-3", "checkpoint-4"]
+    best = BertForSequenceClassification.from_pretrained(tmp_path / "checkpoint-3")
+    assert all(torch.equal(a, b) for a, b in zip(best.state_dict().values(), model.state_dict().values(), strict=True))
+
+
+def test_what_is_no_number_is_not_best_for_long():
+    args = TrainingArguments(metric_for_best_model="score")
+    assert args.is_better(math.nan, None)
+    assert args.is_better(0.5, math.nan)
+    assert not args.is_better(math.nan, 0.5)
+    assert [args.is_better(0.5, old) for old in (0.4, 0.5, 0.6)] == [True, False, False]
+
+
+@pytest.mark.parametrize("number", [np.float32(0.5), np.int64(3), np.array([0.25, 0.5], np.float32), torch.tensor(0.5)])
+def test_metrics_may_be_numbers_of_numpy_and_torch(number: Any, tmp_path: Path):
+    data = make_examples(4)
+    args = arguments(tmp_path, max_steps=1, eval_strategy="epoch", save_strategy="epoch", logging_dir=str(tmp_path))
+    model = make_model("BertForSequenceClassification", QUIET)
+    Trainer(model, args, train_dataset=data, eval_dataset=data, compute_metrics=lambda _: {"score": number}).train()
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["eval_score"] for line in lines if "eval_score" in line] == [number.tolist()]
+
+
+def test_a_run_whose_folder_was_moved_still_finds_its_best_checkpoint(tmp_path: Path):
+    data = make_examples(8)
+    scores = iter([0.9, 0.5, 0.4])
+
+    def trainer(folder: Path) -> Trainer:
+        settings = {"eval_strategy": "epoch", "save_strategy": "epoch", "save_total_limit": 1}
+        args = arguments(folder, load_best_model_at_end=True, metric_for_best_model="score", **settings)
+        model = make_model("BertForSequenceClassification", QUIET)
+        return Trainer(
+            model, args, train_dataset=data, eval_dataset=data, compute_metrics=lambda _: {"score": next(scores)}
+        )
+
+    first = trainer(tmp_path / "here")
+    first.train()
+    shutil.rmtree(tmp_path / "here" / "checkpoint-4")  # as if it had been stopped before
+    (tmp_path / "here").rename(tmp_path / "there")
+    second = trainer(tmp_path / "there")
+    second.train(resume_from_checkpoint=True)
+    assert [path.name for path in checkpoints(tmp_path / "there")] == ["checkpoint-2", "checkpoint-4"]
+    best = zip(first.model.state_dict().values(), second.model.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in best)
+
+
 def test_a_diverged_run_stops_with_a_sentence(tmp_path: Path):
     model = make_model("BertForSequenceClassification", QUIET)
     with torch.no_grad():
@@ -286,6 +364,33 @@ def test_the_log_has_a_line_a_step(tmp_path: Path):
     assert {"step", "epoch", "loss", "grad_norm", "lr", "tokens_per_second"} == set(steps[0])
     assert [line["step"] for line in lines if "eval_loss" in line] == [2, 4, 6]
     assert [line["lr"] for line in steps] == pytest.approx([1e-3 * (6 - step) / 6 for step in range(6)])
+
+
+def test_the_tokens_per_second_of_training_do_not_count_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    now = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+
+    def collate(examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        now[0] += 1  # a second a batch
+        return padded_for_transformers(examples)
+
+    def slow_metrics(prediction: Any) -> dict[str, float]:
+        now[0] += 100
+        return {}
+
+    data = [example | {"input_ids": [1, 5, 6, 2]} for example in make_examples(12)]
+    args = arguments(tmp_path, eval_strategy="steps", eval_steps=2)
+    trainer = Trainer(
+        make_model("BertForSequenceClassification", QUIET),
+        args,
+        data_collator=collate,
+        train_dataset=data,
+        eval_dataset=data,
+        compute_metrics=slow_metrics,
+    )
+    trainer.train()
+    speeds = [entry["tokens_per_second"] for entry in trainer.state.log_history if "loss" in entry]
+    assert speeds == [16.0] * 6
 
 
 def test_max_steps_ends_a_run_in_the_middle_of_an_epoch(tmp_path: Path):
@@ -341,11 +446,19 @@ def test_bf16_training_keeps_the_weights_in_float32(tmp_path: Path):
             "load_best_model_at_end needs eval_strategy and save_strategy to be the same",
         ),
         ({"num_train_epochs": 0}, "num_train_epochs must be above 0"),
+        ({"eval_steps": 0.1}, "eval_steps must be at least 1: found 0.1"),
+        ({"seed": -1}, "seed must be 0 to 4294967295: found -1"),
     ],
 )
 def test_settings_that_no_run_can_have_get_a_sentence(changes: dict[str, Any], sentence: str):
     with pytest.raises(InputError, match=sentence):
         TrainingArguments(**changes)
+
+
+def test_examples_without_labels_are_no_examples_to_learn_from(tmp_path: Path):
+    data = [{"input_ids": example["input_ids"], "target": example["labels"]} for example in make_examples(8)]
+    with pytest.raises(InputError, match=r"gives no loss: the examples have input_ids\. It learns from labels or"):
+        Trainer(make_model("BertForSequenceClassification", QUIET), arguments(tmp_path), train_dataset=data).train()
 
 
 def test_a_trainer_without_data_says_so(tmp_path: Path):
@@ -354,3 +467,7 @@ def test_a_trainer_without_data_says_so(tmp_path: Path):
         trainer.train()
     with pytest.raises(InputError, match="eval_dataset is missing or empty"):
         trainer.evaluate()
+    trainer.args.eval_strategy, trainer.train_dataset = "epoch", make_examples(8)
+    with pytest.raises(InputError, match="eval_dataset is missing or empty"):
+        trainer.train()
+    assert trainer.state.global_step == 0

@@ -53,7 +53,7 @@ def open_checkpoint(name_or_path: NameOrPath) -> Checkpoint:
     if path.is_dir() and (path / CONFIG).is_file():
         where = str(path / CONFIG)
         values = parse_json_object((path / CONFIG).read_bytes(), where)
-        architecture = next(iter(values.get("architectures") or []), None)
+        architecture = _first_text(values.get("architectures"))
         # An adapter's weights are its base's: see `load_model`.
         tensors = {} if (path / ADAPTER_CONFIG).is_file() else HuggingFaceWeights(path)
         return Checkpoint(path, "hugging_face", BertConfig.from_dict(values, where), tensors, architecture)
@@ -72,6 +72,10 @@ def open_checkpoint(name_or_path: NameOrPath) -> Checkpoint:
     return Checkpoint(path, "google", config, tensors)
 
 
+def _first_text(values: Any) -> str | None:
+    return next((value for value in values if isinstance(value, str)), None) if isinstance(values, list) else None
+
+
 def load_model(
     model_class: type[Model],
     name_or_path: NameOrPath,
@@ -80,6 +84,8 @@ def load_model(
     config_overrides: Mapping[str, Any],
 ) -> Model:
     """See `BertPreTrainedModel.from_pretrained`. A saved adapter is put on the base model that it names."""
+    if dtype is not None and not isinstance(dtype, torch.dtype):
+        raise InputError(f"dtype must be one of torch's, such as torch.bfloat16: found {dtype!r}.")
     adapter = Path(name_or_path) if os.path.isfile(Path(name_or_path) / ADAPTER_CONFIG) else None
     if adapter is not None:
         name_or_path = _base_of(adapter)

@@ -46,6 +46,12 @@ def pack_examples(examples: Sequence[Mapping[str, Any]], padded: bool = False) -
     have holes in their masks, stay padded tensors and must be of one length. With `padded`, the model's answers to the
     batch, and so the labels of tokens, are (batch, seq, ...), -100 at places without a token.
     """
+    for example in examples:
+        if example.keys() != examples[0].keys():
+            raise InputError(
+                f"All examples of a batch must have the same values: found {', '.join(examples[0])} in one, "
+                f"{', '.join(example)} in another."
+            )
     columns = {key: [_as_list(example[key]) for example in examples] for key in examples[0]}
     if "label" in columns:
         columns["labels"] = columns.pop("label")
@@ -95,4 +101,7 @@ def _stack(key: str, values: list[Any]) -> Tensor:
 
 def move(value: Any, device: torch.device) -> Any:
     """A tensor, a packed batch or a layout on another device; anything else as it is."""
-    return value.to(device, non_blocking=True) if isinstance(value, (Tensor, PackedBatch, Layout)) else value
+    if not isinstance(value, (Tensor, PackedBatch, Layout)):
+        return value
+    # An Apple GPU would copy later, when the batch may be gone and its memory hold other numbers.
+    return value.to(device, non_blocking=device.type == "cuda")

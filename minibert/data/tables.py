@@ -102,7 +102,7 @@ def _json_rows(path: Path, text: str) -> Iterator[Row]:
             try:
                 values = json.loads(line)
                 check_characters(values)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise InputError(f"{path}, line {number}: this is no JSON ({error}).") from error
             if not isinstance(values, dict):
                 raise InputError(f"{path}, line {number}: a JSON object is needed, found {type(values).__name__}.")

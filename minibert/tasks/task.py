@@ -189,7 +189,8 @@ class Task(ABC):
 
 def saved_settings(config: BertConfig) -> dict[str, Any]:
     """What a task left in the config of its model; empty for a model from elsewhere."""
-    return dict((config.task_specific_params or {}).get(SETTINGS, {}))
+    settings = (config.task_specific_params or {}).get(SETTINGS)
+    return dict(settings) if isinstance(settings, Mapping) else {}
 
 
 def prediction_lines(

@@ -114,7 +114,8 @@ def read_texts(
     given = {"text": table.texts(columns.text, "--text-column")}
     if columns.text_b in names:
         given["text_b"] = table.texts(columns.text_b, "--text-b-column")
-    have_truth = need_truth or columns.label in names
+    # A column of labels that is empty throughout is none.
+    have_truth = need_truth or any(row.values.get(columns.label) not in (None, "") for row in table.rows)
     labels = table.column(columns.label, "--label-column") if have_truth else [None] * len(table.rows)
     examples = []
     for number, (row, label) in enumerate(zip(table.rows, labels, strict=True)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ..errors import InputError
@@ -27,8 +28,8 @@ class TrainingArguments:
     adam_epsilon: float = 1e-8
     max_grad_norm: float = 1.0  # 0: no clipping
     lr_scheduler_type: str = "linear"  # a key of `schedules.SCHEDULES`; the way down from the full rate to 0
-    warmup_steps: int = 0  # linear from 0, before it
-    warmup_ratio: float = 0.0  # the same as a share of all steps, if warmup_steps is 0
+    warmup_steps: float = 0  # linear from 0, before it; below 1, a share of all steps
+    warmup_ratio: float = 0.0  # the same share, if warmup_steps is 0
 
     layer_decay: float = 1.0  # each block takes so much of the learning rate of the one above it
     gradual_unfreezing: bool = False  # the head first, everything in the last epoch
@@ -59,8 +60,9 @@ class TrainingArguments:
     def __post_init__(self) -> None:
         for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
             _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
-        for name in ("logging_steps", "save_steps"):
-            _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        for name in ("logging_steps", "save_steps", "eval_steps"):
+            value = getattr(self, name)
+            _require(value is None or value >= 1, name, "at least 1", value)
         for name in (
             "learning_rate", "weight_decay", "adam_epsilon", "max_grad_norm", "warmup_steps", "early_stopping_threshold"
         ):  # fmt: skip
@@ -68,6 +70,7 @@ class TrainingArguments:
         for name in ("adam_beta1", "adam_beta2", "warmup_ratio", "label_smoothing_factor", "average_decay"):
             _require(0 <= getattr(self, name) < 1, name, "in [0, 1)", getattr(self, name))
         _require(0 < self.layer_decay <= 1, "layer_decay", "above 0 and at most 1", self.layer_decay)
+        _require(0 <= self.seed < 2**32, "seed", "0 to 4294967295", self.seed)
         known = ", ".join(SCHEDULES)
         _require(self.lr_scheduler_type in SCHEDULES, "lr_scheduler_type", f"one of {known}", self.lr_scheduler_type)
         _require(self.max_steps > 0 or self.num_train_epochs > 0, "num_train_epochs", "above 0", self.num_train_epochs)
@@ -88,6 +91,12 @@ class TrainingArguments:
         if self.class_weights and self.balanced_sampling:
             raise InputError("class_weights and balanced_sampling would count rare classes twice: choose one.")
 
+    def warmup(self, total_steps: int) -> int:
+        """The number of steps of the warm-up."""
+        if self.warmup_steps >= 1:
+            return int(self.warmup_steps)
+        return math.ceil(total_steps * (self.warmup_steps or self.warmup_ratio))
+
     @property
     def best_metric(self) -> str:
         """The key of the metric that decides which checkpoint is best, as it stands in the evaluation's result."""
@@ -101,7 +110,9 @@ class TrainingArguments:
 
     def is_better(self, new: float, old: float | None) -> bool:
         """Whether a value of `best_metric` beats the best so far."""
-        return old is None or (new > old if self.more_is_better else new < old)
+        if old is None or math.isnan(old):
+            return True
+        return new > old if self.more_is_better else new < old
 
 
 def _require(holds: bool, name: str, rule: str, value: object) -> None:

@@ -9,6 +9,7 @@ import argparse
 import itertools
 import json
 import logging
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -110,7 +111,7 @@ def prepare(arguments: argparse.Namespace, out: Path) -> Run:
     torch.manual_seed(arguments.seed)  # the new head is drawn at random
     model, tokenizer = _model(arguments, task)
     prepare_transfer(arguments, model)
-    tokenizer.model_max_length = min(arguments.max_length or task.max_length, model.config.max_position_embeddings)
+    tokenizer.model_max_length = _max_length(arguments, task, model.config.max_position_embeddings)
     splits = [Split("dev", dev, task.features(dev, tokenizer))]
     if test is not None:
         splits.append(Split("test", test, task.features(test, tokenizer)))
@@ -124,6 +125,16 @@ def prepare(arguments: argparse.Namespace, out: Path) -> Run:
         compute_metrics=partial(_headline, task, splits[0]),
     )
     return Run(task, trainer, train, splits)
+
+
+def _max_length(arguments: argparse.Namespace, task: Task, positions: int) -> int:
+    """In tokens. Raises `InputError` if more were asked for than the model has positions."""
+    if arguments.max_length is not None and arguments.max_length > positions:
+        raise InputError(
+            f"--max-length {arguments.max_length} is more than the {positions} positions that {arguments.model} knows: "
+            "choose a smaller one."
+        )
+    return arguments.max_length or min(task.max_length, positions)
 
 
 def _find_learning_rate(page: Path, trainer: Trainer) -> dict[str, Any]:
@@ -259,6 +270,10 @@ def free_folder(arguments: argparse.Namespace, to_resume: str = f"{CHECKPOINTS}/
     strangers = [name for name in found if name not in RESULTS]
     if strangers:
         raise InputError(f"{out} holds more than an earlier run ({', '.join(strangers[:3])}): it is not overwritten.")
+    if found and arguments.model is not None and os.path.exists(arguments.model):
+        model = Path(arguments.model).resolve()
+        if out.resolve() in (model, *model.parents):
+            raise InputError(f"--overwrite would delete the model itself, {arguments.model}: choose another --out.")
     return out
 
 
@@ -279,12 +294,13 @@ def complete_folder(out: Path, trainer: Trainer, keep: bool) -> Iterator[None]:
     prepare_folder(out, keep)
     try:
         yield
-        shutil.rmtree(out / CHECKPOINTS)
     except KeyboardInterrupt:
-        raise stopped(trainer.state, "finetune", out) from None
+        _clear(out, is_new)
+        raise stopped(trainer.state, "finetune", out, out / CHECKPOINTS) from None
     except BaseException:
         _clear(out, is_new)
         raise
+    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
 
 
 def _clear(out: Path, is_new: bool) -> None:

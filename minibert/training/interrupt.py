@@ -10,7 +10,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from ..commandline import resume_command
-from .state import TrainerState
+from .state import TrainerState, checkpoints
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SAME = 2.0  # seconds: sooner, a signal is the first one again, which torchrun has passed on
@@ -51,9 +51,15 @@ class InterruptGuard:
         self._before = {}
 
 
-def stopped(state: TrainerState, command: str, out: Path) -> KeyboardInterrupt:
-    """What to raise when a run of a command was interrupted and saved: how far it came, and how to go on."""
+def stopped(state: TrainerState, command: str, out: Path, folder: Path) -> KeyboardInterrupt:
+    """What to raise when a run of a command was interrupted: what is saved, and how to go on.
+
+    folder: of the checkpoints. A second Ctrl-C may have come before the last one was written.
+    """
+    saved = checkpoints(folder)
+    if not saved:
+        return KeyboardInterrupt("interrupted before anything was saved.")
+    step = saved[-1].name.removeprefix("checkpoint-")
     return KeyboardInterrupt(
-        f"stopped and saved after step {state.global_step} of {state.max_steps}. "
-        f"Go on with: {resume_command(command, out)}"
+        f"stopped and saved after step {step} of {state.max_steps}. Go on with: {resume_command(command, out)}"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,9 @@ class Judge:
         if self.model.new_weights:
             raise InputError(f"{folder} was not trained for --task {self.task.name}: see the weights that it lacks.")
         self.tokenizer = BertTokenizer.from_pretrained(folder)
+        # One from elsewhere may know no limit.
+        limit = self.model.config.max_position_embeddings
+        self.tokenizer.model_max_length = min(self.tokenizer.model_max_length, limit)
         arguments = TrainingArguments(per_device_eval_batch_size=batch_size)
         self._trainer = Trainer(
             self.model, arguments, self.task.collate, preprocess_logits_for_metrics=self.task.reduce
@@ -43,7 +47,8 @@ class Judge:
         return self.task.answers(examples, features, self._trainer.predict(features).predictions)
 
     def predict(self, examples: Examples) -> list[dict[str, Any]]:
-        """A line for each example: what was asked, and the answer."""
+        """A line for each example: what was asked, and the answer. Labels in the file do not matter."""
+        examples = replace(examples, have_truth=False)
         return [
             self.task.asked(example) | answer for example, answer in zip(examples, self.answer(examples), strict=True)
         ]
@@ -83,7 +88,7 @@ def saved_task(folder: str | Path, columns: Columns, name: str | None = None) ->
         if checkpoint.dialect == "google":  # whose files name no architecture; Google released what it pretrained
             architecture = "BertForPreTraining"
         name = next((task for task, places in TASKS.items() if (architecture, problem) in places.models), None)
-    if name not in TASKS:
+    if not isinstance(name, str) or name not in TASKS:
         raise InputError(
             f"{folder} is no fine-tuned model ({checkpoint.architecture or 'no architecture'} in its config): "
             "make one with python -m minibert.finetune."

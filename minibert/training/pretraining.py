@@ -104,7 +104,7 @@ def pretrain(arguments: argparse.Namespace) -> dict[str, Any]:
                 (out / LOG).unlink(missing_ok=True)  # of a run that was killed before its first checkpoint
             trainer.train(resume_from_checkpoint=True if resumed else None)
         except KeyboardInterrupt:
-            raise stopped(trainer.state, "pretrain", out) from None
+            raise stopped(trainer.state, "pretrain", out, out / CHECKPOINTS) from None
         except RuntimeError as error:
             if not lost_contact(error):
                 raise

@@ -145,7 +145,7 @@ class Trainer:
         torch.manual_seed(args.seed)
         plan = self._plan()
         total_steps = plan.total_steps
-        warmup_steps = args.warmup_steps or math.ceil(total_steps * args.warmup_ratio)
+        warmup_steps = args.warmup(total_steps)
         if args.gradient_checkpointing:
             checkpoint_activations(model)
         if args.gradual_unfreezing:
@@ -186,18 +186,21 @@ class Trainer:
                 if state.global_step == total_steps or state.global_step % args.logging_steps == 0:
                     self._log_training(meter, learning_rate, bar)
                 epoch_ends = state.global_step == total_steps or state.global_step % plan.steps_per_epoch == 0
-                state.train_seconds = time.perf_counter() - started
+                pause = time.perf_counter()
+                state.train_seconds = pause - started
                 improved = False
                 if self._is_due(args.eval_strategy, args.eval_steps or args.logging_steps, epoch_ends):
                     with averaged():
                         improved = self._evaluate_and_compare()
                     enough = self._gains_nothing()
                 interrupted = self._must_stop(interrupt)
-                if interrupted or self._is_due(args.save_strategy, args.save_steps, epoch_ends):
+                keeps_best = improved and args.load_best_model_at_end
+                if interrupted or keeps_best or self._is_due(args.save_strategy, args.save_steps, epoch_ends):
                     with averaged():
                         self._save_checkpoint(optimizer, improved)
                 if interrupted:
                     raise KeyboardInterrupt
+                meter.leave_out(time.perf_counter() - pause)
 
         if average:
             average.swap()
@@ -237,6 +240,8 @@ class Trainer:
     def _plan(self) -> Plan:
         args = self.args
         lengths = self._lengths(self.train_dataset, "train_dataset")
+        if args.eval_strategy != "no":  # or the lack would show after an epoch
+            _check_data(self.eval_dataset, "eval_dataset")
         batches_per_epoch = math.ceil(len(lengths) / args.per_device_train_batch_size)
         steps_per_epoch = math.ceil(batches_per_epoch / args.gradient_accumulation_steps)
         total_steps = args.max_steps if args.max_steps > 0 else math.ceil(steps_per_epoch * args.num_train_epochs)
@@ -299,6 +304,11 @@ class Trainer:
         output = self.model(**batch)
         if self.args.label_smoothing_factor or self.args.class_weights:
             return class_loss(output, batch.get("labels"), self.args.label_smoothing_factor, self._class_weights)
+        if output.loss is None:
+            raise InputError(
+                f"The model gives no loss: the examples have {', '.join(batch)}. It learns from {' or '.join(LABELS)}, "
+                "as its head says."
+            )
         return output.loss
 
     @cached_property
@@ -393,6 +403,9 @@ class Trainer:
             checkpoint = found[-1]
         planned = self.state.max_steps
         self.state = load_checkpoint(Path(checkpoint), self.model, optimizer)
+        if self.state.best_model_checkpoint is not None:  # the folder may have been moved since
+            best = Path(self.state.best_model_checkpoint).name
+            self.state.best_model_checkpoint = str(Path(self.args.output_dir) / best)
         # Steps after the checkpoint will be done, and logged, again.
         if self.args.logging_dir is not None and self.writes_files:
             lines = "".join(json.dumps(entry) + "\n" for entry in self.state.log_history)
@@ -432,7 +445,9 @@ class Trainer:
             metrics[f"{prefix}_loss"] = total_loss / len(lengths)
             if self.compute_metrics is not None:
                 numbers = self.compute_metrics(EvalPrediction(predictions.arrays(), labels.arrays()))
-                metrics |= {key if key.startswith(f"{prefix}_") else f"{prefix}_{key}": numbers[key] for key in numbers}
+                for key, value in numbers.items():
+                    name = key if key.startswith(f"{prefix}_") else f"{prefix}_{key}"
+                    metrics[name] = value.tolist() if hasattr(value, "tolist") else value  # JSON knows no float32
         metrics[f"{prefix}_runtime"] = seconds
         metrics[f"{prefix}_samples_per_second"] = len(lengths) / seconds
         return PredictionOutput(predictions.arrays(), labels.arrays() if labels.filled else None, metrics)
@@ -440,8 +455,7 @@ class Trainer:
     # ------------------------------------------------------------------------------------------------------- batches
 
     def _lengths(self, dataset: Dataset | None, name: str) -> list[int]:
-        if dataset is None or not len(dataset):
-            raise InputError(f"There is no data: {name} is missing or empty.")
+        dataset = _check_data(dataset, name)
         return [len(dataset[index]["input_ids"]) for index in range(len(dataset))]
 
     def _labels(self) -> list[Any]:
@@ -480,6 +494,10 @@ class Meter:
         self._steps += 1
         self._tokens += tokens
 
+    def leave_out(self, seconds: float) -> None:
+        """Time just spent on something else, such as an evaluation."""
+        self._since += seconds
+
     def read(self) -> tuple[dict[str, float], int, int, float]:
         """The sums of the figures, the number of steps, of tokens, and of seconds."""
         now = time.perf_counter()
@@ -516,6 +534,13 @@ class Rows:
 def _alone(tensors: list[Tensor]) -> Any:
     """As `transformers` hands them over: a tensor, or a tuple if there are several; None if there is none."""
     return tuple(tensors) if len(tensors) > 1 else next(iter(tensors), None)
+
+
+def _check_data(dataset: Dataset | None, name: str) -> Dataset:
+    """The data set. Raises `InputError` if there is none."""
+    if dataset is None or not len(dataset):
+        raise InputError(f"There is no data: {name} is missing or empty.")
+    return dataset
 
 
 def best_device() -> torch.device:
