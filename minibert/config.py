@@ -138,6 +138,8 @@ class BertConfig:
                 f"id2label must name the labels 0 to {self.num_labels - 1} (num_labels is {self.num_labels}): "
                 f"found {sorted(self.id2label)}."
             )
+        if self.id2label is not None:  # sorted as texts, "10" stands before "2"; but logits go by number
+            object.__setattr__(self, "id2label", dict(sorted(self.id2label.items())))
 
     @property
     def head_dim(self) -> int:

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from minibert import BertConfig, InputError
 from minibert.config import BOOKKEEPING, PRESETS
+from minibert.tasks.classification import ClassificationTask
+from minibert.tasks.task import Columns
 
 configs = st.builds(
     lambda heads, head_dim, labels, **rest: BertConfig(
@@ -115,6 +117,17 @@ def test_a_new_number_of_labels_forgets_their_names():
     assert config.replace(id2label={0: "a", 1: "b", 2: "c"}).num_labels == 3
     assert config.replace(hidden_act="relu").id2label == {0: "no", 1: "yes"}
     assert config.label2id == {"no": 0, "yes": 1}
+
+
+def test_labels_stand_in_the_order_of_the_logits_whatever_the_order_of_the_file():
+    """A program that sorts the keys of JSON as texts puts "10" before "2", and labels by the alphabet."""
+    names = [f"label {number}" for number in range(12)]
+    by_text = {str(number): names[number] for number in sorted(range(12), key=str)}
+    assert list(by_text.values()) != names
+    for values in ({"id2label": by_text}, {"label2id": {label: int(number) for number, label in by_text.items()}}):
+        config = BertConfig.from_dict(values)
+        assert list((config.id2label or {}).values()) == names
+        assert ClassificationTask.from_config(config, Columns()).names == names
 
 
 def test_a_config_cannot_be_changed_in_place():
