@@ -50,6 +50,14 @@ BOOKKEEPING = frozenset(
     """.split()
 )
 
+# What a config can set in `transformers`, and where it is set here.
+SET_ELSEWHERE = {
+    "output_attentions": "pass it to the call of the model",
+    "output_hidden_states": "pass it to the call of the model",
+    "torch_dtype": "from_pretrained takes dtype=torch.bfloat16",
+    "gradient_checkpointing": "TrainingArguments takes it",
+}
+
 # Settings that do change the computation. minibert computes only the value beside them: BERT's own.
 BERTS_OWN: dict[str, Any] = {
     "is_decoder": False,
@@ -159,13 +167,11 @@ class BertConfig:
     def replace(self, **changes: Any) -> BertConfig:
         """A changed copy. A new number of labels makes it forget their names.
 
-        Raises `InputError` as `from_dict`, and for keys that this would read over: nobody sets them to change nothing.
+        Raises `InputError` as `from_dict`, and for what is set elsewhere: nobody asks for it to change nothing.
         """
-        for key in changes.keys() & BOOKKEEPING:
-            raise InputError(
-                f"'{key}' is no field of BertConfig and would change nothing here: leave it out. (from_pretrained "
-                "takes dtype=..., and the call of a model output_attentions=True and output_hidden_states=True.)"
-            )
+        for key, place in SET_ELSEWHERE.items():
+            if changes.get(key):
+                raise InputError(f"A config does not set '{key}' here: {place}.")
         values = self.to_dict()
         if changes.get("num_labels", self.num_labels) != self.num_labels or changes.keys() & {
             "id2label",

@@ -132,8 +132,13 @@ def test_examples_with_different_values_are_refused():
 @pytest.mark.parametrize(("device", "later"), [("cuda", True), ("mps", False), ("cpu", False)])
 def test_only_cuda_may_copy_a_batch_later(device: str, later: bool, monkeypatch: pytest.MonkeyPatch):
     """PyTorch keeps the source alive there; on an Apple GPU the copy would read memory that has been released."""
-    calls = []
-    monkeypatch.setattr(torch.Tensor, "to", lambda self, device, non_blocking: calls.append(non_blocking) or self)
+    calls: list[bool] = []
+
+    def record(tensor: torch.Tensor, device: torch.device, non_blocking: bool) -> torch.Tensor:
+        calls.append(non_blocking)
+        return tensor
+
+    monkeypatch.setattr(torch.Tensor, "to", record)
     move(PackedBatch.from_sequences([[1, 2], [3]]), torch.device(device))
     move(torch.ones(2), torch.device(device))
     assert set(calls) == {later}

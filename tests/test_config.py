@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minibert import BertConfig, InputError
-from minibert.config import BOOKKEEPING, PRESETS
+from minibert.config import BOOKKEEPING, PRESETS, SET_ELSEWHERE
 from minibert.tasks.classification import ClassificationTask
 from minibert.tasks.task import Columns
 
@@ -136,4 +136,5 @@ def test_a_config_cannot_be_changed_in_place():
 
 
 def test_book_keeping_hides_no_field():
+    assert SET_ELSEWHERE.keys() <= BOOKKEEPING
     assert not BOOKKEEPING & {field.name for field in dataclasses.fields(BertConfig)}
