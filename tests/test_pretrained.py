@@ -250,6 +250,10 @@ WRONG_FOLDERS = {
         ),
         r"says that 'x' is in model-1\.safetensors, but there is no such file",
     ),
+    "an adapter within": (
+        break_tensors(lambda tensors: tensors.update({"bert.encoder.layer.0.adapters.up.weight": torch.ones(2)})),
+        r"layer\.0\.adapters\.up\.weight is there, but BERT has none",
+    ),
     "an untied output matrix": (
         break_tensors(lambda tensors: tensors.update({"cls.predictions.decoder.weight": torch.zeros(61, 20)})),
         "differs from the word embeddings",

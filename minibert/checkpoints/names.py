@@ -112,6 +112,13 @@ def is_encoder(parameter: str) -> bool:
     return full_name(parameter).startswith(("bert.embeddings.", "bert.blocks."))
 
 
+def strangers(names: Iterable[str], dialect: Dialect) -> list[str]:
+    """Those of the names that stand in the embeddings or the encoder, where BERT has no such tensor."""
+    known = {row.in_dialect(dialect) for rows in ROWS.values() for row in rows}
+    places = ("bert/embeddings/", "bert/encoder/") if dialect == "google" else ("bert.embeddings.", "bert.encoder.")
+    return [name for name in names if name.startswith(places) and BLOCK.sub("*", name) not in known]
+
+
 def to_minibert(parameters: Iterable[str], tensors: Mapping[str, Tensor], dialect: Dialect) -> dict[str, Tensor]:
     """Those parameters out of tensors in another dialect. What the tensors lack is left out."""
     found: dict[str, Tensor] = {}

@@ -18,7 +18,7 @@ from ..files import parse_json_object, write_json
 from . import tensorflow
 from .huggingface import HuggingFaceWeights, write_weights
 from .locate import NameOrPath, locate
-from .names import Dialect, block_number, from_minibert, is_encoder, to_minibert
+from .names import Dialect, block_number, from_minibert, is_encoder, strangers, to_minibert
 from .shards import WEIGHTS
 
 if TYPE_CHECKING:
@@ -190,6 +190,7 @@ def check_fit(checkpoint: Checkpoint, shapes: Mapping[str, torch.Size], found: M
     layers = checkpoint.config.num_hidden_layers
     deeper = [name for name in checkpoint.tensors if block_number(name) >= layers]
     problems += [f"{name} is there, but the config has only {layers} layers" for name in deeper]
+    problems += [f"{name} is there, but BERT has none" for name in strangers(checkpoint.tensors, checkpoint.dialect)]
     if problems:
         more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
         raise InputError(f"{checkpoint.where} is not a BERT as its config describes: {'; '.join(problems[:5])}{more}.")
