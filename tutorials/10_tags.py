@@ -86,6 +86,7 @@ assert write_tags(names, len(words), "iob2") == "O O B-LOC B-LOC O B-PER I-PER O
 # %%
 def names_of(tags: tuple[str, ...]) -> list[Span]:
     """The names in a row of IOB2 tags."""
+    # BEGIN SOLUTION
     found: list[Span] = []
     for place, tag in enumerate(tags):
         letter, _, kind = tag.partition("-")
@@ -94,6 +95,7 @@ def names_of(tags: tuple[str, ...]) -> list[Span]:
         elif letter != "O":
             found.append(Span(place, place + 1, kind))
     return found
+    # END SOLUTION
 
 
 rows = list(itertools.product(("O", "B-X", "I-X", "B-Y", "I-Y"), repeat=5))
@@ -225,12 +227,14 @@ show(figure, "Words above, their tokens below: the first token of each word bear
 
 # %%
 def labels_by_hand(words: list[str], tags: list[str]) -> list[int]:
+    # BEGIN SOLUTION
     labels, before = [], None
     for word in tokenizer([words], is_split_into_words=True).word_ids(0):
         asked = word is not None and word != before
         labels.append(task.names.index(tags[word]) if asked else IGNORE)
         before = word
     return labels
+    # END SOLUTION
 
 
 features = {split: task.features(examples, tokenizer) for split, examples in splits.items()}
@@ -590,6 +594,7 @@ START = np.array([0.0 if may_follow(tag, "O") else -np.inf for tag in task.names
 
 def best_row(logits: np.ndarray) -> list[int]:
     """logits (words, tags) -> the numbers of the tags of the best well-formed row"""
+    # BEGIN SOLUTION
     score, came_from = START + logits[0], []
     for word in logits[1:]:
         candidates = score[:, None] + STEPS  # (tags) -> (tags before, tags)
@@ -599,6 +604,7 @@ def best_row(logits: np.ndarray) -> list[int]:
     for origin in reversed(came_from):
         row.append(int(origin[row[-1]]))
     return row[::-1]
+    # END SOLUTION
 
 
 def best_row_of_all(logits: np.ndarray) -> list[int]:

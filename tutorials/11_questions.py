@@ -204,11 +204,13 @@ print(f"begin {shown['start_positions']}, end {shown['end_positions']}; the text
 
 # %%
 def windows_by_hand(length: int, room: int, stride: int) -> list[range]:
+    # BEGIN SOLUTION
     found = [range(min(room, length))]
     while found[-1].stop < length:
         start = found[-1].start + room - stride
         found.append(range(start, min(start + room, length)))
     return found
+    # END SOLUTION
 
 
 assert windows_by_hand(10, 5, 2) == [range(5), range(3, 8), range(6, 10)]
@@ -258,9 +260,11 @@ assert not any(set(range(28, 37)) <= set(part) for part in parts)
 
 # %%
 def best_by_loops(begins: np.ndarray, ends: np.ndarray, longest: int, count: int) -> list[tuple[float, int, int]]:
+    # BEGIN SOLUTION
     places = range(len(begins))
     spans = [(float(begins[i] + ends[j]), i, j) for i in places for j in places if i <= j < i + longest]
     return sorted(spans, reverse=True)[:count]
+    # END SOLUTION
 
 
 generator = np.random.default_rng(0)

@@ -207,8 +207,11 @@ assert abs(F.cross_entropy(scores, torch.tensor([0])).item() - 0.408) < 5e-4
 # %%
 chooser = BertForMultipleChoice.from_pretrained(MODEL).eval()
 with torch.no_grad():
+    # From `pair_model.nsp`, a linear layer, into `chooser.classifier`, another.
+    # BEGIN SOLUTION
     chooser.classifier.weight.copy_(pair_model.nsp.weight[:1] - pair_model.nsp.weight[1:])
     chooser.classifier.bias.copy_(pair_model.nsp.bias[:1] - pair_model.nsp.bias[1:])
+    # END SOLUTION
 
 question, choices = "We sent the soup back.", ["It was hot.", "It was cold.", "It was Monday."]
 inputs = tokenizer([question] * 3, choices, padding=True, return_tensors="pt")
@@ -308,8 +311,11 @@ texts = ["The soup was cold.", "My meal arrived cold and the waiter did not care
 inputs = tokenizer(texts, padding=True, return_tensors="pt")
 with torch.no_grad():
     hidden = similar.bert(**inputs).last_hidden_state
+# `vectors` (batch, hidden): means over real tokens alone, each divided by its length.
+# BEGIN SOLUTION
 real = inputs["attention_mask"][..., None]
 vectors = F.normalize((hidden * real).sum(dim=1) / real.sum(dim=1), dim=1)  # (batch, seq, hidden) -> (batch, hidden)
+# END SOLUTION
 assert_close(vectors, torch.from_numpy(encode(texts, similar, tokenizer)), atol=1e-5, rtol=1e-4)
 print(f"cosine: {vectors[0] @ vectors[1]:.3f}")
 
