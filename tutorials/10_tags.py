@@ -222,7 +222,8 @@ show(figure, "Words above, their tokens below: the first token of each word bear
 #
 # ### Build it yourself
 #
-# The labels of all sentences, and the proof that they are the package's:
+# The labels of all sentences, and the proof that they are the package's. A tag's label is its place in `task.names`;
+# what is not asked for gets `IGNORE`, which is -100.
 
 
 # %%

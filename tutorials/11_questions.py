@@ -255,7 +255,9 @@ assert not any(set(range(28, 37)) <= set(part) for part in parts)
 #
 # ### Build it yourself
 #
-# With two loops, and with the package's function that does all pairs at once:
+# With two loops, against the package's function that does all pairs at once. A span begins at or before its end and
+# has at most `longest` tokens; its score is the sum of two numbers. Give the `count` best as (score, begin, end), the
+# best first:
 
 
 # %%
