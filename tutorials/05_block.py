@@ -209,9 +209,9 @@ config = BertConfig(
 )
 model = BertModel(config, attn_implementation="eager")
 block = copy.deepcopy(model.blocks[0])
-for parameter in block.parameters():
+for number, parameter in enumerate(block.parameters()):
     if parameter.dim() == 1:  # fresh biases and norms, 0 and 1, would not be missed
-        parameter.data += torch.linspace(-0.5, 0.5, len(parameter))
+        parameter.data += torch.linspace(-0.5, 0.5, len(parameter)).roll(number)
 layout = Layout.from_mask(torch.ones(2, 16, dtype=torch.bool))
 
 
