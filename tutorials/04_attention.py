@@ -197,6 +197,10 @@ print(inspect.getsource(eager_attention))
 # %% [markdown]
 # *The picture:* blue steps have weights, orange ones only turn the numbers around, and in the red one tokens meet.
 #
+# The package keeps all tokens of a batch in one row, without padding (chapter 6). `queries` and `keys` are `Layout`s:
+# they know where each sentence lies. `pad` lays a row out as a rectangle, one sentence a line; `pack` takes the padding
+# out again; `select` keeps the tokens that ask, which is all of them for now.
+#
 # Note that query, key and value come out of *one* matrix. Three matrices stacked on each other are one, and a
 # graphics card likes one large product better than three small ones.
 #

@@ -301,6 +301,7 @@ mended = "O O B-LOC I-LOC O B-PER I-PER O B-ORG".split()
 
 def f1_by_hand(truths: list[list[str]], answers: list[list[str]]) -> float:
     """All sentences are counted together; a short sentence weighs less than a long one."""
+    # BEGIN SOLUTION
     right = there = said = 0
     for true_tags, tags in zip(truths, answers, strict=True):
         actual, predicted = set(names_of(tuple(true_tags))), set(names_of(tuple(tags)))
@@ -308,6 +309,7 @@ def f1_by_hand(truths: list[list[str]], answers: list[list[str]]) -> float:
         there += len(actual)
         said += len(predicted)
     return 2 * right / (there + said) if there + said else 0.0
+    # END SOLUTION
 
 
 for answer, expected in ((found, 0), (mended, 1 / 3)):
@@ -348,7 +350,7 @@ always_o = np.mean([tag == "O" for tags in truths for tag in tags])
 axes.plot(always_o, 0, "s", color=VERMILION, label="always O")
 axes.set(xlabel="accuracy of tags", ylabel="F1 of names", ylim=(-0.05, 1.05))
 axes.legend()
-show(figure, "F1 against accuracy: at 90 % accuracy F1 is near 0.6, and always saying O has 81 % accuracy and F1 0.")
+show(figure, "F1 against accuracy: at 90 % accuracy F1 is below 0.7, and always saying O has 81 % accuracy and F1 0.")
 assert scores[0] == 1
 assert scores[4] < accuracies[4] - 0.2
 assert f1_by_hand(truths, [["O"] * len(tags) for tags in truths]) == 0

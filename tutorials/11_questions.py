@@ -142,8 +142,10 @@ for number, (token, (first, last)) in enumerate(zip(tokens, offsets, strict=True
 
 def tokens_of(begin: int, end: int, offsets: list[tuple[int, int]]) -> tuple[int, int]:
     """The first and the last token that have a character of begin..end in them."""
+    # BEGIN SOLUTION
     inside = [number for number, (first, last) in enumerate(offsets) if first < end and last > begin]
     return inside[0], inside[-1]
+    # END SOLUTION
 
 
 begin = answer["answer_start"]
@@ -192,7 +194,7 @@ print(tokenizer.decode(shown["input_ids"])[:150], "...")
 print(f"begin {shown['start_positions']}, end {shown['end_positions']}; the text begins at {shown['text_at']}")
 
 # %% [markdown]
-# A question without an answer begins and ends at place 0: at `[CLS]`. More of that in 11.6.
+# A question without an answer begins and ends at place 0: at `[CLS]`. More of that in 11.7.
 #
 # ## 11.3 Longer than the model
 #

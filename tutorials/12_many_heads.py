@@ -457,7 +457,7 @@ assert spread["trained"] > 1.3 * spread["pretrained"]
 # two clean heaps. All cosines have risen, and between the heaps a gap has opened that is more than twice as wide, and
 # still small. The nearest neighbours say the same: a gain of some points, about two standard errors (one is 2.5
 # points), up to where the fool with his sets of words stood from the beginning. We have 400 sentences. The authors of
-# Sentence-BERT had about a million pairs, and a base that had read a hundred times as much: no one should expect their
+# Sentence-BERT had about a million pairs, and a base that had read a thousand times as much: no one should expect their
 # quality from this, but every step is theirs.
 
 # %%
