@@ -12,6 +12,7 @@ import subprocess
 import sys
 from functools import reduce
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -125,7 +126,7 @@ def test_what_a_tutorial_imports_from_the_package_is_there(source: Path):
 
 @pytest.mark.parametrize("source", SOURCES, ids=name_of)
 def test_the_code_that_a_notebook_shows_is_still_that_of_the_package(source: Path):
-    imported = {}
+    imported: dict[str, Any] = {}
     for statement in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
         if isinstance(statement, ast.ImportFrom) and str(statement.module).split(".")[0] == "minibert":
             module = importlib.import_module(str(statement.module))

@@ -732,7 +732,8 @@ with torch.no_grad():
 careless = hidden.mean(dim=1)  # (batch, seq, hidden) -> (batch, hidden), padding and all
 careful = torch.from_numpy(encode(texts, similar, tokenizer))
 lengths = inputs["attention_mask"].sum(dim=1)
-print("length of the careless mean, as a share of the right one:", (lengths / inputs["input_ids"].shape[1]).tolist())
+shares = (lengths / inputs["input_ids"].shape[1]).tolist()
+print("length of the careless mean, as a share of the right one:", [f"{share:.2f}" for share in shares])
 assert_close(F.normalize(careless, dim=1), careful, atol=1e-5, rtol=1e-4)
 with torch.no_grad():
     at_padding = similar.bert(inputs["input_ids"]).last_hidden_state  # without a mask [PAD] is a token like any other
