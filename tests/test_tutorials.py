@@ -116,6 +116,17 @@ def test_links_lead_to_files(source: Path):
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=name_of)
+def test_what_is_named_beside_a_link_is_in_that_file(source: Path):
+    prose = "\n".join(cell.source for cell in build.notebook_of(source).cells if cell.cell_type == "markdown")
+    links = re.findall(r"\]\(([^)]+\.py)\)\s*\(([^)]*)\)", prose)
+    assert links
+    for target, names in links:
+        code = (source.parent / target).read_text(encoding="utf-8")
+        for name in re.findall(r"`(?:\w+\.)*(\w+)`", names):
+            assert re.search(rf"(?:def|class) {name}\b|^{name}\b", code, re.MULTILINE), f"{target} has no {name}"
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=name_of)
 def test_what_a_tutorial_imports_from_the_package_is_there(source: Path):
     for statement in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
         if isinstance(statement, ast.ImportFrom) and str(statement.module).split(".")[0] == "minibert":
