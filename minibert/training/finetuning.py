@@ -31,7 +31,9 @@ from ..tokenization import BertTokenizer
 from ..tracing import Trace, trace
 from ..transfer.adaptation import trained_parameters
 from ..transfer.adapter_files import ADAPTER_WEIGHTS
+from ..transfer.adapters import Adapters
 from ..transfer.features import forget_features
+from ..transfer.lora import Lora
 from .arguments import TrainingArguments
 from .interrupt import stopped
 from .learning_rate_finder import find_learning_rate
@@ -63,6 +65,13 @@ FROZEN_DEFAULTS = {"lr": 1e-3, "epochs": 3.0}  # few weights, and new ones
 # What a run starts from that names no model. So small a one takes larger steps, and more of them.
 SHIPPED_MODEL = "minibert-tiny-uncased"
 SHIPPED_DEFAULTS = {"lr": 1e-3, "epochs": 5.0}
+
+SETTINGS_OF = (
+    ("lora", "lora_alpha", Lora.alpha),
+    ("lora", "lora_targets", ",".join(Lora.targets)),
+    ("adapters", "adapter_size", Adapters.size),
+    ("patience", "minimal_gain", 0.0),
+)  # the flag, its setting, and the setting's default
 
 
 class Split(NamedTuple):
@@ -104,13 +113,20 @@ def finetune(arguments: argparse.Namespace, summary: bool = True) -> dict[str, A
 
 def prepare(arguments: argparse.Namespace, out: Path) -> Run:
     """Everything up to the first step: files read, features made, the model loaded. Nothing is written."""
+    _check_settings(arguments)
     task = task_class(arguments.task).from_arguments(arguments)
     train, dev, test = read_files(arguments, task)
     task.learn_labels(train)
     torch.manual_seed(arguments.seed)  # the new head is drawn at random
     model, tokenizer = _model(arguments, task)
     prepare_transfer(arguments, model)
-    tokenizer.model_max_length = min(arguments.max_length or task.max_length, model.config.max_position_embeddings)
+    positions = model.config.max_position_embeddings
+    if (arguments.max_length or 0) > positions:
+        raise InputError(
+            f"--max-length {arguments.max_length} is more than the {positions} positions that {arguments.model} knows: "
+            f"choose {positions} at most."
+        )
+    tokenizer.model_max_length = arguments.max_length or min(task.max_length, positions)
     splits = [Split("dev", dev, task.features(dev, tokenizer))]
     if test is not None:
         splits.append(Split("test", test, task.features(test, tokenizer)))
@@ -124,6 +140,13 @@ def prepare(arguments: argparse.Namespace, out: Path) -> Run:
         compute_metrics=partial(_headline, task, splits[0]),
     )
     return Run(task, trainer, train, splits)
+
+
+def _check_settings(arguments: argparse.Namespace) -> None:
+    """Raise `InputError` for a setting of something that was not asked for: it would change nothing, unnoticed."""
+    for flag, setting, default in SETTINGS_OF:
+        if getattr(arguments, flag) is None and getattr(arguments, setting) != default:
+            raise InputError(f"--{setting.replace('_', '-')} is a setting of --{flag}, which is missing.")
 
 
 def _find_learning_rate(page: Path, trainer: Trainer) -> dict[str, Any]:
@@ -165,7 +188,6 @@ def write_results(arguments: argparse.Namespace, out: Path, run: Run, figures: M
             metrics[split.name] = task.metrics(split.examples, found)
 
     trainer.save_model(out)
-    write_json(out / "metrics.json", metrics)
     predictions = [
         line
         for split, found in zip(splits, answers, strict=True)
@@ -187,6 +209,7 @@ def write_results(arguments: argparse.Namespace, out: Path, run: Run, figures: M
         answers=answers[0],
         steps=_one_pass(trainer, dev.features),
     )
+    write_json(out / "metrics.json", metrics)  # last: where it stands, the run is complete (see trials.py)
     return metrics
 
 

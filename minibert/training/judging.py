@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ class Judge:
         if self.model.new_weights:
             raise InputError(f"{folder} was not trained for --task {self.task.name}: see the weights that it lacks.")
         self.tokenizer = BertTokenizer.from_pretrained(folder)
+        longest = min(self.tokenizer.model_max_length, self.model.config.max_position_embeddings)
+        self.tokenizer.model_max_length = longest  # many files from elsewhere name no length, or one without bounds
         arguments = TrainingArguments(per_device_eval_batch_size=batch_size)
         self._trainer = Trainer(
             self.model, arguments, self.task.collate, preprocess_logits_for_metrics=self.task.reduce
@@ -43,7 +46,8 @@ class Judge:
         return self.task.answers(examples, features, self._trainer.predict(features).predictions)
 
     def predict(self, examples: Examples) -> list[dict[str, Any]]:
-        """A line for each example: what was asked, and the answer."""
+        """A line for each example: what was asked, and the answer. What the truth would be is not looked at."""
+        examples = replace(examples, have_truth=False)
         return [
             self.task.asked(example) | answer for example, answer in zip(examples, self.answer(examples), strict=True)
         ]
