@@ -357,6 +357,7 @@ def test_ctrl_c_says_in_which_run_and_how_to_go_on(
         ("search", ["--folds", "1"], "--folds needs at least 2"),
         ("search", ["--group-column", "x", "--try", "lr=1"], "it needs --folds"),
         ("search", ["--try", "lr=fast"], "a number above 0 is needed: found 'fast'"),
+        ("search", ["--freeze", "1", "--try", "lora=2,4"], "--freeze and --lora are different ways to train"),
         ("search", ["--try", "rl=1"], "unrecognized arguments: --rl=1. Did you mean --lr?"),
         ("search", ["--try", "lr=1e-3", "--folds", "2"], "give --train, and no --dev"),
         ("search", ["--try", "lr=1e-3", "--resume", "--out", "nowhere"], "nowhere has no interrupted run to --resume"),

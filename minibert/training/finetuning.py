@@ -66,6 +66,7 @@ FROZEN_DEFAULTS = {"lr": 1e-3, "epochs": 3.0}  # few weights, and new ones
 SHIPPED_MODEL = "minibert-tiny-uncased"
 SHIPPED_DEFAULTS = {"lr": 1e-3, "epochs": 5.0}
 
+WAYS = ("freeze", "gradual_unfreezing", "layer_decay", "mix", "lora", "adapters", "bitfit", "prefix")  # one at a time
 SETTINGS_OF = (
     ("lora", "lora_alpha", Lora.alpha),
     ("lora", "lora_targets", ",".join(Lora.targets)),
@@ -143,7 +144,10 @@ def prepare(arguments: argparse.Namespace, out: Path) -> Run:
 
 
 def _check_settings(arguments: argparse.Namespace) -> None:
-    """Raise `InputError` for a setting of something that was not asked for: it would change nothing, unnoticed."""
+    """Raise `InputError` for flags of which one would change nothing, unnoticed."""
+    given = [f"--{name.replace('_', '-')}" for name in WAYS if getattr(arguments, name)]
+    if len(given) > 1:  # in a search, one may be among the flags and the other be tried
+        raise InputError(f"{' and '.join(given)} are different ways to train: choose one.")
     for flag, setting, default in SETTINGS_OF:
         if getattr(arguments, flag) is None and getattr(arguments, setting) != default:
             raise InputError(f"--{setting.replace('_', '-')} is a setting of --{flag}, which is missing.")
