@@ -115,12 +115,6 @@ def test_pairs_are_pairs_in_every_row(tmp_path: Path):
         read_texts(path, Columns(), str)
 
 
-def test_a_column_of_empty_labels_is_none_where_labels_are_not_needed(tmp_path: Path):
-    path = write_table(tmp_path / "a.tsv", [("a", ""), ("b", "")])
-    assert not read_texts(path, Columns(), str, need_truth=False).have_truth
-    assert read_texts(path, Columns(), str).have_truth
-
-
 def test_no_room_for_text_is_told():
     with pytest.raises(InputError, match="2 tokens leave no room for text"):
         features("w1", None, 2, "tail")

@@ -113,7 +113,7 @@ def read_texts(
     given = {"text": table.texts(columns.text, "--text-column")}
     if columns.text_b != Columns.text_b or any(columns.text_b in row.values for row in table.rows):
         given["text_b"] = table.texts(columns.text_b, "--text-b-column")  # a name that was given must be there
-    have_truth = need_truth or any(row.values.get(columns.label) not in (None, "") for row in table.rows)
+    have_truth = need_truth or columns.label in table.rows[0].values
     labels = table.column(columns.label, "--label-column") if have_truth else [None] * len(table.rows)
     examples = []
     for number, (row, label) in enumerate(zip(table.rows, labels, strict=True)):
