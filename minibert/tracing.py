@@ -94,8 +94,9 @@ class _Recorder:
 
     def __init__(self, model: nn.Module) -> None:
         self.names = {id(module): name for name, module in model.named_modules()}
-        functions = [function for module in model.modules() for function in _own_functions(type(module))]
-        self.files = {function.__code__.co_filename for function in (*functions, *IMPLEMENTATIONS.values())}
+        code = [function.__code__ for module in model.modules() for function in _own_functions(type(module))]
+        code += [attend.__code__ for attend in IMPLEMENTATIONS.values()]
+        self.files = {each.co_filename for each in code}
         self.rows: list[Row] = []
         self.seen: set[int] = set()  # the ids of tensors with a row, which are kept alive by it
 
