@@ -96,8 +96,10 @@ def encode(
     """The vectors of the texts, (texts, hidden) float32, each of length 1: their products are cosines.
 
     Texts are cut to `tokenizer.model_max_length` tokens. model: `BertForSimilarity.from_pretrained(...)` of any BERT,
-    but only one that was trained for it gives good ones.
+    but only one that was trained for it gives good ones. Raises `InputError` for a text that is in no list.
     """
+    if isinstance(texts, str):  # or each of its characters would be a text
+        raise InputError("encode takes a list of texts: found one text. Put it in a list.")
     vectors = np.zeros((len(texts), model.config.hidden_size), dtype=np.float32)
     rows = token_ids(texts, tokenizer)
     model.eval()

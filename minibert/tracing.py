@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from types import FrameType
+from types import FrameType, FunctionType
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -94,7 +94,7 @@ class _Recorder:
 
     def __init__(self, model: nn.Module) -> None:
         self.names = {id(module): name for name, module in model.named_modules()}
-        code = [type(module).forward.__code__ for module in model.modules() if not _is_torchs(module)]
+        code = [function.__code__ for module in model.modules() for function in _own_functions(type(module))]
         code += [attend.__code__ for attend in IMPLEMENTATIONS.values()]
         self.files = {each.co_filename for each in code}
         self.rows: list[Row] = []
@@ -180,5 +180,7 @@ def _dtype(row: Row) -> str:
     return str(row.tensor.dtype).removeprefix("torch.")
 
 
-def _is_torchs(module: nn.Module) -> bool:
-    return type(module).__module__.startswith("torch.")
+def _own_functions(kind: type[nn.Module]) -> list[FunctionType]:
+    """What a class of modules computes with, its `forward` and other methods: without torch's."""
+    functions = [value for value in (kind.forward, *vars(kind).values()) if isinstance(value, FunctionType)]
+    return [function for function in functions if not function.__module__.startswith("torch.")]

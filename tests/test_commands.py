@@ -175,7 +175,7 @@ def test_predict_answers_texts_of_ones_own(finished: Path, tmp_path: Path, capsy
     (tmp_path / "texts.txt").write_text("good fun\nbad sound\n")
     call("predict", "--model", finished, "--input", tmp_path / "texts.txt")
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == direct
-    write_table(tmp_path / "texts.tsv", [("good fun",), ("bad sound",)], ("text",))
+    write_table(tmp_path / "texts.tsv", [("good fun", "superb"), ("bad sound", "poor")])  # labels that nobody knows
     call("predict", "--model", finished, "--input", tmp_path / "texts.tsv")
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == direct
 

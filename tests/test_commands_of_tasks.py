@@ -75,6 +75,14 @@ def test_a_tagger_answers_about_plain_text(tagger: Path, capsys: Any):
     assert [line["text"][entity["start"] : entity["end"]] for entity in line["entities"]] == ["Anna", "Bob", "New York"]
 
 
+def test_a_tagger_reads_a_txt_of_columns_as_columns_and_another_as_texts(tagger: Path, tmp_path: Path, capsys: Any):
+    call("predict", "--model", tagger, "--input", tagger.parent / "dev.txt")
+    assert [line["tokens"] for line in lines(capsys.readouterr().out)][1] == ["Paris", "is", "old"]
+    (tmp_path / "a.txt").write_text("Anna met Bob\nParis is old\n")
+    call("predict", "--model", tagger, "--input", tmp_path / "a.txt")
+    assert [line["text"] for line in lines(capsys.readouterr().out)] == ["Anna met Bob", "Paris is old"]
+
+
 def test_a_tagger_is_judged_by_another_file(tagger: Path, tmp_path: Path, capsys: Any):
     rows = [
         {"tokens": ["Paris", "is"], "tags": ["B-LOC", "O"], "from": "a"},

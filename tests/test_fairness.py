@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from minibert.errors import InputError
 from minibert.intervals import wilson
 from minibert.tasks.classification import ClassificationTask, label_answers
+from minibert.tasks.qa import QuestionAnsweringTask
 from minibert.tasks.task import Columns, Example, Examples
 from minibert.training.counterfactuals import counterfactuals, read_swaps, swap_words
 from minibert.training.judging import saved_task
@@ -109,6 +110,18 @@ def test_answers_that_change_are_counted_and_shown_first():
     assert (first["before"], first["after"]) == ("bad", "good")
     assert first["shift"] == pytest.approx(1 / (1 + np.exp(-2)) - 0.5, abs=1e-5)
     assert found["mean_shift"] == pytest.approx((first["shift"] + 2 * others[0]["shift"]) / 3)
+
+
+@pytest.mark.parametrize(("after", "changed"), [("She", 0), ("Anna", 1)])
+def test_an_answer_out_of_the_text_has_not_changed_if_only_its_words_are_swapped(after: str, changed: int):
+    given = {"id": "1", "question": "Who sings?", "context": "He sings, Anna not."}
+    examples = Examples(Path("data.json"), [Example(given, [])])
+    swaps = {"he": "she", "she": "he"}
+    found = counterfactuals(
+        QuestionAnsweringTask(), examples, [{"answer": "He"}], swaps, lambda asked: [{"answer": after}]
+    )
+    assert (found["changed"], found["mean_shift"]) == (changed, changed)
+    assert found["most_changed"][0]["before"] == "He"
 
 
 def test_a_list_that_fits_no_text_is_refused():

@@ -72,6 +72,10 @@ def test_a_text_without_a_mask_or_with_other_words_than_masks_is_told_in_a_sente
     judge = Judge(pretrained, batch_size=2)
     with pytest.raises(InputError, match=r"Put \[MASK\] where a word is wanted, .*'The capital' has none"):
         judge.predict(judge.task.from_texts([TEXT, "The capital"]))
+    judge.tokenizer.model_max_length = 7  # the second mask would have the sixth place, and [SEP] takes the last one
+    with pytest.raises(InputError, match=r"at most 7 tokens from the beginning: .* has 1 there"):
+        judge.predict(judge.task.from_texts([TEXT]))
+    judge.tokenizer.model_max_length = 16
     (tmp_path / "a.tsv").write_text(f"text\tlabel\n{TEXT}\tFrance\n")
     with pytest.raises(InputError, match=r"line 2: 2 \[MASK\] need as many words: found 1"):
         judge.evaluate(judge.task.read(tmp_path / "a.tsv"))

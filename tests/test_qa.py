@@ -225,6 +225,14 @@ def test_an_answer_inside_a_word_is_learnt_by_the_fewest_tokens_that_hold_it(ans
     assert context[offsets[first][0] : offsets[last][1]] == covered
 
 
+def test_an_accent_that_the_tokenizer_strips_stays_with_its_letter(tokenizer: BertTokenizer):
+    context, answer = "The cafe\u0301 of Zu\u0308rich", "cafe\u0301"
+    _, offsets = qa._tokenize(context, tokenizer)
+    first, last = qa._answer_tokens([{"text": answer, "answer_start": 4}], offsets)
+    assert context[offsets[first][0] : offsets[last][1]] == answer
+    assert all(before[1] <= after[0] for before, after in pairwise(offsets))
+
+
 def test_an_answer_that_no_token_holds_is_not_learnt(tokenizer: BertTokenizer):
     context = "a \ufffd\ufffd b"  # characters that BERT's tokenizer drops
     row = QuestionAnsweringTask().features(Examples(Path("x"), [example(context, "\ufffd\ufffd")]), tokenizer)[0]

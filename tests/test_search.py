@@ -20,9 +20,10 @@ from minibert.data.folds import assign_folds
 from minibert.errors import DivergedError, InputError
 from minibert.search import build_parser, with_setting
 from minibert.tasks import task_class
+from minibert.tasks.similarity import MATCHED
 from minibert.training import finetuning
 from minibert.training.search import settings_of
-from minibert.training.trials import Result, Trial, best_result, summarize
+from minibert.training.trials import Result, Trial, _keep, best_result, summarize
 
 from .helpers import GOOD, write_table
 from .test_commands import RESULTS, CommandError, call, one_line, start
@@ -135,7 +136,7 @@ def result(setting: str, accuracy: float | None, name: str = "run", majority: fl
     """A run on 100 dev examples, of which a share `majority` has one label."""
     rows = [[round(100 * majority), 0], [100 - round(100 * majority), 0]]
     metrics = {"accuracy": accuracy, "confusion_matrix": rows, "test": {"accuracy": 0.5}}
-    return Result(Trial(name, setting, argparse.Namespace(seed=0)), None if accuracy is None else metrics)
+    return Result(Trial(name, setting, argparse.Namespace(seed=0)), None if accuracy is None else metrics, ["accuracy"])
 
 
 def test_runs_are_summed_up_by_setting_the_best_mean_first():
@@ -175,7 +176,8 @@ def test_a_run_that_is_no_better_than_the_majority_is_degenerate():
     ],
 )
 def test_a_run_without_classes_is_degenerate_if_a_constant_answer_does_as_well(task, metrics, nothing):
-    assert Result(Trial("run", "a", argparse.Namespace(seed=0, task=task)), metrics).degenerate == nothing
+    trial = Trial("run", "a", argparse.Namespace(seed=0))
+    assert Result(trial, metrics, task_class(task).headline).degenerate == nothing
 
 
 # ------------------------------------------------------------------------------------------------ commands
@@ -191,6 +193,7 @@ OTHER_TASKS: dict[str, list[dict[str, Any]]] = {
         {"question": "good film", "context": "a good sound", "answers": [{"text": "good", "answer_start": 2}]},
         {"question": "bad film", "context": "a bad sound fun", "answers": [{"text": "fun", "answer_start": 12}]},
     ],
+    "similarity": [{"text": "a good film", "text_b": "good fun"}, {"text": "bad", "text_b": "a bad sound"}],
 }
 
 
@@ -204,7 +207,7 @@ def test_a_search_works_for_other_tasks_too(small_model: Path, tmp_path: Path, c
     call("search", *flags, *(["--dev", data] if folds is None else ["--folds", folds]), "--try", "lr=1e-2,1e-3")
     assert "The best setting: lr 1e-" in capsys.readouterr().out
     found = json.loads((out / "trials.json").read_text())
-    headline = task_class(task).headline
+    headline = MATCHED if task == "similarity" else task_class(task).headline  # it depends on the columns of the file
     for run in found["runs"]:
         assert list(run["dev"]) == list(headline)
     kept = json.loads((out / "metrics.json").read_text())
@@ -305,6 +308,32 @@ def test_a_killed_search_goes_on_to_the_same_figures_without_doing_runs_again(fi
     assert json.loads((out / "trials.json").read_text()) == right
 
 
+def test_a_run_without_its_report_is_not_taken_for_finished(
+    files, small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    flags = [*files, "--model", small_model, "--epochs", 1, "--seeds", 2, "--out", tmp_path / "out"]
+    monkeypatch.setattr(finetuning, "write_report", interrupted)
+    with pytest.raises(CommandError, match="130"):
+        call("finetune", *flags)
+    monkeypatch.undo()
+    call("finetune", *flags, "--resume")
+    assert (tmp_path / "out" / "trials" / "seed-0" / "report.html").is_file()
+
+
+def test_what_is_kept_of_the_best_run_has_its_adapter(tmp_path: Path):
+    run, out = tmp_path / "trials" / "seed-1", tmp_path / "out"
+    for folder in (run / "adapter", run / "checkpoints", out):
+        folder.mkdir(parents=True)
+    for name in ("metrics.json", "model.safetensors", "adapter/adapter_config.json"):
+        (run / name).write_text(name)
+    _keep(run, out)
+    found = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    assert found == {"metrics.json", "model.safetensors", "adapter/adapter_config.json"}
+
+
 def test_ctrl_c_says_in_which_run_and_how_to_go_on(
     files, small_model: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
 ):
@@ -328,6 +357,7 @@ def test_ctrl_c_says_in_which_run_and_how_to_go_on(
         ("search", ["--folds", "1"], "--folds needs at least 2"),
         ("search", ["--group-column", "x", "--try", "lr=1"], "it needs --folds"),
         ("search", ["--try", "lr=fast"], "a number above 0 is needed: found 'fast'"),
+        ("search", ["--freeze", "1", "--try", "lora=2,4"], "--freeze and --lora are different ways to train"),
         ("search", ["--try", "rl=1"], "unrecognized arguments: --rl=1. Did you mean --lr?"),
         ("search", ["--try", "lr=1e-3", "--folds", "2"], "give --train, and no --dev"),
         ("search", ["--try", "lr=1e-3", "--resume", "--out", "nowhere"], "nowhere has no interrupted run to --resume"),

@@ -249,6 +249,8 @@ def test_encode_gives_unit_vectors_in_order_whatever_the_batch(small_model: Path
     for text, vector in zip(texts, vectors, strict=True):
         np.testing.assert_allclose(encode([text], model, tokenizer)[0], vector, atol=1e-5)
     assert encode([], model, tokenizer).shape == (0, 16)
+    with pytest.raises(InputError, match="a list of texts: found one text"):
+        encode("fun", model, tokenizer)
 
 
 def test_nearest_by_hand():

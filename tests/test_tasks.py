@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from minibert import BertConfig
+from minibert import BertConfig, Trainer, TrainingArguments, finetune
 from minibert.errors import InputError
 from minibert.tasks import TASKS, task_class
 from minibert.tasks.classification import ClassificationTask, confusions
 from minibert.tasks.task import Columns, Example, Examples, prediction_lines
 from minibert.tasks.texts import TextTask
+from minibert.training import finetuning
 from minibert.training.judging import saved_task
+from minibert.training.report import forward_pass
 
-from .helpers import make_model
+from .helpers import SMALL, make_model, spelling_tokenizer
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -83,6 +87,38 @@ def test_classes_too_many_for_a_matrix_are_shown_as_the_pairs_that_are_confused(
     assert "25 %" in page  # 30 of 120
     assert "class 7<" in page
     assert "Confusion matrix" in "".join(confusions([[1, 0], [0, 1]], ["no", "yes"]))
+
+
+FILES: dict[str, list[dict[str, Any]]] = {
+    "classification": [{"text": "a good film", "label": "g"}, {"text": "bad", "label": "b"}],
+    "regression": [{"text": "a good film", "label": 4.5}, {"text": "bad", "label": 1}],
+    "multilabel": [{"text": "a good film", "label": ["g", "f"]}, {"text": "bad", "label": []}],
+    "ner": [{"tokens": ["good", "film"], "tags": ["B-X", "O"]}],
+    "qa": [{"question": "who?", "context": "a good sound", "answers": [{"text": "good", "answer_start": 2}]}],
+    "choice": [{"question": "a", "choices": ["b", "c"], "label": 0}],
+    "summarization": [{"article": "The film is good. It was bad.", "summary": "good film"}],
+    "similarity": [{"text": "a good film", "text_b": "good"}, {"text": "bad", "text_b": "film"}],
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_report_shows_the_forward_pass_of_one_example(name: str, tmp_path: Path):
+    path, tokenizer = tmp_path / "data.jsonl", spelling_tokenizer()
+    path.write_text("".join(json.dumps(row) + "\n" for row in FILES[name]))
+    task = task_class(name).from_arguments(finetune.build_parser().parse_args([]))
+    examples = task.read(path)
+    task.learn_labels(examples)
+    config = SMALL.replace(vocab_size=len(tokenizer), max_position_embeddings=64, **task.config_changes())
+    tokenizer.model_max_length = 64
+    trainer = Trainer(task.model_class(config), TrainingArguments(disable_tqdm=True), task.collate)
+    features = task.features(examples, tokenizer)
+    steps = finetuning._one_pass(trainer, features)
+    logits = trainer.predict(features[:1]).predictions
+    for found, expected in zip(*(value if isinstance(value, tuple) else (value,) for value in (
+        steps.output.to_tuple(), logits
+    )), strict=True):  # fmt: skip
+        np.testing.assert_allclose(found.reshape(expected.shape), expected, atol=1e-6)
+    assert forward_pass(steps).count("<tr>") == len(steps.rows) + 1
 
 
 @pytest.mark.parametrize("name", TASKS)

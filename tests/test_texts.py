@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minibert import BertTokenizer, InputError
-from minibert.tasks.task import Example, Examples
-from minibert.tasks.texts import cut_middle, divide, equal_windows, mean_by_example, text_features
+from minibert.tasks.task import Columns, Example, Examples
+from minibert.tasks.texts import cut_middle, divide, equal_windows, mean_by_example, read_texts, text_features
 
 from .helpers import write_table
 from .test_commands import CommandError, call, one_line
@@ -106,6 +106,13 @@ def test_the_logits_of_the_windows_are_averaged_by_example():
 def test_windows_of_pairs_are_refused():
     with pytest.raises(InputError, match=r"windows is for single texts, but some\.tsv has pairs"):
         features("a", "b", 6, "windows")
+
+
+def test_pairs_are_pairs_in_every_row(tmp_path: Path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "a", "label": "x"}\n{"text": "a", "text_b": "b", "label": "y"}\n')
+    with pytest.raises(InputError, match="line 1: there is no column 'text_b'"):
+        read_texts(path, Columns(), str)
 
 
 def test_no_room_for_text_is_told():

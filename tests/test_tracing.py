@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ import minibert
 from minibert import InputError, trace
 from minibert.attention import eager
 from minibert.packing import PackedBatch
+from minibert.transfer import Adapters, BitFit, LayerMix, Lora, Prefix, adapt
 
 from .helpers import SMALL, make_batch, make_model
 
@@ -95,6 +97,28 @@ def test_a_packed_batch_is_traced_under_its_own_name():
     with torch.no_grad():
         steps = trace(make_model("BertModel"), input_ids=PackedBatch.from_sequences([[1, 2, 3], [4]]))
     assert steps["input_ids.layout.cu_seqlens"].tolist() == [0, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("adaptation", "shapes"),
+    [
+        (Lora(2, targets=("query",)), {"attention.query_key_value.updates.query.thin": (3, 2)}),
+        (Adapters("pfeiffer", 4), {"feed_forward_norm.adapter.thin": (3, 4)}),
+        (Prefix(2), {"attention.prefix.key": (5, 5, 4), "attention.prefix.eager_attention.scores": (1, 5, 3, 5)}),
+        (LayerMix("learned"), {}),
+        (BitFit(), {}),
+    ],
+    ids=str,
+)
+def test_an_adapted_model_is_traced_in_its_own_files_alone(adaptation: Any, shapes: dict[str, tuple[int, ...]]):
+    model = make_model("BertForTokenClassification")
+    adapt(model, adaptation)
+    with torch.no_grad():
+        steps = trace(model, input_ids=PackedBatch.from_sequences([[1, 2, 3]]))
+    files = {path.name for path in Path(minibert.__file__).parent.rglob("*.py")}
+    assert {row.where.partition(":")[0] for row in steps.rows} <= files
+    for name, shape in shapes.items():
+        assert steps[f"bert.blocks.0.{name}"].shape == shape
 
 
 class Doubling(nn.Module):

@@ -144,6 +144,11 @@ def test_the_learning_rate_finder_draws_a_page_and_trains_nothing(
         (("--layer-decay", "1.5"), "layer_decay must be above 0 and at most 1"),
         (("--class-weights", "--balanced-sampling"), "not allowed with argument"),
         (("--resume",), "no interrupted run"),
+        (("--max-length", "33"), "--max-length 33 is more than the 32 positions"),
+        (("--lora-targets", "key"), "--lora-targets is a setting of --lora, which is missing"),
+        (("--adapter-size", "8", "--lora"), "--adapter-size is a setting of --adapters, which is missing"),
+        (("--minimal-gain", "0.1"), "--minimal-gain is a setting of --patience, which is missing"),
+        (("--text-b-column", "sentence2"), "there is no column 'sentence2', but text, label"),
     ],
 )
 def test_flags_that_do_not_fit_get_one_line_and_write_nothing(
@@ -176,6 +181,7 @@ def test_compare_tells_accuracy_parameters_time_and_memory_and_goes_on(
         return SimpleNamespace(returncode=0)
 
     flags = [*files, "--model", small_model, "--out", tmp_path / "ways", "--examples", 16, "--epochs", 1]
+    flags += ["--max-length", 32]
     call("compare", *flags, "--seeds", 1, "--ways", "full")
     assert [path.name for path in tmp_path.glob("ways/*-seed-*")] == ["full-seed-0.json"]
     first = (tmp_path / "ways" / "full-seed-0.json").read_text()

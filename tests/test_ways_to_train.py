@@ -23,6 +23,8 @@ from minibert import (
     Trainer,
     TrainingArguments,
 )
+from minibert.losses import lowest
+from minibert.outputs import TaskOutput
 from minibert.training.activation_checkpointing import checkpoint_activations
 from minibert.training.averaging import WeightAverage
 from minibert.training.balance import balanced_draw, class_weights
@@ -140,6 +142,20 @@ def test_label_smoothing_is_that_of_transformers(head: Any, tmp_path: Path):
     torch.testing.assert_close(class_loss(output, labels, 0.0, None), F.cross_entropy(
         output.logits.flatten(0, -2), labels.flatten(), ignore_index=-100
     ))  # fmt: skip
+
+
+def test_label_smoothing_spreads_to_no_choice_that_a_question_lacks():
+    logits = torch.tensor([[1.0, 0.5, 2.0], [1.0, 3.0, lowest(torch.ones(1))]], requires_grad=True)
+    labels = torch.tensor([2, 0])
+    found = class_loss(TaskOutput(None, logits), labels, 0.3, None)
+    whole, part = (
+        F.cross_entropy(logits[row : row + 1, :choices], labels[row : row + 1], label_smoothing=0.3)
+        for row, choices in enumerate((3, 2))
+    )
+    torch.testing.assert_close(found, (whole + part) / 2)
+    found.backward()
+    assert logits.grad is not None
+    assert logits.grad[1, 2] == 0
 
 
 def test_class_weights_are_those_of_torch_and_smoothing_reaches_the_trainer(tmp_path: Path):

@@ -57,8 +57,9 @@ def read_split(name: str, table: Table, text: str = "text", text_b: str = "text_
     Raises `InputError` if there is no column with the text, or if it holds something else than text.
     """
     texts = _text_column(table, text, "--text-column")
-    texts_b = _text_column(table, text_b, "--text-b-column") if text_b in table.rows[0].values else None
-    labels = None
+    texts_b = labels = None
+    if text_b != "text_b" or any(text_b in row.values for row in table.rows):  # a name that was given must be there
+        texts_b = _text_column(table, text_b, "--text-b-column")
     if any(label in row.values for row in table.rows):
         values = [row.values.get(label) for row in table.rows]
         labels = ["" if value is None else printable(str(value)) for value in values]

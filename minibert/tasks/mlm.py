@@ -87,10 +87,11 @@ class MlmTask(Task):
         features = []
         for example, row in zip(examples, text_features(examples, tokenizer), strict=True):
             places = [place for place, token in enumerate(row["input_ids"]) if token == tokenizer.mask_token_id]
-            if not places:
+            wanted = sum(text.count(str(tokenizer.mask_token)) for text in example.given.values())
+            if len(places) < max(wanted, 1):
                 raise InputError(
                     f"Put {tokenizer.mask_token} where a word is wanted, at most {tokenizer.model_max_length} tokens "
-                    f"from the beginning: '{example.given['text'][:60]}' has none."
+                    f"from the beginning: '{example.given['text'][:60]}' has {len(places) or 'none'} there."
                 )
             if examples.have_truth and len(example.truth) != len(places):
                 raise examples.fault(

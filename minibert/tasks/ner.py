@@ -83,6 +83,18 @@ class NerTask(Task):
     def from_texts(self, texts: Sequence[str]) -> Examples:
         return Examples(Path(), [Example(in_words(text)) for text in texts], have_truth=False)
 
+    def from_text_file(self, path: str | Path) -> Examples:
+        """One text a line; but a `.txt` with CoNLL's columns, which mostly end in a tag, is read as by `finetune`."""
+        try:
+            sentences = read_sentences(path)
+        except InputError:  # no columns
+            return super().from_text_file(path)
+        last = [field for sentence in sentences for field in sentence.columns[-1]]
+        tags = sum(field in self.names or SPAN_TAG.fullmatch(field) is not None for field in last)
+        if len(sentences[0].columns) > 1 and tags > len(last) / 2:
+            return self.read(path, need_truth=False)
+        return super().from_text_file(path)
+
     def _conll_rows(self, path: Path, need_truth: bool) -> Iterator[Example]:
         sentences = read_sentences(path)
         width = len(sentences[0].columns)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import random
 import re
+import unicodedata
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -67,6 +68,7 @@ class QuestionAnsweringTask(Task):
     name = "qa"
     model_class = BertForQuestionAnswering
     answer_key = "answer"
+    answer_is_text = True
     headline = ("f1", "exact_match")
     max_length = 384  # as in Google's code
 
@@ -372,7 +374,21 @@ def question_word(example: Example) -> str:
 def _tokenize(text: str, tokenizer: BertTokenizer) -> tuple[list[int], Offsets]:
     """A [SEP] that stands in the text is a word like any other."""
     encoding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, split_special_tokens=True)
-    return encoding["input_ids"], encoding["offset_mapping"]
+    offsets: Offsets = encoding["offset_mapping"]
+    if not text.isascii():
+        following = [*(begin for begin, _ in offsets[1:]), len(text)]
+        offsets = [
+            (begin, _after_accents(text, end, limit))
+            for (begin, end), limit in zip(offsets, following, strict=False)  # a text without tokens has a limit, too
+        ]
+    return encoding["input_ids"], offsets
+
+
+def _after_accents(text: str, end: int, limit: int) -> int:
+    """Where a token ends: accents that are characters of their own, and not in the next token, belong to its letter."""
+    while end < limit and unicodedata.category(text[end]) == "Mn":
+        end += 1
+    return end
 
 
 def _answer_tokens(answers: Sequence[Mapping[str, Any]], offsets: Offsets) -> tuple[int, int]:

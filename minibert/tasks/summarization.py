@@ -53,6 +53,7 @@ class SummarizationTask(Task):
     name = "summarization"
     model_class = BertForExtractiveSummarization
     answer_key = "summary"
+    answer_is_text = True
     headline = ("rouge1", "rouge2", "rougeL")
     max_length = 512
 

@@ -96,6 +96,7 @@ class Task(ABC):
     name: ClassVar[str]
     model_class: ClassVar[type[BertPreTrainedModel]]
     answer_key: ClassVar[str] = "label"  # the first key of an answer, and of the truth in predictions.jsonl
+    answer_is_text: ClassVar[bool] = False  # whether it is cut out of the text that was asked about
     headline: tuple[str, ...]  # the metrics to print; the first one, more of which is better, chooses the epoch
     max_length: ClassVar[int] = 128  # tokens a row, unless --max-length says otherwise
 

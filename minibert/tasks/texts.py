@@ -110,10 +110,9 @@ def read_texts(
 ) -> Examples:
     """A table of texts or pairs with labels. Raises `InputError` for anything that is missing or wrong in it."""
     table = read_table(path)
-    names = table.rows[0].values
     given = {"text": table.texts(columns.text, "--text-column")}
-    if columns.text_b in names:
-        given["text_b"] = table.texts(columns.text_b, "--text-b-column")
+    if columns.text_b != Columns.text_b or any(columns.text_b in row.values for row in table.rows):
+        given["text_b"] = table.texts(columns.text_b, "--text-b-column")  # a name that was given must be there
     # A column of labels that is empty throughout is none.
     have_truth = need_truth or any(row.values.get(columns.label) not in (None, "") for row in table.rows)
     labels = table.column(columns.label, "--label-column") if have_truth else [None] * len(table.rows)

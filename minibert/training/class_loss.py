@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import InputError
-from ..losses import IGNORE, full_precision
+from ..losses import IGNORE, full_precision, lowest
 from ..outputs import ModelOutput
 
 
@@ -24,7 +24,11 @@ def class_loss(output: ModelOutput, labels: Tensor | None, smoothing: float, wei
         )
     flat = full_precision(logits).flatten(0, -2)  # (..., classes) -> (rows, classes)
     wanted = labels.flatten()  # (...) -> (rows)
-    total = F.cross_entropy(flat, wanted, weights, ignore_index=IGNORE, reduction="sum", label_smoothing=smoothing)
     kept = wanted != IGNORE
+    # In multiple choice, the lowest number fills up the logits of questions with fewer choices: they get no share.
+    there = (logits > lowest(logits)).flatten(0, -2)  # (..., classes) -> (rows, classes)
+    shares = smoothing * there / there.sum(dim=1, keepdim=True)
+    shares += (1 - smoothing) * F.one_hot(wanted.clamp(min=0), flat.shape[1])  # (rows) -> (rows, classes)
+    total = F.cross_entropy(flat, (shares * kept.unsqueeze(1)).to(flat), weights, reduction="sum")
     counted = kept.sum() if weights is None else (weights[wanted.clamp(min=0)] * kept).sum()
     return total / counted.clamp(min=1e-8)

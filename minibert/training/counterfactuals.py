@@ -69,7 +69,8 @@ def counterfactuals(
 ) -> dict[str, Any]:
     """How many answers change when words are swapped, and which change most.
 
-    answers: those to the examples as they are. ask: the model; only examples with one of the words are asked again.
+    answers: those to the examples as they are. ask: the model; only examples with one of the words are asked again. An
+    answer that is cut out of the text has not changed if nothing but the words in it are swapped.
     `mean_shift` is the mean of how far the probabilities move (half the sum of their absolute changes), or an answer
     that is a number. Raises `InputError` if no example has any of the words.
     """
@@ -80,19 +81,21 @@ def counterfactuals(
     asked = Examples(examples.path, [swapped[number] for number in numbers], have_truth=False)
     changes = []
     for number, example, after in zip(numbers, asked, ask(asked), strict=True):
-        before = answers[number]
+        before = answers[number][task.answer_key]
+        same = _swap(before, swaps) if task.answer_is_text else before  # the answer that shows no change of mind
         changes.append(
             {
                 "line": example.line,
                 "given": examples[number].given,
                 "swapped": example.given,
-                "before": before[task.answer_key],
+                "before": before,
                 "after": after[task.answer_key],
-                "shift": _shift(before, after, task.answer_key),
+                "changed": after[task.answer_key] != same,
+                "shift": _shift({**answers[number], task.answer_key: same}, after, task.answer_key),
             }
         )
-    changed = sum(change["before"] != change["after"] for change in changes)
-    changes.sort(key=lambda change: (change["before"] == change["after"], -change["shift"]))
+    changed = sum(change["changed"] for change in changes)
+    changes.sort(key=lambda change: (not change["changed"], -change["shift"]))
     return {
         "examples": len(changes),
         "changed": changed,

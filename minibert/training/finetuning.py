@@ -32,7 +32,9 @@ from ..tokenization import BertTokenizer
 from ..tracing import Trace, trace
 from ..transfer.adaptation import trained_parameters
 from ..transfer.adapter_files import ADAPTER_WEIGHTS
+from ..transfer.adapters import Adapters
 from ..transfer.features import forget_features
+from ..transfer.lora import Lora
 from .arguments import TrainingArguments
 from .interrupt import stopped
 from .learning_rate_finder import find_learning_rate
@@ -64,6 +66,14 @@ FROZEN_DEFAULTS = {"lr": 1e-3, "epochs": 3.0}  # few weights, and new ones
 # What a run starts from that names no model. So small a one takes larger steps, and more of them.
 SHIPPED_MODEL = "minibert-tiny-uncased"
 SHIPPED_DEFAULTS = {"lr": 1e-3, "epochs": 5.0}
+
+WAYS = ("freeze", "gradual_unfreezing", "layer_decay", "mix", "lora", "adapters", "bitfit", "prefix")  # one at a time
+SETTINGS_OF = (
+    ("lora", "lora_alpha", Lora.alpha),
+    ("lora", "lora_targets", ",".join(Lora.targets)),
+    ("adapters", "adapter_size", Adapters.size),
+    ("patience", "minimal_gain", 0.0),
+)  # the flag, its setting, and the setting's default
 
 
 class Split(NamedTuple):
@@ -105,6 +115,7 @@ def finetune(arguments: argparse.Namespace, summary: bool = True) -> dict[str, A
 
 def prepare(arguments: argparse.Namespace, out: Path) -> Run:
     """Everything up to the first step: files read, features made, the model loaded. Nothing is written."""
+    _check_settings(arguments)
     task = task_class(arguments.task).from_arguments(arguments)
     train, dev, test = read_files(arguments, task)
     task.learn_labels(train)
@@ -135,6 +146,16 @@ def _max_length(arguments: argparse.Namespace, task: Task, positions: int) -> in
             "choose a smaller one."
         )
     return arguments.max_length or min(task.max_length, positions)
+
+
+def _check_settings(arguments: argparse.Namespace) -> None:
+    """Raise `InputError` for flags of which one would change nothing, unnoticed."""
+    given = [f"--{name.replace('_', '-')}" for name in WAYS if getattr(arguments, name)]
+    if len(given) > 1:  # in a search, one may be among the flags and the other be tried
+        raise InputError(f"{' and '.join(given)} are different ways to train: choose one.")
+    for flag, setting, default in SETTINGS_OF:
+        if getattr(arguments, flag) is None and getattr(arguments, setting) != default:
+            raise InputError(f"--{setting.replace('_', '-')} is a setting of --{flag}, which is missing.")
 
 
 def _find_learning_rate(page: Path, trainer: Trainer) -> dict[str, Any]:
@@ -176,7 +197,6 @@ def write_results(arguments: argparse.Namespace, out: Path, run: Run, figures: M
             metrics[split.name] = task.metrics(split.examples, found)
 
     trainer.save_model(out)
-    write_json(out / "metrics.json", metrics)
     predictions = [
         line
         for split, found in zip(splits, answers, strict=True)
@@ -198,6 +218,7 @@ def write_results(arguments: argparse.Namespace, out: Path, run: Run, figures: M
         answers=answers[0],
         steps=_one_pass(trainer, dev.features),
     )
+    write_json(out / "metrics.json", metrics)  # last: where it stands, the run is complete (see trials.py)
     return metrics
 
 

@@ -103,7 +103,7 @@ def search(
         files = fold_files(arguments, folds)
     trials = trials_of(settings, Path(out) / TRIALS, folds)
     summaries = run_trials(command, arguments, trials, files)
-    print(*lines(summaries, task_class(arguments.task).headline), sep="\n")
+    print(*lines(summaries), sep="\n")
     if summaries[0].dev:
         print(f"The best run's model and report.html are in {out}, all runs in trials.html.")
     return summaries

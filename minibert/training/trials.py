@@ -27,6 +27,7 @@ from ..tasks import task_class
 from .finetuning import TRIALS, finetune, free_folder, prepare_folder, read_files
 from .state import checkpoints
 from .trials_report import write_trials_page
+from .ways import ADAPTER
 
 log = logging.getLogger("minibert")
 
@@ -47,10 +48,11 @@ class Trial:
 
 @dataclass(frozen=True)
 class Result:
-    """What came out of a run. metrics is None if it diverged."""
+    """What came out of a run. metrics is None if it diverged. headline: the metrics to tell, the first one counts."""
 
     trial: Trial
     metrics: dict[str, Any] | None
+    headline: Sequence[str]
 
     @property
     def degenerate(self) -> bool:
@@ -62,8 +64,7 @@ class Result:
             return True
         matrix = self.metrics.get("confusion_matrix")
         if matrix is None:
-            best = task_class(self.trial.arguments.task).headline[0]
-            return self.metrics[best] <= self.metrics.get("chance", 0)
+            return self.metrics[self.headline[0]] <= self.metrics.get("chance", 0)
         return self.metrics["accuracy"] <= max(map(sum, matrix)) / sum(map(sum, matrix))
 
 
@@ -92,19 +93,22 @@ def run_trials(
     plan = [_plan(trial) for trial in trials]
     if arguments.resume and parse_json_object((out / PLAN).read_bytes(), str(out / PLAN)) != {"trials": plan}:
         raise InputError(f"{out} holds runs with other settings: --resume goes on with the same ones only.")
-    if not files:
-        read_files(arguments, task_class(arguments.task).from_arguments(arguments))  # before anything is overwritten
+    task = task_class(arguments.task).from_arguments(arguments)
+    if files:
+        task.read(arguments.train)  # so that it knows which metrics are its headline
+    else:
+        read_files(arguments, task)  # before anything is overwritten
     is_new = not out.exists()
     prepare_folder(out, keep=arguments.resume)
     (out / TRIALS).mkdir(exist_ok=True)
     write_json(out / PLAN, {"trials": plan})
     for name, text in files.items():
         write_text(out / TRIALS / name, text)
-    metric = task_class(arguments.task).headline
+    headline = task.headline
     results: list[Result] = []
     for number, trial in enumerate(trials, start=1):
         try:
-            results.append(_result(trial, out / TRIALS / trial.name))
+            results.append(_result(trial, out / TRIALS / trial.name, headline))
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f"stopped in run {number} of {len(trials)}, {trial.name}. Go on with: {resume_command(command, out)}"
@@ -113,18 +117,18 @@ def run_trials(
             if not results:  # it is about the files or flags of all runs
                 shutil.rmtree(out if is_new else out / TRIALS)
             raise
-        log.info(f"Run {number} of {len(trials)}, {trial.name}: {_one_line(results[-1], metric)}")
-        _drop_weights(out, results, metric[0])
-    summaries = summarize(results, metric)
-    best = best_result(results, summaries, metric[0])
+        log.info(f"Run {number} of {len(trials)}, {trial.name}: {_one_line(results[-1])}")
+        _drop_weights(out, results, headline[0])
+    summaries = summarize(results, headline)
+    best = best_result(results, summaries, headline[0])
     if best is not None:
         _keep(out / TRIALS / best.trial.name, out)
-    rows = [_row(result, metric) for result in results]
+    rows = [_row(result) for result in results]
     write_json(
         out / "trials.json",
         {"settings": [asdict(s) for s in summaries], "runs": rows, "best_run": best and best.trial.name},
     )
-    write_trials_page(out / "trials.html", summaries, rows, metric)
+    write_trials_page(out / "trials.html", summaries, rows, headline)
     return summaries
 
 
@@ -157,24 +161,24 @@ def best_result(results: Sequence[Result], summaries: Sequence[Summary], metric:
     return max(candidates, key=lambda result: (result.metrics or {})[metric], default=None)
 
 
-def _result(trial: Trial, folder: Path) -> Result:
+def _result(trial: Trial, folder: Path, headline: Sequence[str]) -> Result:
     """The result of a run: read if it is there, or else made, from its last checkpoint if there is one."""
     if (folder / METRICS).is_file():
-        return Result(trial, parse_json_object((folder / METRICS).read_bytes(), str(folder / METRICS)))
+        return Result(trial, parse_json_object((folder / METRICS).read_bytes(), str(folder / METRICS)), headline)
     if (folder / DIVERGED).is_file():
-        return Result(trial, None)
+        return Result(trial, None, headline)
     resume = bool(checkpoints(folder / "checkpoints"))
     if not resume:
         shutil.rmtree(folder, ignore_errors=True)  # what a kill has left
     arguments = argparse.Namespace(**vars(trial.arguments))
     arguments.out, arguments.resume, arguments.overwrite = str(folder), resume, False
     try:
-        return Result(trial, finetune(arguments, summary=False))
+        return Result(trial, finetune(arguments, summary=False), headline)
     except DivergedError as error:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         write_json(folder / DIVERGED, {"error": str(error)})
-        return Result(trial, None)
+        return Result(trial, None, headline)
 
 
 def _plan(trial: Trial) -> dict[str, Any]:
@@ -194,7 +198,9 @@ def _drop_weights(out: Path, results: Sequence[Result], metric: str) -> None:
 def _keep(run: Path, out: Path) -> None:
     """The files of a run, where those of a single run would be. The weights are moved, and last of all."""
     for path in run.iterdir():
-        if path.is_file() and path.name != WEIGHTS:
+        if path.name == ADAPTER:
+            shutil.copytree(path, out / ADAPTER, dirs_exist_ok=True)
+        elif path.is_file() and path.name != WEIGHTS:
             shutil.copy2(path, out)
     if (run / WEIGHTS).exists():  # else they were moved before a kill
         (run / WEIGHTS).replace(out / WEIGHTS)
@@ -202,7 +208,7 @@ def _keep(run: Path, out: Path) -> None:
         path.unlink()
 
 
-def _row(result: Result, headline: Sequence[str]) -> dict[str, Any]:
+def _row(result: Result) -> dict[str, Any]:
     """A run in `trials.json`."""
     metrics = result.metrics or {}
     arguments = result.trial.arguments
@@ -211,8 +217,8 @@ def _row(result: Result, headline: Sequence[str]) -> dict[str, Any]:
         "setting": result.trial.setting,
         "seed": arguments.seed,
         "fold": result.trial.fold,
-        "dev": {name: metrics.get(name) for name in headline},
-        "test": {name: metrics["test"][name] for name in headline} if "test" in metrics else None,
+        "dev": {name: metrics.get(name) for name in result.headline},
+        "test": {name: metrics["test"][name] for name in result.headline} if "test" in metrics else None,
         "best_epoch": metrics.get("best_epoch"),
         "train_seconds": metrics.get("train_seconds"),
         "degenerate": result.degenerate,
@@ -220,8 +226,8 @@ def _row(result: Result, headline: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _one_line(result: Result, headline: Sequence[str]) -> str:
+def _one_line(result: Result) -> str:
     if result.metrics is None:
         return "it diverged"
-    figures = ", ".join(f"{name} {result.metrics[name]:.4f}" for name in headline)
+    figures = ", ".join(f"{name} {result.metrics[name]:.4f}" for name in result.headline)
     return f"{figures}{' (it learnt nothing)' if result.degenerate else ''}"

@@ -25,9 +25,9 @@ FOLDS_NOTE = (
 )
 
 
-def lines(summaries: Sequence[Summary], headline: Sequence[str]) -> Iterator[str]:
+def lines(summaries: Sequence[Summary]) -> Iterator[str]:
     """Each setting with its first metric; of the best one all that is known."""
-    first = headline[0]
+    first = next(iter(summaries[0].dev), "")  # "" if all runs diverged
     if len(summaries) > 1:
         for rank, summary in enumerate(summaries, start=1):
             found = f"{first} {summary.dev[first]}" if summary.dev else "all runs diverged"
