@@ -69,6 +69,13 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
+def seed(text: str) -> int:
+    """The type of a flag: what NumPy takes as a seed, a whole number below 2**32."""
+    if not text.isdecimal() or int(text) >= 1 << 32:
+        raise argparse.ArgumentTypeError(f"a whole number from 0 to {(1 << 32) - 1} is needed: found '{text}'")
+    return int(text)
+
+
 def positive_float(text: str) -> float:
     """The type of a flag: a number above 0."""
     return _number(text, "above 0", lambda value: 0 < value < math.inf)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .commandline import OneOrMore, Parser, positive_float, positive_int, run, share, whole_number
+from .commandline import OneOrMore, Parser, positive_float, positive_int, run, seed, share, whole_number
 from .data.public import PUBLIC
 from .tasks import TASKS
 
@@ -106,7 +106,7 @@ def add_flags(parser: Parser) -> None:
         help="tokens the model reads at once; more are cut, or read in several windows "
         "(default: 128; qa 384, summarization 512)",
     )
-    training.add_argument("--seed", type=int, default=0, metavar="N", help="of shuffling, dropout and the new head")
+    training.add_argument("--seed", type=seed, default=0, metavar="N", help="of shuffling, dropout and the new head")
     training.add_argument(
         "--seeds", type=positive_int, default=1, metavar="N", help="train so often, with seeds from --seed on"
     )

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,7 +26,6 @@ from minibert import (
     Trainer,
     TrainingArguments,
 )
-from minibert.training import interrupt
 from minibert.training.interrupt import InterruptGuard
 from minibert.training.optimizer import parameter_groups
 from minibert.training.schedules import linear_schedule
@@ -186,20 +186,40 @@ class StopAt:
         return self.data[index]
 
 
-def test_a_ctrl_c_that_is_passed_on_is_no_second_one(monkeypatch: pytest.MonkeyPatch):
-    """The terminal sends it to every process, and torchrun once more to its own: that must not interrupt the saving."""
+@pytest.fixture
+def _ctrl_c_raises() -> Iterator[None]:
+    """As in a process of its own, whatever runs the tests."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with InterruptGuard() as guard:
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_ctrl_c_raises")
+def test_a_second_ctrl_c_interrupts_at_once(monkeypatch: pytest.MonkeyPatch):
+    """However soon it follows. SIGTERM comes twice from programs that mean it once: it interrupts no saving."""
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    with InterruptGuard() as guard:
+        signal.raise_signal(signal.SIGTERM)
+        assert guard.asked
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
-            signal.raise_signal(signal.SIGTERM)
-            assert guard.asked
-            monkeypatch.setattr(interrupt, "SAME", 0.0)
-            with pytest.raises(KeyboardInterrupt):
-                signal.raise_signal(signal.SIGINT)
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with InterruptGuard() as guard:
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        assert guard.asked
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.usefixtures("_ctrl_c_raises")
+def test_a_ctrl_c_that_torchrun_sends_twice_is_one(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "any")
+    with InterruptGuard() as guard:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        assert guard.asked
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_run_stopped_by_ctrl_c_goes_on_as_if_nothing_had_happened(tmp_path: Path):
@@ -341,6 +361,8 @@ def test_bf16_training_keeps_the_weights_in_float32(tmp_path: Path):
             "load_best_model_at_end needs eval_strategy and save_strategy to be the same",
         ),
         ({"num_train_epochs": 0}, "num_train_epochs must be above 0"),
+        ({"seed": -1}, "seed must be from 0 to"),
+        ({"seed": 1 << 32}, "seed must be from 0 to"),
     ],
 )
 def test_settings_that_no_run_can_have_get_a_sentence(changes: dict[str, Any], sentence: str):

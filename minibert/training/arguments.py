@@ -67,6 +67,7 @@ class TrainingArguments:
             _require(getattr(self, name) >= 0, name, "0 or more", getattr(self, name))
         for name in ("adam_beta1", "adam_beta2", "warmup_ratio", "label_smoothing_factor", "average_decay"):
             _require(0 <= getattr(self, name) < 1, name, "in [0, 1)", getattr(self, name))
+        _require(0 <= self.seed < 1 << 32, "seed", "from 0 to 2**32 - 1", self.seed)
         _require(0 < self.layer_decay <= 1, "layer_decay", "above 0 and at most 1", self.layer_decay)
         known = ", ".join(SCHEDULES)
         _require(self.lr_scheduler_type in SCHEDULES, "lr_scheduler_type", f"one of {known}", self.lr_scheduler_type)

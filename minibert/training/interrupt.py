@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
+
+import torch.distributed as dist
 
 from ..commandline import resume_command
 from .state import TrainerState
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-SAME = 2.0  # seconds: sooner, a signal is the first one again, which torchrun has passed on
 
 
 class InterruptGuard:
     """`with InterruptGuard() as guard:` notes the first Ctrl-C (or SIGTERM) in `guard.asked` and lets the work go on.
 
-    Two seconds later, a second one interrupts at once, as always. Outside the main thread Python delivers no signals:
-    nothing is changed.
+    A second Ctrl-C interrupts at once, as always. Programs repeat a signal without meaning more by it: `timeout` sends
+    SIGTERM to a process and to its group, and torchrun sends every signal twice to processes that never hear the
+    terminal itself. Outside the main thread Python delivers no signals: nothing is changed.
     """
 
     def __init__(self) -> None:
         self.asked = False
-        self._since = 0.0
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> InterruptGuard:
@@ -40,8 +40,8 @@ class InterruptGuard:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if not self.asked:
-            self.asked, self._since = True, time.monotonic()
-        elif time.monotonic() - self._since > SAME:
+            self.asked = True
+        elif number == signal.SIGINT and not dist.is_torchelastic_launched():
             self._restore()
             signal.raise_signal(number)
 
