@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from .commandline import Parser, PlainParser, positive_float, positive_int, run, share, whole_number
+from .commandline import Parser, PlainParser, positive_float, positive_int, run, seed, share, whole_number
 from .config import PRESETS
 from .errors import InputError
 
@@ -103,9 +103,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     data.add_argument(
         "--masking", choices=["token", "whole_word", "span"], default="token", help="what is masked together"
     )
-    data.add_argument(
-        "--masked-lm-prob", type=share, default=0.15, metavar="SHARE", help="of the tokens to predict (default: 0.15)"
-    )
+    data.add_argument("--masked-lm-prob", type=share, default=0.15, metavar="SHARE", help="of the tokens, to predict")
     data.add_argument("--no-next-sentence", action="store_true", help="masked words alone, on one text an instance")
     model = parser.add_argument_group("model")
     model.add_argument("--size", choices=PRESETS, help="how large a BERT (default: mini)")
@@ -143,7 +141,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     training.add_argument(
         "--keep", type=positive_int, default=2, metavar="N", help="newest checkpoints, and the best one"
     )
-    training.add_argument("--seed", type=int, default=0, metavar="N", help="of weights, instances and dropout")
+    training.add_argument("--seed", type=seed, default=0, metavar="N", help="of weights, instances and dropout")
     training.add_argument(
         "--workers", type=whole_number, metavar="N", help="processes that make batches (default: 0; with a GPU, 4)"
     )
