@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,10 +27,10 @@ from minibert import (
     Trainer,
     TrainingArguments,
 )
-from minibert.training.interrupt import InterruptGuard
+from minibert.training.interrupt import InterruptGuard, stopped
 from minibert.training.optimizer import parameter_groups
 from minibert.training.schedules import linear_schedule
-from minibert.training.state import checkpoints
+from minibert.training.state import TrainerState, checkpoints
 
 from .helpers import SMALL, in_their_names, make_model, make_peer
 
@@ -220,6 +221,18 @@ def test_a_ctrl_c_that_torchrun_sends_twice_is_one(monkeypatch: pytest.MonkeyPat
         signal.raise_signal(signal.SIGINT)
         assert guard.asked
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_what_an_interrupted_run_says_is_saved_is_saved(tmp_path: Path):
+    """After a second Ctrl-C the newest checkpoint is an older one, or there is none."""
+    state = TrainerState(global_step=7, max_steps=9)
+    for saved, text in (
+        ([5, 7], r"stopped and saved after step 7 of 9\. Go on with: .* --resume"),
+        ([3, 5], r"interrupted after step 7 of 9; step 5 is saved\. Go on with: .* --resume"),
+        ([], r"interrupted after step 7 of 9, before anything was saved\."),
+    ):
+        folders = [tmp_path / f"checkpoint-{step}" for step in saved]
+        assert re.fullmatch(text, str(stopped(state, folders, "pretrain", tmp_path)))
 
 
 def test_a_run_stopped_by_ctrl_c_goes_on_as_if_nothing_had_happened(tmp_path: Path):

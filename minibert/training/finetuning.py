@@ -281,7 +281,7 @@ def complete_folder(out: Path, trainer: Trainer, keep: bool) -> Iterator[None]:
         yield
         shutil.rmtree(out / CHECKPOINTS)
     except KeyboardInterrupt:
-        raise stopped(trainer.state, "finetune", out) from None
+        raise stopped(trainer.state, checkpoints(out / CHECKPOINTS), "finetune", out) from None
     except BaseException:
         _clear(out, is_new)
         raise

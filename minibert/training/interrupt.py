@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -51,9 +52,16 @@ class InterruptGuard:
         self._before = {}
 
 
-def stopped(state: TrainerState, command: str, out: Path) -> KeyboardInterrupt:
-    """What to raise when a run of a command was interrupted and saved: how far it came, and how to go on."""
-    return KeyboardInterrupt(
-        f"stopped and saved after step {state.global_step} of {state.max_steps}. "
-        f"Go on with: {resume_command(command, out)}"
+def stopped(state: TrainerState, saved: Sequence[Path], command: str, out: Path) -> KeyboardInterrupt:
+    """What to raise when a run of a command was interrupted: how far it came, what of it is saved, how to go on.
+
+    saved: its checkpoints, oldest first. The newest is older than the last step if a second Ctrl-C came.
+    """
+    where = f"after step {state.global_step} of {state.max_steps}"
+    if not saved:
+        return KeyboardInterrupt(f"interrupted {where}, before anything was saved.")
+    newest = int(saved[-1].name.rpartition("-")[2])
+    how = (
+        f"stopped and saved {where}" if newest == state.global_step else f"interrupted {where}; step {newest} is saved"
     )
+    return KeyboardInterrupt(f"{how}. Go on with: {resume_command(command, out)}")

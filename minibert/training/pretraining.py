@@ -100,7 +100,9 @@ def pretrain(arguments: argparse.Namespace) -> dict[str, Any]:
                 (out / LOG).unlink(missing_ok=True)  # of a run that was killed before its first checkpoint
             trainer.train(resume_from_checkpoint=True if resumed else None)
         except KeyboardInterrupt:
-            raise stopped(trainer.state, "pretrain", out) from None
+            if rank() > 0:
+                raise  # the first process has saved it, and says so
+            raise stopped(trainer.state, checkpoints(out / CHECKPOINTS), "pretrain", out) from None
         except RuntimeError as error:
             if "DataLoader worker" in str(error):
                 raise InputError(
