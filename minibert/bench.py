@@ -43,7 +43,7 @@ def build_parser() -> Parser:
     curves.add_argument("--picture", metavar="FILE", help="a .png file, drawn with matplotlib")
     _add_rounds(curves, rounds=3)
     startup = subjects.add_parser("startup", help="how long imports and --help take")
-    _add_rounds(startup)
+    _add_rounds(startup, rounds=3)
     card = subjects.add_parser("scorecard", help="what pretraining is worth: fine-tuned from a model, or from random")
     card.add_argument("--model", metavar="NAME_OR_PATH", default="minibert-tiny-uncased", help="pretrained weights")
     card.add_argument("--train", metavar="FILE", required=True, help="labelled examples to draw from")

@@ -410,6 +410,13 @@ def test_help_shows_an_example_and_does_not_wait_for_torch(command: str):
     assert any(line.startswith(f"  python -m minibert.{command}") for line in lines)
 
 
+def test_no_name_of_the_package_waits_for_the_slow_parts_of_torch():
+    code = "import sys, minibert\nfor name in minibert.__all__: getattr(minibert, name)\n"
+    code += "print([name for name in ('sympy', 'torch._dynamo', 'torch.distributed.tensor') if name in sys.modules])"
+    process = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True)
+    assert process.stdout.strip() == "[]"
+
+
 def test_weights_list_names_googles_models(capsys: pytest.CaptureFixture[str]):
     call("weights", "list")
     lines = capsys.readouterr().out.splitlines()

@@ -10,15 +10,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from ..model import BertPreTrainedModel
+
+if TYPE_CHECKING:
+    from torch.distributed.tensor import DTensor  # takes a second: imported only where a model is to be divided
 
 Model = TypeVar("Model", bound=BertPreTrainedModel)
 
@@ -70,19 +71,28 @@ def shard(module: nn.Module, blocks: Iterable[nn.Module]) -> None:
 
     A block's weights are put together just before it runs and let go behind it, forward and backward.
     """
+    from torch.distributed.fsdp import fully_shard
+
     for block in blocks:
         fully_shard(block)
     fully_shard(module)
 
 
+def is_divided(tensor: Tensor) -> TypeGuard[DTensor]:
+    """Whether it is one process's share of a tensor: no other kind has a mesh."""
+    return hasattr(tensor, "device_mesh")
+
+
 def whole(tensor: Tensor) -> Tensor:
     """A tensor in one piece, put together if it is divided. All processes must ask at the same time."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return tensor.full_tensor() if is_divided(tensor) else tensor
 
 
 def divided_like(tensor: Tensor, example: Tensor) -> Tensor:
     """A whole tensor, divided among the processes as another one of its shape is, if that is."""
-    if isinstance(example, DTensor):
+    if is_divided(example):
+        from torch.distributed.tensor import distribute_tensor
+
         return distribute_tensor(tensor.to(example.device), example.device_mesh, example.placements)
     return tensor
 
@@ -90,7 +100,7 @@ def divided_like(tensor: Tensor, example: Tensor) -> Tensor:
 def whole_model(model: Model) -> Model:
     """A model in one piece: itself, or a copy if it is divided. All processes must ask at the same time."""
     state = model.state_dict()
-    if not any(isinstance(tensor, DTensor) for tensor in state.values()):
+    if not any(is_divided(tensor) for tensor in state.values()):
         return model
     with torch.device("meta"):
         copy = type(model)(model.config)
