@@ -501,7 +501,7 @@ def test_what_is_wrong_is_one_line_and_leaves_nothing(
         (["--corpus", tmp_path / "empty.txt", "--out", out], "There is no text"),
         (["--corpus", tmp_path / "empty.txt", "--vocab", other, "--out", out], "There is no text"),
         (["--corpus", corpus_folder, text, "--out", out], "must then be all of --corpus"),
-        ([*good, "--init-from", other], "was made with another tokenizer"),
+        ([*good, "--init-from", other, "--max-length", 16], "was made with another tokenizer"),
         ([*good, "--vocab", other], "was made with another tokenizer"),
         ([*good, "--init-from", small_model, "--size", "tiny"], "leave out --size and --vocab"),
         ([*good, "--init-from", small_model, "--max-length", 17], "the 16 positions that the model knows"),
