@@ -662,7 +662,7 @@ def test_a_killed_process_that_makes_batches_gets_a_sentence(corpus_folder: Path
     os.kill(children(process)[0], signal.SIGKILL)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 2
-    assert "A process that makes batches was killed" in errors.splitlines()[-1]
+    assert "error: A process that makes batches was killed" in errors  # after it torch may complain once more
 
 
 TORCHRUN = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
