@@ -708,12 +708,13 @@ def test_two_processes_learn_what_one_does(flags: list[str], corpus_folder: Path
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("flags", [[], ["--fsdp"]], ids=["ddp", "fsdp"])
 def test_a_process_that_dies_ends_the_job_which_goes_on_with_fewer(
-    corpus_folder: Path, small_model: Path, tmp_path: Path
+    flags: list[str], corpus_folder: Path, small_model: Path, tmp_path: Path
 ):
     out = tmp_path / "out"
     words = ["minibert.pretrain", *small_run(corpus_folder, small_model, out, "--max-steps", 400)]
-    job = start(*TORCHRUN, *words, "--fsdp")
+    job = start(*TORCHRUN, *words, *flags)
     while job.poll() is None and not (out / "checkpoints" / "checkpoint-6").exists():
         time.sleep(0.01)
     os.kill(children(job)[-1], signal.SIGKILL)
