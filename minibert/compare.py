@@ -38,7 +38,7 @@ def build_parser() -> Parser:
         "compare",
         "Fine-tune one model in several ways, each with several seeds, and compare accuracy, trained parameters, time "
         "and memory. Each run is a process of its own; a comparison that was stopped goes on where it was.",
-        "  python -m minibert.compare --train train.tsv --dev dev.tsv --model minibert-tiny --out ways \\\n"
+        "  python -m minibert.compare --train train.tsv --dev dev.tsv --model minibert-tiny-uncased --out ways \\\n"
         "         --examples 100 --seeds 2 --ways full,head",
     )
     data = parser.add_argument_group("data")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import os
 import re
 import shutil
 import subprocess
 import sys
+from functools import reduce
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -113,12 +116,38 @@ def test_links_lead_to_files(source: Path):
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=name_of)
+def test_what_is_named_beside_a_link_is_in_that_file(source: Path):
+    prose = "\n".join(cell.source for cell in build.notebook_of(source).cells if cell.cell_type == "markdown")
+    links = re.findall(r"\]\(([^)]+\.py)\)\s*\(([^)]*)\)", prose)
+    assert links
+    for target, names in links:
+        code = (source.parent / target).read_text(encoding="utf-8")
+        for name in re.findall(r"`(?:\w+\.)*(\w+)`", names):
+            assert re.search(rf"(?:def|class) {name}\b|^{name}\b", code, re.MULTILINE), f"{target} has no {name}"
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=name_of)
 def test_what_a_tutorial_imports_from_the_package_is_there(source: Path):
     for statement in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
         if isinstance(statement, ast.ImportFrom) and str(statement.module).split(".")[0] == "minibert":
             module = importlib.import_module(str(statement.module))
             for name in statement.names:
                 assert hasattr(module, name.name), f"{statement.module} has no {name.name}"
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=name_of)
+def test_the_code_that_a_notebook_shows_is_still_that_of_the_package(source: Path):
+    imported: dict[str, Any] = {}
+    for statement in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if isinstance(statement, ast.ImportFrom) and str(statement.module).split(".")[0] == "minibert":
+            module = importlib.import_module(str(statement.module))
+            imported |= {name.name: getattr(module, name.name) for name in statement.names}
+    for cell in nbformat.read(source.with_suffix(".ipynb"), as_version=4).cells:
+        for path in re.findall(r"inspect\.getsource\(([\w.]+)\)", cell.source):
+            first, *rest = path.split(".")
+            if first in imported:
+                printed = "".join(output.get("text", "") for output in cell.outputs)
+                assert inspect.getsource(reduce(getattr, rest, imported[first])) in printed, f"{path} has changed"
 
 
 @pytest.mark.slow

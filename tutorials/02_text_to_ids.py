@@ -149,8 +149,8 @@ assert basic.tokenize("5€") == ["5€"]
 # | piece | `[UNK]` | `un` | `una` | `##ffa` | `##ble` | `##able` |
 #
 # The rule is greedy. Try the whole word. If it is not in the vocabulary, drop its last character and try again. When
-# a piece fits, take it and start over with the rest, now with `##` in front. Do `unaffable` on paper before you run
-# the cell.
+# a piece fits, take it and start over with the rest, now with `##` in front. If not even a single character of the
+# rest fits, the whole word becomes `[UNK]`. Do `unaffable` on paper before you run the cell.
 
 # %%
 tiny_vocab = {piece: number for number, piece in enumerate(["[UNK]", "un", "una", "##ffa", "##ble", "##able"])}
@@ -190,7 +190,7 @@ assert len(attempts) == 7 + 4 + 1
 # ### Build it yourself
 #
 # Write it from the rule, without looking at the package. The second half of the cell lets your version and the
-# package's cut every word of the reviews, and asks for the same pieces.
+# package's cut every word of the reviews, and two that cannot be spelled, and asks for the same pieces.
 
 
 # %%
@@ -212,7 +212,7 @@ frequent = [word for word, _ in word_counts.most_common(500)]
 spelling_pieces = dict.fromkeys(["[UNK]", *letters, *(f"##{char}" for char in letters), *frequent])
 test_vocab = {piece: number for number, piece in enumerate(spelling_pieces)}
 package = WordPiece(test_vocab)
-for word in word_counts:
+for word in (*word_counts, "\u2603", "snow\u2603"):  # the two with the snowman cannot be spelled
     assert cut(word, test_vocab) == package.tokenize(word), word
 print(f"the same pieces for all {len(word_counts):,} words")
 print(inspect.getsource(WordPiece.tokenize))

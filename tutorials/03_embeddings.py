@@ -15,6 +15,7 @@
 # **You need** chapter 2 and a little PyTorch. **Time:** 45 minutes to read; the cells run in half a minute.
 
 # %%
+import copy
 import inspect
 import math
 
@@ -140,8 +141,10 @@ print(F.layer_norm(total, (4,), eps=1e-12))
 # %% [markdown]
 # ### Build it yourself
 #
-# Three matrices and five lines. It reads the package's weights, and must give the package's numbers. A `PackedBatch`
-# is how the package holds a batch without padding: all tokens in one row (chapter 6).
+# Three matrices and five lines. It reads the package's weights, and must give the package's numbers. They have the
+# names of `BertEmbeddings`: `word_embeddings.weight` and so on; `layer_norm.weight` is the scale of the norm and
+# `layer_norm.bias` its shift. Before the root in step 3 add $10^{-12}$ (`eps`), as the package does, so that no vector
+# is divided by 0. A `PackedBatch` is how the package holds a batch without padding: all tokens in one row (chapter 6).
 
 
 # %%
@@ -160,8 +163,11 @@ def embed(weights: dict[str, torch.Tensor], input_ids, token_type_ids, position_
 
 batch = PackedBatch.from_sequences([[2, 11, 12, 3], [2, 13, 3]], [[0, 0, 0, 0], [0, 1, 1]])
 print("ids", batch.input_ids.tolist(), " positions", batch.position_ids.tolist())
-own = embed(dict(model.embeddings.state_dict()), batch.input_ids, batch.token_type_ids, batch.position_ids)
-assert_close(own, model.embeddings(batch))
+trained = copy.deepcopy(model.embeddings)
+for parameter in trained.layer_norm.parameters():  # fresh ones, 1 and 0, would not be missed
+    parameter.data += torch.linspace(-0.5, 0.5, config.hidden_size)
+own = embed(dict(trained.state_dict()), batch.input_ids, batch.token_type_ids, batch.position_ids)
+assert_close(own, trained(batch))
 assert batch.position_ids.tolist() == [0, 1, 2, 3, 0, 1, 2]
 
 # %% [markdown]

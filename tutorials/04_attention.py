@@ -138,7 +138,7 @@ assert largest["scaled"][3] < 0.3
 scores = torch.tensor([[2.0, 1.0, 0.5, 3.0]])
 real = torch.tensor([[True, True, True, False]])
 masked = scores.masked_fill(~real, torch.finfo(scores.dtype).min).softmax(dim=-1)
-print("masked before softmax:", masked, "sum", masked.sum().item())
+print("masked before softmax:", masked, f"sum {masked.sum():.3f}")
 assert_close(masked[0, :3], scores[0, :3].softmax(dim=-1))
 assert masked[0, 3] == 0
 
@@ -197,17 +197,24 @@ print(inspect.getsource(eager_attention))
 # %% [markdown]
 # *The picture:* blue steps have weights, orange ones only turn the numbers around, and in the red one tokens meet.
 #
+# The package keeps all tokens of a batch in one row, without padding (chapter 6). `queries` and `keys` are `Layout`s:
+# they know where each sentence lies. `pad` lays a row out as a rectangle, one sentence a line; `pack` takes the padding
+# out again; `select` keeps the tokens that ask, which is all of them for now.
+#
 # Note that query, key and value come out of *one* matrix. Three matrices stacked on each other are one, and a
 # graphics card likes one large product better than three small ones.
 #
 # ### Build it yourself
 #
-# From hidden states to hidden states, with the package's weights, for a batch without padding. The loop over heads
-# makes it plain that heads do not know of each other.
+# From hidden states to hidden states, with the package's weights (`query_key_value.weight` and `.bias`,
+# `output.weight` and `.bias`), for a batch without padding. Loop over the heads: that makes it plain that they do not
+# know of each other.
 
 # %%
 config = BertConfig(hidden_size=32, num_attention_heads=4, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
 attention = BertSelfAttention(config)
+for bias in (attention.query_key_value.bias, attention.output.bias):
+    nn.init.normal_(bias, std=0.02)  # fresh ones are 0 and would not be missed
 BATCH, SEQ, HIDDEN, HEADS, HEAD_DIM = 2, 5, 32, 4, 8
 
 

@@ -16,6 +16,7 @@
 # **You need** chapter 4. **Time:** an hour to read; the cells run in under a minute.
 
 # %%
+import copy
 import inspect
 import math
 
@@ -176,6 +177,7 @@ feed_forward = BertFeedForward(BertConfig()).eval()
 tokens, order = torch.randn(6, 768), torch.randperm(6)
 with torch.no_grad():
     assert_close(feed_forward(tokens)[order], feed_forward(tokens[order]))
+print(inspect.getsource(BertFeedForward.forward))
 in_feed_forward = sum(parameter.numel() for parameter in feed_forward.parameters())
 in_block = sum(parameter.numel() for parameter in BertBlock(BertConfig()).parameters())
 print(f"{in_feed_forward:,} of a block's {in_block:,} parameters: {in_feed_forward / in_block:.1%}")
@@ -187,7 +189,10 @@ assert in_block == 7_087_872
 #
 # ## 5.4 Build it yourself
 #
-# A block from its weights, with the two functions above. Attention comes from the package: you built it in chapter 4.
+# A block from its weights, with `layer_norm` and `gelu_erf` from above. The parts of a block and of its feed-forward
+# have the names that you saw in the two `forward`s; each has a `weight` and a `bias`, and a linear layer computes
+# $xW^\top + b$. Attention comes from the package, since you built it in chapter 4: `block.attention(hidden, layout,
+# layout, eager_attention)` gives its answer and, as a second thing, the probabilities.
 
 # %%
 config = BertConfig(
@@ -203,7 +208,10 @@ config = BertConfig(
     initializer_range=0.02 * math.sqrt(768 / 64),
 )
 model = BertModel(config, attn_implementation="eager")
-block = model.blocks[0]
+block = copy.deepcopy(model.blocks[0])
+for number, parameter in enumerate(block.parameters()):
+    if parameter.dim() == 1:  # fresh biases and norms, 0 and 1, would not be missed
+        parameter.data += torch.linspace(-0.5, 0.5, len(parameter)).roll(number)
 layout = Layout.from_mask(torch.ones(2, 16, dtype=torch.bool))
 
 

@@ -15,6 +15,7 @@
 # **You need** chapters 3 to 5. **Time:** an hour to read; the cells run in half a minute.
 
 # %%
+import copy
 import importlib.util
 import inspect
 import math
@@ -114,7 +115,9 @@ show(figure, "Above: two rows of seven, the second with three grey paddings. Bel
 # ## 6.2 Build it yourself
 #
 # The whole of BERT from its weights. This is the padded form that most code uses: a rectangle of (batch, seq),
-# and a mask in attention. If packing changes nothing, the two must agree at all real tokens.
+# and a mask in attention. If packing changes nothing, the two must agree at all real tokens. The names of the weights
+# are those that the hooks have printed, with `.weight` or `.bias` behind them; `config` knows `layer_norm_eps` and
+# `head_dim`.
 
 
 # %%
@@ -128,7 +131,9 @@ def bert(
         return F.linear(inputs, weights[f"{name}.weight"], weights[f"{name}.bias"])
 
     def norm(inputs: torch.Tensor, name: str) -> torch.Tensor:
-        return F.layer_norm(inputs, inputs.shape[-1:], weights[f"{name}.weight"], weights[f"{name}.bias"], 1e-12)
+        return F.layer_norm(
+            inputs, inputs.shape[-1:], weights[f"{name}.weight"], weights[f"{name}.bias"], config.layer_norm_eps
+        )
 
     hidden = weights["embeddings.word_embeddings.weight"][ids]  # (batch, seq) -> (batch, seq, hidden)
     hidden = hidden + weights["embeddings.position_embeddings.weight"][: ids.shape[1]]
@@ -149,11 +154,19 @@ def bert(
     # END SOLUTION
 
 
-with torch.no_grad():
-    own_hidden, own_pooled = bert(model.state_dict(), config, input_ids, attention_mask, token_type_ids)
+# As if trained: of fresh, small weights nobody would miss a bias, a norm or the right GELU.
+trained = copy.deepcopy(model)
+for number, parameter in enumerate(trained.parameters()):
+    if parameter.dim() == 1:
+        parameter.data += torch.linspace(-0.5, 0.5, len(parameter)).roll(number)
+    else:
+        parameter.data *= 10
 real = attention_mask.bool()
-assert_close(own_hidden[real], output.last_hidden_state[real], atol=1e-5, rtol=1e-4)
-assert_close(own_pooled, output.pooler_output, atol=1e-5, rtol=1e-4)
+with torch.no_grad():
+    own_hidden, own_pooled = bert(trained.state_dict(), config, input_ids, attention_mask, token_type_ids)
+    package = trained(input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids)
+assert_close(own_hidden[real], package.last_hidden_state[real], atol=1e-5, rtol=1e-4)
+assert_close(own_pooled, package.pooler_output, atol=1e-5, rtol=1e-4)
 print("equal at all 11 tokens; the package's version:")
 print(inspect.getsource(BertModel.encode))
 
@@ -323,7 +336,10 @@ assert varint(bytes.fromhex("ac02"), 0) == (300, 2)
 # ```
 #
 # `shared` says how many bytes the key has in common with the one before: names such as
-# `bert/encoder/layer_0/...` repeat, and are not spelled out each time.
+# `bert/encoder/layer_0/...` repeat, and are not spelled out each time. Behind the entries stand the places at which
+# a key is spelled out in full (*restarts*, four bytes each) and their number: good for a search, and passed over here.
+# Each block is followed by a byte that says how it is compressed (not at all) and by a checksum: CRC-32C, *masked*,
+# that is rotated and shifted, because the checksum of something that holds its own checksum would tell little.
 
 # %%
 footer = index[-48:]
@@ -427,7 +443,7 @@ except ValueError as error:
     print(str(error).replace(f"{folder.name}{os.sep}", ""))
 else:
     raise AssertionError("one flipped bit must be found")
-path.write_bytes(data)
+_ = path.write_bytes(data)  # mended
 
 # %% [markdown]
 # ## 6.7 The same model in `transformers`

@@ -16,6 +16,7 @@
 # **You need** chapter 6. **Time:** an hour to read; the cells run in half a minute.
 
 # %%
+import inspect
 import math
 import subprocess
 import sys
@@ -159,7 +160,18 @@ show(figure, "The same sentence in five epochs, each time with other tokens chos
 #
 # ### Build it yourself
 #
-# The same steps, from the same random numbers, must give the same puzzle.
+# The same steps, from the same random numbers, must give the same puzzle. So the numbers must be drawn in the same
+# order:
+#
+# 1. Candidates are the places of all tokens that are not special (`tokenizer.all_special_ids`). Take
+#    `generator.permutation` of them; its first ones are chosen, as many as 15 % of *all* tokens, rounded, and at least
+#    one.
+# 2. Take `generator.random(len(ids))`. Its first numbers are the chances of the chosen tokens, in the order of their
+#    choice. Below 0.8 the token becomes `[MASK]`, below 0.9 a random one.
+# 3. Take one number of `generator.integers` for each chosen token, whether it is needed or not: the place of its random
+#    token among all ids that are not special.
+#
+# Labels are the right ids at the chosen places, and `IGNORE` (-100) elsewhere.
 
 
 # %%
@@ -172,7 +184,7 @@ def mask_by_hand(ids: np.ndarray, generator: np.random.Generator) -> tuple[np.nd
     chances = generator.random(len(ids))[: len(chosen)]
     ordinary = [token_id for token_id in range(len(tokenizer)) if token_id not in special]
     replacements = generator.integers(len(ordinary), size=len(chosen))
-    seen, labels = ids.copy(), np.full_like(ids, -100)
+    seen, labels = ids.copy(), np.full_like(ids, IGNORE)
     for place, chance, replacement in zip(chosen, chances, replacements, strict=True):
         labels[place] = ids[place]
         if chance < 0.8:
@@ -188,7 +200,8 @@ for seed in range(200):
         mask_by_hand(ids, np.random.default_rng(seed)), masking(ids, np.random.default_rng(seed)), strict=True
     ):
         np.testing.assert_array_equal(ours, theirs)
-print("200 puzzles, all equal")
+print("200 puzzles, all equal; the package's version:")
+print(inspect.getsource(Masking.__call__))
 
 # %% [markdown]
 # Random code needs statistics. The deviation of a share $p$ over $n$ draws is $\sqrt{p(1-p)/n}$; with
@@ -291,11 +304,11 @@ assert max(lengths) == 64
 figure, axes = plt.subplots(figsize=(7, 3))
 axes.hist(lengths, bins=range(5, 66), color=BLUE, log=True)
 axes.set(xlabel="tokens in a row", ylabel="rows (log)")
-show(figure, "How long rows are: nearly all full with 64 tokens, and a thin tail of shorter ones.")
+show(figure, "How long rows are: four of five are full with 64 tokens, and the others are spread over all lengths.")
 
 # %% [markdown]
-# *The picture:* nearly all rows are full; the tail is what step 5 and the ends of documents leave. The package computes
-# nothing for what is missing (chapter 16).
+# *The picture:* four of five rows are full; the tail is what step 5 and the ends of documents leave. The package
+# computes nothing for what is missing (chapter 16).
 #
 # Both losses are added, and that is all of BERT's pretraining:
 

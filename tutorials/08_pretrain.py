@@ -17,6 +17,7 @@
 # **You need** chapter 7. **Time:** 45 minutes to read; the cells run in a minute.
 
 # %%
+import inspect
 import itertools
 import math
 from collections import Counter
@@ -30,6 +31,7 @@ from pictures import BLUE, GREEN, GREY, VERMILION, grid, show
 from minibert import BertConfig, BertForMaskedLM, BertTokenizer
 from minibert.data.batches import pack_examples
 from minibert.data.masking import Masking
+from minibert.data.unigram import unigram_entropy
 from minibert.tokenization.learn import count_words, coverage, learn_wordpiece_fast
 from minibert.training.optimizer import parameter_groups
 from minibert.training.schedules import linear_schedule
@@ -96,12 +98,13 @@ print(f"{sum(map(len, training)):,} tokens in {len(training):,} rows; {len(held_
 # How well can one guess a hidden token without looking at its row? One can know which tokens are frequent. On paper: of
 # the text `a a b c` the frequencies are 1/2, 1/4, 1/4. Whoever gives these probabilities always, pays
 # $-\frac12\ln\frac12 - 2\cdot\frac14\ln\frac14 = 1.04$ on average. That is the *entropy* of the frequencies (Shannon
-# 1948), and no guess without context does better.
+# 1948), and no guess without context does better. (A token that never occurs adds nothing: $0 \ln 0$ counts as 0.)
+# Write it down; `torch.distributions` knows it as well, and must agree:
 
 
 # %%
 def entropy(counts: np.ndarray) -> float:
-    """In nats, of counts or probabilities."""
+    """Of tokens with these counts, in nats."""
     # BEGIN SOLUTION
     shares = counts[counts > 0] / counts.sum()
     return float(-(shares * np.log(shares)).sum())
@@ -110,11 +113,15 @@ def entropy(counts: np.ndarray) -> float:
 
 assert abs(entropy(np.array([2, 1, 1])) - 1.0397) < 1e-4
 counts = np.bincount(np.concatenate([row[1:-1] for row in training]), minlength=VOCAB)
+assert counts.min() == 0
+assert abs(entropy(counts) - torch.distributions.Categorical(torch.tensor(counts / counts.sum())).entropy()) < 1e-6
 frequencies = (counts + 1) / (counts + 1).sum()  # one more of each: none may be impossible
 UNIGRAM = -float(np.mean(np.log(frequencies[np.concatenate([row[1:-1] for row in held_out])])))
 print(f"all tokens alike: ln {VOCAB} = {math.log(VOCAB):.2f}")
 print(f"by frequency: {entropy(counts):.2f} on the training text, {UNIGRAM:.2f} on what is held out")
 assert entropy(counts) < UNIGRAM
+print("the package's version, for a whole corpus:")
+print(inspect.getsource(unigram_entropy))
 
 # %% [markdown]
 # On held-out text one pays more: its own frequencies are others. That is the line for the pictures below.
@@ -328,7 +335,7 @@ assert len(firsts) <= 3
 #
 # Its report draws the unigram entropy into the loss curve, so that you see a plateau for what it is. And how far is it
 # from here to the paper? Our run read about half a million tokens. BERT read 256 rows of up to 512 tokens in each of a
-# million steps: some hundred billion.
+# million steps: up to 131 billion. (Chapter 18 counts 43, because nine tenths of the steps had rows of 128.)
 
 # %%
 ours, papers = 320 * 48 * ROW, 256 * 1_000_000 * 512

@@ -119,7 +119,10 @@ assert abs(output.loss.item() - math.log(2)) < 0.15
 
 with torch.no_grad():
     pooled = model.bert(batch["input_ids"]).pooler_output  # (batch, hidden)
-    wrongness = output.logits.softmax(dim=-1) - F.one_hot(batch["labels"], 2)  # (batch, 2)
+    # `wrongness` (batch, 2): p - y, one row for each review.
+    # BEGIN SOLUTION
+    wrongness = output.logits.softmax(dim=-1) - F.one_hot(batch["labels"], 2)
+    # END SOLUTION
 assert_close(model.classifier.bias.grad, wrongness.mean(dim=0), atol=1e-5, rtol=1e-4)
 assert_close(model.classifier.weight.grad, wrongness.T @ pooled / 32, atol=1e-5, rtol=1e-4)
 print("head: by hand and by PyTorch the same")
@@ -496,8 +499,9 @@ show(figure, "Claimed gains when equal methods are compared, best of five agains
 # writes metrics, predictions and a report. Without arguments it takes the reviews of this chapter.
 #
 # ```text
-# python -m minibert.finetune --train train.tsv --dev dev.tsv --test test.tsv --lr 1e-3 --epochs 3 --seeds 5 --out
-# my-runs python -m minibert.finetune --find-lr rates.html          # draws the loss while the rate grows
+# python -m minibert.finetune --train train.tsv --dev dev.tsv --test test.tsv --lr 1e-3 --epochs 3
+#        --seeds 5 --out my-runs
+# python -m minibert.finetune --find-lr rates.html          # draws the loss while the rate grows
 # ```
 #
 # A last word on rates. The paper fine-tunes with 5e-5, 3e-5 or 2e-5 (appendix A.3), twenty times less than we did. Both

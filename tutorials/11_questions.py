@@ -142,8 +142,10 @@ for number, (token, (first, last)) in enumerate(zip(tokens, offsets, strict=True
 
 def tokens_of(begin: int, end: int, offsets: list[tuple[int, int]]) -> tuple[int, int]:
     """The first and the last token that have a character of begin..end in them."""
+    # BEGIN SOLUTION
     inside = [number for number, (first, last) in enumerate(offsets) if first < end and last > begin]
     return inside[0], inside[-1]
+    # END SOLUTION
 
 
 begin = answer["answer_start"]
@@ -192,7 +194,7 @@ print(tokenizer.decode(shown["input_ids"])[:150], "...")
 print(f"begin {shown['start_positions']}, end {shown['end_positions']}; the text begins at {shown['text_at']}")
 
 # %% [markdown]
-# A question without an answer begins and ends at place 0: at `[CLS]`. More of that in 11.6.
+# A question without an answer begins and ends at place 0: at `[CLS]`. More of that in 11.7.
 #
 # ## 11.3 Longer than the model
 #
@@ -204,11 +206,13 @@ print(f"begin {shown['start_positions']}, end {shown['end_positions']}; the text
 
 # %%
 def windows_by_hand(length: int, room: int, stride: int) -> list[range]:
+    # BEGIN SOLUTION
     found = [range(min(room, length))]
     while found[-1].stop < length:
         start = found[-1].start + room - stride
         found.append(range(start, min(start + room, length)))
     return found
+    # END SOLUTION
 
 
 assert windows_by_hand(10, 5, 2) == [range(5), range(3, 8), range(6, 10)]
@@ -253,14 +257,18 @@ assert not any(set(range(28, 37)) <= set(part) for part in parts)
 #
 # ### Build it yourself
 #
-# With two loops, and with the package's function that does all pairs at once:
+# With two loops, against the package's function that does all pairs at once. A span begins at or before its end and
+# has at most `longest` tokens; its score is the sum of two numbers. Give the `count` best as (score, begin, end), the
+# best first:
 
 
 # %%
 def best_by_loops(begins: np.ndarray, ends: np.ndarray, longest: int, count: int) -> list[tuple[float, int, int]]:
+    # BEGIN SOLUTION
     places = range(len(begins))
     spans = [(float(begins[i] + ends[j]), i, j) for i in places for j in places if i <= j < i + longest]
     return sorted(spans, reverse=True)[:count]
+    # END SOLUTION
 
 
 generator = np.random.default_rng(0)

@@ -207,8 +207,11 @@ assert abs(F.cross_entropy(scores, torch.tensor([0])).item() - 0.408) < 5e-4
 # %%
 chooser = BertForMultipleChoice.from_pretrained(MODEL).eval()
 with torch.no_grad():
+    # From `pair_model.nsp`, a linear layer, into `chooser.classifier`, another.
+    # BEGIN SOLUTION
     chooser.classifier.weight.copy_(pair_model.nsp.weight[:1] - pair_model.nsp.weight[1:])
     chooser.classifier.bias.copy_(pair_model.nsp.bias[:1] - pair_model.nsp.bias[1:])
+    # END SOLUTION
 
 question, choices = "We sent the soup back.", ["It was hot.", "It was cold.", "It was Monday."]
 inputs = tokenizer([question] * 3, choices, padding=True, return_tensors="pt")
@@ -308,8 +311,11 @@ texts = ["The soup was cold.", "My meal arrived cold and the waiter did not care
 inputs = tokenizer(texts, padding=True, return_tensors="pt")
 with torch.no_grad():
     hidden = similar.bert(**inputs).last_hidden_state
+# `vectors` (batch, hidden): means over real tokens alone, each divided by its length.
+# BEGIN SOLUTION
 real = inputs["attention_mask"][..., None]
 vectors = F.normalize((hidden * real).sum(dim=1) / real.sum(dim=1), dim=1)  # (batch, seq, hidden) -> (batch, hidden)
+# END SOLUTION
 assert_close(vectors, torch.from_numpy(encode(texts, similar, tokenizer)), atol=1e-5, rtol=1e-4)
 print(f"cosine: {vectors[0] @ vectors[1]:.3f}")
 
@@ -451,7 +457,7 @@ assert spread["trained"] > 1.3 * spread["pretrained"]
 # two clean heaps. All cosines have risen, and between the heaps a gap has opened that is more than twice as wide, and
 # still small. The nearest neighbours say the same: a gain of some points, about two standard errors (one is 2.5
 # points), up to where the fool with his sets of words stood from the beginning. We have 400 sentences. The authors of
-# Sentence-BERT had about a million pairs, and a base that had read a hundred times as much: no one should expect their
+# Sentence-BERT had about a million pairs, and a base that had read a thousand times as much: no one should expect their
 # quality from this, but every step is theirs.
 
 # %%
@@ -726,7 +732,8 @@ with torch.no_grad():
 careless = hidden.mean(dim=1)  # (batch, seq, hidden) -> (batch, hidden), padding and all
 careful = torch.from_numpy(encode(texts, similar, tokenizer))
 lengths = inputs["attention_mask"].sum(dim=1)
-print("length of the careless mean, as a share of the right one:", (lengths / inputs["input_ids"].shape[1]).tolist())
+shares = (lengths / inputs["input_ids"].shape[1]).tolist()
+print("length of the careless mean, as a share of the right one:", [f"{share:.2f}" for share in shares])
 assert_close(F.normalize(careless, dim=1), careful, atol=1e-5, rtol=1e-4)
 with torch.no_grad():
     at_padding = similar.bert(inputs["input_ids"]).last_hidden_state  # without a mask [PAD] is a token like any other

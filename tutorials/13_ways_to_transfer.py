@@ -239,7 +239,10 @@ def cls_vectors(examples: list[dict]) -> Tensor:
 
 
 features, wanted = cls_vectors(learn), torch.tensor([example["labels"] for example in learn])
+# `small`: what stands above `[CLS]` in the model, copied, as one network from its vector to the logits.
+# BEGIN SOLUTION
 small = nn.Sequential(copy.deepcopy(model.bert.pooler.dense), nn.Tanh(), copy.deepcopy(model.classifier))
+# END SOLUTION
 with torch.no_grad():
     assert_close(small(features), model(**pack_examples(learn)).logits, atol=1e-5, rtol=1e-4)
 
@@ -416,7 +419,8 @@ assert 0 < away < 1e-2
 #
 # ### Build it yourself
 #
-# One head, three tokens, two prefix entries: put the learnt keys and values in front, then attention as in chapter 4.
+# One head, three tokens, two prefix entries: put the learnt keys and values (`prefix.key`, `prefix.value`) in front,
+# then attention as in chapter 4.
 
 # %%
 torch.manual_seed(0)
@@ -425,9 +429,12 @@ query, key, value = torch.randn(3, 3, 1, 4)  # 3 of (tokens, heads, head_dim)
 layout = Layout.from_mask(torch.ones(1, 3, dtype=torch.bool))
 theirs, weights = prefix.attend(eager_attention, query, key, value, layout, layout, dropout=0.0)
 
+# `by_hand` (tokens, 2 + tokens): the weights; `values` (2 + tokens, head_dim): what they are the weights of.
+# BEGIN SOLUTION
 keys = torch.cat([prefix.key, key])[:, 0]  # -> (2 + tokens, head_dim)
 values = torch.cat([prefix.value, value])[:, 0]  # -> (2 + tokens, head_dim)
 by_hand = (query[:, 0] @ keys.T / 4**0.5).softmax(dim=-1)  # (tokens, head_dim) -> (tokens, 2 + tokens)
+# END SOLUTION
 assert_close(by_hand, weights[0, 0])
 assert_close(by_hand @ values, theirs[:, 0])
 

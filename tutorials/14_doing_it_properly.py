@@ -118,11 +118,14 @@ assert jaccard(one, other) == 3 / 5
 
 earlier = [wording(row["text"]).words for row in spoiled[-160:]]
 later = [wording(row["text"]).words for row in rows_of(test)[:60]]
+# `by_hand`: the places of all texts in `later` that are near to one in `earlier`. Texts are sets of words here.
+# BEGIN SOLUTION
 by_hand = {
     place
     for place, words in enumerate(later)
     if any(len(words & known) >= 0.8 * len(words | known) for known in earlier)
 }
+# END SOLUTION
 clever = {near.place for near in near_across(later, earlier)}
 assert by_hand == clever
 print(f"{len(clever)} of the first 60 test sentences are nearly in the training file")
@@ -349,7 +352,8 @@ assert min(held["Wilson"]) > 0.9
 # coins fall as unevenly as this? (McNemar 1947; this is the exact form.)
 #
 # On paper, with $a = 1$ and $b = 6$: seven coins with at most one head, $(1 + 7)/2^7 = 0.0625$; twice that, because A
-# might have been the better one: 0.125. Not enough, though A is wrong six times where B is wrong once.
+# might have been the better one (and never more than 1): 0.125. Not enough, though A is wrong six times where B is
+# wrong once.
 
 
 # %%
@@ -392,7 +396,8 @@ assert mcnemar(berts[0], fools["majority"]) < 0.01
 #
 # Each fold should have its share of every label (*stratified*, Kohavi 1995). The package deals like cards: sorted by
 # label, one to each hand in turn. On paper, six + and three -, three hands: hands get 1, 2, 3, 1, 2, 3 of the +, then
-# 1, 2, 3 of the -: each hand two + and one -.
+# 1, 2, 3 of the -: each hand two + and one -. Before the sorting the cards are shuffled, their numbers by
+# `random.Random(seed).shuffle`; the sorting leaves alone the order of those with the same label.
 #
 # ### Build it yourself
 
@@ -654,7 +659,8 @@ assert moved["learnt from signed reviews"] > moved["learnt without signatures"] 
 #
 # The softmax gives a probability with each answer. Take all answers that say "about 90 %". Are nine of ten right? If
 # so, for all levels, the model is *calibrated*. The expected calibration error cuts the answers into bins of
-# confidence, and takes the mean distance of confidence and accuracy (Guo et al. 2017).
+# confidence, all of the same width, and takes the mean distance of confidence and accuracy, in which a bin weighs as
+# much as it has answers (Guo et al. 2017). A confidence on the border of two bins belongs to the lower one.
 #
 # On paper, with two bins: six answers at 0.9, of which three are right, and four at 0.6, of which three are right:
 # $\frac{6}{10}|0.5 - 0.9| + \frac{4}{10}|0.75 - 0.6| = 0.24 + 0.06 = 0.30$.

@@ -18,6 +18,7 @@
 # **You need** chapters 6 and 7. **Time:** an hour to read; the cells run in a minute.
 
 # %%
+import inspect
 import itertools
 import random
 
@@ -27,6 +28,7 @@ from pictures import BLUE, GREEN, GREY, ORANGE, VERMILION, grid, show
 from torch import Tensor
 
 from minibert import BertConfig, BertForMaskedLM, BertTokenizer, trace
+from minibert.heads import MLMHead
 
 # %% [markdown]
 # ## 15.1 A language of which we know everything
@@ -312,6 +314,7 @@ assert max(readable["subject's number, fresh model"]) > 0.9
 # (nostalgebraist 2020).
 
 # %%
+print(inspect.getsource(MLMHead.forward))
 with torch.no_grad():
     words = model.bert.embeddings.word_embeddings.weight
     lens = []
@@ -351,8 +354,34 @@ assert min(lens[-1]) > 0.9
 # - **gradient times input**: how would the number change if this token's embedding grew a little? One backward pass.
 # - **occlusion**: hide the token behind `[MASK]`, and see how much the number falls. One forward pass for each token.
 #
-# We know the truth: all belongs to the subject, and nothing to the other noun. (The adverb picks the verb, but both
-# forms of it alike.)
+# By hand: let the margin be $\min(1, a + b)$, which cannot rise any more where the answer is sure. To hide a token is
+# to set its number to 0.
+#
+# | $a, b$ | margin | slopes | gradient times input | $a$ hidden, $b$ hidden | occlusion |
+# | --- | --- | --- | --- | --- | --- |
+# | 0.5, 0.25 | 0.75 | 1, 1 | 0.5, 0.25 | 0.25, 0.5 | 0.5, 0.25 |
+# | 2, 0 | 1 | 0, 0 | 0, 0 | 0, 1 | **1, 0** |
+# | 2, 2 | 1 | 0, 0 | 0, 0 | 1, 1 | **0, 0** |
+#
+# While nothing is sure, both tell the same. Where the answer is sure, the gradient blames nobody. And where two tokens
+# say the same, occlusion blames neither.
+
+# %%
+for numbers, by_slope, by_hiding in (
+    ([0.5, 0.25], [0.5, 0.25], [0.5, 0.25]),
+    ([2.0, 0.0], [0.0, 0.0], [1.0, 0.0]),
+    ([2.0, 2.0], [0.0, 0.0], [0.0, 0.0]),
+):
+    parts = torch.tensor(numbers, requires_grad=True)
+    whole = parts.sum().clamp(max=1)
+    whole.backward()
+    hidden = (parts.detach() * (1 - torch.eye(2))).sum(dim=1).clamp(max=1)  # row n: without number n
+    assert (parts.grad * parts).tolist() == by_slope
+    assert (whole - hidden).tolist() == by_hiding
+
+# %% [markdown]
+# Now the model. We know the truth: all belongs to the subject, and nothing to the other noun. (The adverb picks the
+# verb, but both forms of it alike.)
 
 
 # %%
@@ -416,8 +445,8 @@ assert max(methods["occlusion"]) == methods["occlusion"][0]
 # embedding would do. Where the model is sure, a tiny change does little: it takes another word to turn the answer, and
 # of that jump a slope knows nothing.
 #
-# Occlusion is no oracle either: the row with two `[MASK]`s is another question. And had two words said the same thing,
-# hiding either would have changed nothing, and neither would be blamed.
+# Occlusion is no oracle either: the row with two `[MASK]`s is another question, and two words that say the same hide
+# each other, as in the last row of the table.
 #
 # ## 15.7 Move a vector: where is the fact?
 #

@@ -182,7 +182,9 @@ print("64 scores merged in 50 random orders: always the same logarithm of the su
 #
 # ### Build it yourself
 #
-# Many queries, in tiles; NumPy alone.
+# Many queries, in tiles; NumPy alone. The score of a pair is that of chapter 4, the dot product divided by $\sqrt d$.
+# Beside the answers give one number for each query, the logarithm of the sum of its $e^{\text{score}}$: the largest
+# plus the logarithm of the sum at the end. Section 17.5 will need it.
 
 
 # %%

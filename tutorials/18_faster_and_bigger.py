@@ -200,7 +200,9 @@ print(inspect.getsource(PretrainingTrainer._forward_backward))
 # On paper, for 8 blocks: $8 \cdot 16H = 128H$ without; with it $8H$, plus the $16H$ of the one block being redone.
 # The price is one more forward pass: a third more time. In the package it is a switch, `--checkpoint-activations` of
 # `minibert.finetune` (`TrainingArguments(gradient_checkpointing=True)`). Build it yourself first, with PyTorch's
-# function that forgets, and compare:
+# function that forgets, and compare: `checkpoint(block, *inputs, use_reentrant=False, **options)` is `block(*inputs)`,
+# kept by its inputs alone. (As in chapter 5, a block takes hidden states, the layout twice, and an attention, here
+# `sdpa`; it gives the hidden states and the probabilities.)
 
 
 # %%

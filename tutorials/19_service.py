@@ -325,6 +325,7 @@ with torch.inference_mode():
         for index, number in zip(indices, chosen.argmax(dim=-1).tolist(), strict=True):
             answers[index] = model.config.id2label[number]
 assert answers[:8] == [answer(text)[0] for text in LONGER[:8]]
+print(inspect.getsource(batches_by_length))
 print(
     "sorted by length and put back: the same answers,", {label: answers.count(label) for label in sorted(set(answers))}
 )
