@@ -103,9 +103,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     data.add_argument(
         "--masking", choices=["token", "whole_word", "span"], default="token", help="what is masked together"
     )
-    data.add_argument(
-        "--masked-lm-prob", type=share, default=0.15, metavar="SHARE", help="of the tokens to predict (default: 0.15)"
-    )
+    data.add_argument("--masked-lm-prob", type=share, default=0.15, metavar="SHARE", help="of the tokens, to predict")
     data.add_argument("--no-next-sentence", action="store_true", help="masked words alone, on one text an instance")
     model = parser.add_argument_group("model")
     model.add_argument("--size", choices=PRESETS, help="how large a BERT (default: mini)")

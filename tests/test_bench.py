@@ -15,20 +15,22 @@ from typing import Any
 import pytest
 import torch
 
-from minibert import BertConfig, BertForSequenceClassification, bench
+from minibert import BertConfig, BertForSequenceClassification, BertTokenizer, bench
 from minibert.attention.eager import eager_attention
-from minibert.benchmarks import comparison, corpora, curves, inference, startup, training
+from minibert.benchmarks import comparison, corpora, curves, inference, scorecard, startup, training
 from minibert.benchmarks.attention import check_equal, layout_of
 from minibert.benchmarks.comparison import check_close
 from minibert.benchmarks.lengths import SST2_COUNTS, attention_workloads, read_lengths, two_thirds_full
 from minibert.benchmarks.measure import markdown_table, spread, take_turns, times_as_fast
 from minibert.benchmarks.models import Setting
+from minibert.benchmarks.scorecard import Score
 from minibert.benchmarks.targets import INFERENCE, INFERENCE_BF16, STARTUP, Target, targets_table
 from minibert.benchmarks.texts import classified_examples, made_up_ids, padded_batch
 from minibert.commandline import run
 from minibert.errors import InputError
 from minibert.training.arguments import TrainingArguments
 from minibert.training.measure import peak_memory_mb
+from minibert.training.trainer import Trainer
 
 
 def test_candidates_take_turns_in_both_orders_after_a_warm_up():
@@ -390,3 +392,49 @@ def test_startup_bench_times_every_command(tmp_path: Path, monkeypatch: pytest.M
 def test_command_that_fails_at_startup_is_no_figure():
     with pytest.raises(subprocess.CalledProcessError):
         startup.start(["-c", "raise SystemExit(1)"])
+
+
+def test_score_card_compares_the_weights_with_random_ones_on_the_same_examples(
+    small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Two sizes, two starts, two seeds."""
+    begun: list[tuple[torch.Tensor, list[list[int]]]] = []
+
+    class Watched(Trainer):
+        def __init__(self, model: BertForSequenceClassification, *rest: Any, **named: Any) -> None:
+            super().__init__(model, *rest, **named)
+            examples = [list(example["input_ids"]) for example in named["train_dataset"]]
+            begun.append((model.bert.embeddings.word_embeddings.weight.detach().clone(), examples))
+
+    monkeypatch.setattr(scorecard, "Trainer", Watched)
+    monkeypatch.setattr(scorecard, "LEAST_STEPS", 1)
+    monkeypatch.setattr(scorecard, "RATES", {"pretrained": (1e-3,), "random": (1e-3,)})
+    words = ["good", "bad", "fun", "sound"]
+    rows = [f"{first} {second}\t{first}" for first in ("good", "bad") for second in words]
+    (tmp_path / "data.tsv").write_text("text\tlabel\n" + "\n".join(rows) + "\n")
+    data = ["--train", tmp_path / "data.tsv", "--dev", tmp_path / "data.tsv"]
+    torch.manual_seed(99)  # or the random weights of seed 0 would be these
+    model = BertForSequenceClassification(BertConfig.from_json_file(small_model / "config.json"))
+    model.save_pretrained(tmp_path / "model")
+    BertTokenizer.from_pretrained(small_model).save_pretrained(tmp_path / "model")
+    flags = [*data, "--model", tmp_path / "model", "--examples", 4, 2, "--seeds", 2, "--out", tmp_path / "card"]
+    run(bench.build_parser(), bench.main, ["scorecard", *map(str, flags)])
+
+    trained = model.bert.embeddings.word_embeddings.weight
+    assert [torch.equal(weights, trained) for weights, _ in begun] == [True, True, False, False] * 2
+    assert not torch.equal(begun[2][0], begun[3][0])  # another seed, other random weights
+    assert [len(examples) for _, examples in begun] == [2] * 4 + [4] * 4
+    assert begun[0][1] == begun[2][1] != begun[1][1] == begun[3][1]
+
+    card = json.loads((tmp_path / "card" / "scorecard.json").read_text())
+    assert [(score["start"], score["examples"], len(score["accuracies"])) for score in card["scores"]] == [
+        ("pretrained", 2, 2), ("random", 2, 2), ("pretrained", 4, 2), ("random", 4, 2)
+    ]  # fmt: skip
+    assert (tmp_path / "card" / "scorecard.png").stat().st_size > 0
+
+
+def test_score_card_has_means_deviations_and_the_gain():
+    """By hand: the deviation of 60 and 70 is the square root of 50."""
+    scores = [Score("pretrained", 100, 1e-3, [0.6, 0.7]), Score("random", 100, 3e-4, [0.5, 0.6])]
+    row = scorecard._report(scores, {}).splitlines()[-1]
+    assert [cell.strip() for cell in row.split("|")[1:-1]] == ["100", "65.0 ± 7.1", "55.0 ± 7.1", "+10.0"]

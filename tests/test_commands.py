@@ -453,7 +453,7 @@ def test_a_run_that_was_interrupted_before_anything_was_saved_does_not_say_that_
             (out / saved).mkdir(parents=True)
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt, match=r"^interrupted before anything was saved"):
+    with pytest.raises(KeyboardInterrupt, match=r"before anything was saved"):
         interrupt(tmp_path / "one", "checkpoints")
     assert not (tmp_path / "one").exists()
     with pytest.raises(KeyboardInterrupt, match=r"saved after step 2 of 9\. Go on with: .* --resume"):

@@ -104,7 +104,7 @@ def test_a_document_without_end_is_cut_between_lines(tmp_path: Path, monkeypatch
 
 
 def test_a_folder_is_searched_in_the_order_of_names(tmp_path: Path):
-    for name in ("b.txt", "a/c.jsonl", "a/b.txt.xz", "readme.md", "a/x.zip"):
+    for name in ("b.txt", "a/c.jsonl", "a/b.txt.xz", "readme.md", "a/x.zip", "a/x.tar.gz", "x.json.gz"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     found = [str(path.relative_to(tmp_path)) for path in find_files([tmp_path, tmp_path / "b.txt"])]
@@ -146,9 +146,12 @@ def test_a_wrong_path_gets_a_sentence(tmp_path: Path):
         find_files([tmp_path / "none.txt"])
     with pytest.raises(InputError, match="has no text"):
         find_files([tmp_path])
-    (tmp_path / "x.pdf").touch()
-    with pytest.raises(InputError, match=r"must end in \.txt"):
-        find_files([tmp_path / "x.pdf"])
+    for name in ("x.pdf", "x.tar.gz", "x.json.gz"):  # an archive's list of files, and JSON's brackets, are no text
+        (tmp_path / name).touch()
+        with pytest.raises(InputError, match=r"must end in \.txt or \.jsonl, and then \.gz or \.xz"):
+            find_files([tmp_path / name])
+    with pytest.raises(InputError, match="has no text"):
+        find_files([tmp_path])
 
 
 # ------------------------------------------------------------------------------------------------------------- writing

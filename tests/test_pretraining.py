@@ -6,6 +6,7 @@ import json
 import math
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from minibert import BertConfig, BertForMaskedLM, BertForPreTraining, BertTokeni
 from minibert.checkpoints import tensorflow
 from minibert.checkpoints.names import from_minibert
 from minibert.data.batches import pack_examples
-from minibert.data.instances import InstanceSettings, PretrainingInstances
+from minibert.data.instances import Instance, InstanceSettings, PretrainingInstances
 from minibert.data.prepare import prepare
 from minibert.data.shards import Corpus
 from minibert.data.stream import InstanceStream, Place, load_batches, pack_instances, parts_of
@@ -260,6 +261,17 @@ def test_the_unigram_entropy_leaves_out_what_is_held_out(corpus_folder: Path):
         assert unigram_entropy(corpus) == pytest.approx(-(shares * np.log(shares)).sum())
 
 
+def test_the_line_of_a_large_corpus_is_that_of_one_block(
+    several_blocks: PretrainingInstances, small_model: Path, tmp_path: Path
+):
+    """More shards are never open at a time: there are more of them than files that a process may open."""
+    folder = several_blocks.corpus.folder
+    pretrain(*small_run(folder, small_model, tmp_path / "out", "--max-steps", 1))
+    entropy = json.loads((tmp_path / "out" / "metrics.json").read_text())["unigram_entropy"]
+    assert entropy == pytest.approx(unigram_entropy(several_blocks.block(0).corpus))
+    assert entropy != pytest.approx(unigram_entropy(Corpus(folder)))
+
+
 def test_flops_per_token_of_bert_base():
     """85 million weights in its blocks, 12 blocks 768 wide, rows of 128 tokens."""
     weights = 12 * (4 * 768 * 768 + 2 * 768 * 3072)
@@ -481,7 +493,7 @@ def test_what_is_wrong_is_one_line_and_leaves_nothing(
     BertTokenizer({token: i for i, token in enumerate([*SPECIAL, "x"])}).save_pretrained(other)
     BertForPreTraining(SMALL).save_pretrained(other)
     (tmp_path / "empty.txt").touch()
-    good = ["--corpus", corpus_folder, "--out", out]
+    good, from_text = (["--corpus", corpus, "--out", out] for corpus in (corpus_folder, text))
     for words, sentence in (
         ([], "--corpus and --out are needed"),
         (["--corpus", text], "--corpus and --out are needed"),
@@ -489,7 +501,7 @@ def test_what_is_wrong_is_one_line_and_leaves_nothing(
         (["--corpus", tmp_path / "empty.txt", "--out", out], "There is no text"),
         (["--corpus", tmp_path / "empty.txt", "--vocab", other, "--out", out], "There is no text"),
         (["--corpus", corpus_folder, text, "--out", out], "must then be all of --corpus"),
-        ([*good, "--init-from", other], "was made with another tokenizer"),
+        ([*good, "--init-from", other, "--max-length", 16], "was made with another tokenizer"),
         ([*good, "--vocab", other], "was made with another tokenizer"),
         ([*good, "--init-from", small_model, "--size", "tiny"], "leave out --size and --vocab"),
         ([*good, "--init-from", small_model, "--max-length", 17], "the 16 positions that the model knows"),
@@ -497,13 +509,46 @@ def test_what_is_wrong_is_one_line_and_leaves_nothing(
         ([*good, "--max-steps", 5, "--epochs", 1], "not allowed with argument"),
         ([*good, "--fsdp", "--compile"], "choose one of them"),
         ([*good, "--max-length", 4], "max_length must be at least 5"),
-        ([*good, "--seed", -1], "seed must be at least 0"),
+        ([*good, "--masked-lm-prob", 1], "from 0 to below 1"),
+        ([*good, "--seed", -1], "a whole number from 0 to 4294967295"),
+        ([*good, "--seed", 1 << 32], "a whole number from 0 to 4294967295"),
+        # before the text is prepared, which may take hours
+        ([*from_text, "--masked-lm-prob", 0], "masked_lm_prob must be between 0 and 1"),
+        ([*from_text, "--max-length", 513], "the 512 positions that the model knows"),
+        ([*from_text, "--batch-size", 9, "--accumulation", 2], "cannot be cut into 2 equal parts"),
         ([*good, "--resume"], "has no interrupted run"),
         ([*good[:2], "--out", text], "is a file"),
         ([*good[:2], "--out", tmp_path], "is not empty"),
     ):
         assert sentence in pretrain_fails(capsys, *words), words
         assert not out.exists(), words
+
+
+@pytest.mark.parametrize(("flags", "share"), [([], 0.15), (["--masked-lm-prob", 0.4], 0.4)], ids=["default", "0.4"])
+def test_as_many_tokens_are_predicted_as_were_asked_for(
+    flags: list[object], share: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """In training and in evaluation; in long instances, too, where Google's limit of 20 would be less."""
+    line = " ".join(WORDS) + "."
+    (tmp_path / "text.txt").write_text("\n\n".join("\n".join([line[number:]] * 8) for number in range(0, 60, 3)))
+    seen: dict[str, list[Instance]] = {"data.stream": [], "training.pretraining_trainer": []}
+    for module, instances in seen.items():
+
+        def pack(batch: list[Instance], instances: list[Instance] = instances) -> dict[str, Any]:
+            instances.extend(batch)
+            return pack_instances(batch)
+
+        monkeypatch.setattr(f"minibert.{module}.pack_instances", pack)
+    out = tmp_path / "out"
+    words = ["--corpus", tmp_path / "text.txt", "--vocab-size", 60, "--held-out", 0.4, "--size", "tiny", *flags]
+    pretrain(*words, "--max-length", 250, "--max-steps", 1, "--batch-size", 8, "--out", out)
+    for instances in seen.values():
+        lengths = [len(instance["input_ids"]) for instance in instances]
+        assert max(lengths) == 250
+        predicted = [int((instance["labels"] != -100).sum()) for instance in instances]
+        assert predicted == [max(1, round(length * share)) for length in lengths]
+    assert json.loads((out / "settings.json").read_text())["masked_lm_prob"] == share
+    assert re.search(rf"masked_lm_prob</t\w><td[^>]*>{share}</td>", (out / "report.html").read_text())
 
 
 def small_run(corpus: Path, model: Path, out: Path, *more: object) -> list[str]:
@@ -538,6 +583,13 @@ def test_another_run_is_not_gone_on_with(
     (tmp_path / "out" / "metrics.json").unlink()  # as if it had been killed at the very end
     assert "--seed of the run in" in pretrain_fails(capsys, *words, "--resume", "--seed", 1)
     assert "--batch-size of the run in" in pretrain_fails(capsys, *words, "--resume", "--batch-size", 4)
+    for flag, now in (("--masked-lm-prob", 0.3), ("--weight-decay", 0.0), ("--dropout", 0.3)):
+        assert re.search(
+            rf"{flag} of the run in .* was .*, and is {now} now", pretrain_fails(capsys, *words, "--resume", flag, now)
+        )
+    settings = json.loads((tmp_path / "out" / "settings.json").read_text())
+    del settings["masked_lm_prob"]  # as if an older version had begun it
+    (tmp_path / "out" / "settings.json").write_text(json.dumps(settings))
     before = losses(read_log(tmp_path / "out"))
     pretrain(*words, "--resume")  # from the beginning: its checkpoints are gone
     assert losses(read_log(tmp_path / "out")) == before
@@ -600,7 +652,34 @@ def test_ctrl_c_saves_and_says_how_to_go_on(
     assert (out / "checkpoints" / f"checkpoint-{step}").is_dir()
 
 
+@pytest.mark.slow
+def test_a_killed_process_that_makes_batches_gets_a_sentence(corpus_folder: Path, small_model: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    words = small_run(corpus_folder, small_model, out, "--max-steps", 100_000, "--workers", 1)
+    process = start("minibert.pretrain", *words)
+    while process.poll() is None and not (out / "log.jsonl").exists():
+        time.sleep(0.01)
+    os.kill(children(process)[0], signal.SIGKILL)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert "error: A process that makes batches was killed" in errors  # after it torch may complain once more
+
+
 TORCHRUN = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
+
+
+@pytest.mark.slow
+def test_ctrl_c_to_torchrun_saves_once(corpus_folder: Path, small_model: Path, tmp_path: Path):
+    """It sends the signal on twice."""
+    out = tmp_path / "out"
+    job = start(*TORCHRUN, "minibert.pretrain", *small_run(corpus_folder, small_model, out, "--max-steps", 100_000))
+    while job.poll() is None and not (out / "log.jsonl").exists():
+        time.sleep(0.01)
+    job.send_signal(signal.SIGINT)
+    _, errors = job.communicate(timeout=120)
+    assert errors.count("stopped and saved after step") == 1, errors  # by the first process
+    step = read_log(out)[-1]["step"]
+    assert (out / "checkpoints" / f"checkpoint-{step}").is_dir()
 
 
 @pytest.mark.slow
@@ -629,12 +708,13 @@ def test_two_processes_learn_what_one_does(flags: list[str], corpus_folder: Path
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("flags", [[], ["--fsdp"]], ids=["ddp", "fsdp"])
 def test_a_process_that_dies_ends_the_job_which_goes_on_with_fewer(
-    corpus_folder: Path, small_model: Path, tmp_path: Path
+    flags: list[str], corpus_folder: Path, small_model: Path, tmp_path: Path
 ):
     out = tmp_path / "out"
     words = ["minibert.pretrain", *small_run(corpus_folder, small_model, out, "--max-steps", 400)]
-    job = start(*TORCHRUN, *words, "--fsdp")
+    job = start(*TORCHRUN, *words, *flags)
     while job.poll() is None and not (out / "checkpoints" / "checkpoint-6").exists():
         time.sleep(0.01)
     os.kill(children(job)[-1], signal.SIGKILL)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,11 +28,10 @@ from minibert import (
     Trainer,
     TrainingArguments,
 )
-from minibert.training import interrupt
-from minibert.training.interrupt import InterruptGuard
+from minibert.training.interrupt import InterruptGuard, stopped
 from minibert.training.optimizer import parameter_groups
 from minibert.training.schedules import linear_schedule
-from minibert.training.state import checkpoints
+from minibert.training.state import TrainerState, checkpoints
 
 from .helpers import SMALL, in_their_names, make_model, make_peer
 
@@ -199,20 +200,52 @@ class StopAt:
         return self.data[index]
 
 
-def test_a_ctrl_c_that_is_passed_on_is_no_second_one(monkeypatch: pytest.MonkeyPatch):
-    """The terminal sends it to every process, and torchrun once more to its own: that must not interrupt the saving."""
+@pytest.fixture
+def _ctrl_c_raises() -> Iterator[None]:
+    """As in a process of its own, whatever runs the tests."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with InterruptGuard() as guard:
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_ctrl_c_raises")
+def test_a_second_ctrl_c_interrupts_at_once(monkeypatch: pytest.MonkeyPatch):
+    """However soon it follows. SIGTERM comes twice from programs that mean it once: it interrupts no saving."""
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    with InterruptGuard() as guard:
+        signal.raise_signal(signal.SIGTERM)
+        assert guard.asked
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
-            signal.raise_signal(signal.SIGTERM)
-            assert guard.asked
-            monkeypatch.setattr(interrupt, "SAME", 0.0)
-            with pytest.raises(KeyboardInterrupt):
-                signal.raise_signal(signal.SIGINT)
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with InterruptGuard() as guard:
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        assert guard.asked
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.usefixtures("_ctrl_c_raises")
+def test_a_ctrl_c_that_torchrun_sends_twice_is_one(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "any")
+    with InterruptGuard() as guard:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        assert guard.asked
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_what_an_interrupted_run_says_is_saved_is_saved(tmp_path: Path):
+    """After a second Ctrl-C the newest checkpoint is an older one, or there is none."""
+    state = TrainerState(global_step=7, max_steps=9)
+    for saved, text in (
+        ([5, 7], r"stopped and saved after step 7 of 9\. Go on with: .* --resume"),
+        ([3, 5], r"interrupted after step 7 of 9; step 5 is saved\. Go on with: .* --resume"),
+        ([], r"interrupted after step 7 of 9, before anything was saved\."),
+    ):
+        folders = [tmp_path / f"checkpoint-{step}" for step in saved]
+        assert re.fullmatch(text, str(stopped(state, folders, "pretrain", tmp_path)))
 
 
 def test_a_run_stopped_by_ctrl_c_goes_on_as_if_nothing_had_happened(tmp_path: Path):
@@ -447,7 +480,8 @@ def test_bf16_training_keeps_the_weights_in_float32(tmp_path: Path):
         ),
         ({"num_train_epochs": 0}, "num_train_epochs must be above 0"),
         ({"eval_steps": 0.1}, "eval_steps must be at least 1: found 0.1"),
-        ({"seed": -1}, "seed must be 0 to 4294967295: found -1"),
+        ({"seed": -1}, "seed must be from 0 to"),
+        ({"seed": 1 << 32}, "seed must be from 0 to"),
     ],
 )
 def test_settings_that_no_run_can_have_get_a_sentence(changes: dict[str, Any], sentence: str):

@@ -13,7 +13,7 @@ import logging
 import math
 import statistics
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,7 @@ from ..tasks.classification import ClassificationTask
 from ..tasks.task import Columns, Examples
 from ..tokenization import BertTokenizer
 from ..training.arguments import TrainingArguments
-from ..training.trainer import EvalPrediction, Trainer
+from ..training.trainer import EvalPrediction, Trainer, best_device
 from .measure import describe_machine, header, markdown_table
 
 RATES = {"pretrained": (3e-4, 1e-3), "random": (3e-4, 1e-3)}
@@ -67,6 +67,8 @@ def score_card(arguments: argparse.Namespace) -> None:
     sizes = sorted(arguments.examples)
     if sizes[-1] > len(train):
         raise InputError(f"--examples {sizes[-1]} is more than the {len(train)} of {train.path}.")
+    if arguments.out is not None:
+        Path(arguments.out).mkdir(parents=True, exist_ok=True)  # first: if it cannot be, an hour later is too late
     logging.getLogger("minibert").setLevel(logging.ERROR)  # that heads are new is known here
     scores = []
     runs = len(sizes) * sum(len(rates) - 1 + arguments.seeds for rates in RATES.values())
@@ -77,11 +79,10 @@ def score_card(arguments: argparse.Namespace) -> None:
             rate = max(first, key=first.__getitem__)
             accuracies = [first[rate], *(measure(rate, seed) for seed in range(1, arguments.seeds))]
             scores.append(Score(start, size, rate, accuracies))
-    print(_report(scores))
+    machine = describe_machine(best_device())
+    print(_report(scores, machine))
     if arguments.out is not None:
         out = Path(arguments.out)
-        out.mkdir(parents=True, exist_ok=True)
-        machine = describe_machine(torch.device("cpu"))
         write_json(out / "scorecard.json", {"machine": machine, "scores": [asdict(score) for score in scores]})
         title = f"{arguments.model}: {Path(arguments.train).parent.name}, {arguments.seeds} seeds"
         with replacing(out / "scorecard.png") as temporary:
@@ -133,7 +134,7 @@ def _accuracy_of(prediction: EvalPrediction) -> dict[str, float]:
     return {"accuracy": float((prediction.predictions.argmax(axis=1) == prediction.label_ids).mean())}
 
 
-def _report(scores: Sequence[Score]) -> str:
+def _report(scores: Sequence[Score], machine: Mapping[str, Any]) -> str:
     rows = []
     for size in sorted({score.examples for score in scores}):
         pair = {score.start: score for score in scores if score.examples == size}
@@ -141,4 +142,4 @@ def _report(scores: Sequence[Score]) -> str:
         gain = 100 * (pair["pretrained"].mean - pair["random"].mean)
         rows.append([f"{size:,}", *cells, f"{gain:+.1f}"])
     columns = ["examples", "from the weights", "from random ones", "gain"]
-    return header(describe_machine(torch.device("cpu"))) + "\n" + markdown_table(columns, rows)
+    return header(machine) + "\n" + markdown_table(columns, rows)

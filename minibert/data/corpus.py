@@ -22,6 +22,7 @@ from ..errors import InputError
 
 COMPRESSED = (".gz", ".xz")
 FORMATS = (".txt", ".jsonl")
+ENDINGS = ".txt or .jsonl, and then .gz or .xz if it is compressed"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 # What bounds the memory: a longer line is no text, and a longer document is cut into several.
@@ -41,12 +42,12 @@ def find_files(paths: Sequence[str | os.PathLike[str]]) -> list[Path]:
         if path.is_dir():
             inside = sorted(file for file in path.rglob("*") if file.is_file() and _is_text(file))
             if not inside:
-                raise InputError(f"The folder {path} has no text: no file in it ends in .txt, .jsonl, .gz or .xz.")
+                raise InputError(f"The folder {path} has no text: none of its files has a name that ends in {ENDINGS}.")
             files += inside
         elif not path.exists():
             raise InputError(f"{path}: no such file or directory.")
         elif not _is_text(path):
-            raise InputError(f"{path}: the name must end in .txt, .jsonl, .gz or .xz.")
+            raise InputError(f"{path}: the name must end in {ENDINGS}.")
         else:
             files.append(path)
     return files
@@ -138,4 +139,4 @@ def _endings(path: Path) -> tuple[str, str]:
 
 def _is_text(path: Path) -> bool:
     kind, compressed = _endings(path)
-    return kind in FORMATS or compressed != ""
+    return kind in FORMATS or (kind == "" and compressed != "")  # in a .tar.gz or a .json.gz there is more than text

@@ -9,7 +9,7 @@ How it grows, calculated from one measurement (331 MB of English; vocabulary of 
 
     text                       tokens    shards      disk        prepare    blocks   plan of a block
     331 MB (measured)            84 M        10   0.18 GB    0.03 core h         1             18 MB
-    16 GB (Wikipedia, books)    4.1 G       490      9 GB     1.4 core h        31             29 MB
+    16 GB (Wikipedia, books)    4.1 G       480      9 GB     1.4 core h        30             29 MB
     1 TB                        254 G    30,000    550 GB      88 core h     1,875             29 MB
 
 Memory while preparing stays at a few portions of text, and while training at the plans of two blocks (see

@@ -70,7 +70,7 @@ class TrainingArguments:
         for name in ("adam_beta1", "adam_beta2", "warmup_ratio", "label_smoothing_factor", "average_decay"):
             _require(0 <= getattr(self, name) < 1, name, "in [0, 1)", getattr(self, name))
         _require(0 < self.layer_decay <= 1, "layer_decay", "above 0 and at most 1", self.layer_decay)
-        _require(0 <= self.seed < 2**32, "seed", "0 to 4294967295", self.seed)
+        _require(0 <= self.seed < 2**32, "seed", "from 0 to 2**32 - 1", self.seed)
         known = ", ".join(SCHEDULES)
         _require(self.lr_scheduler_type in SCHEDULES, "lr_scheduler_type", f"one of {known}", self.lr_scheduler_type)
         _require(self.max_steps > 0 or self.num_train_epochs > 0, "num_train_epochs", "above 0", self.num_train_epochs)

@@ -317,7 +317,7 @@ def complete_folder(out: Path, trainer: Trainer, keep: bool) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         _clear(out, is_new)
-        raise stopped(trainer.state, "finetune", out, out / CHECKPOINTS) from None
+        raise stopped(trainer.state, checkpoints(out / CHECKPOINTS), "finetune", out) from None
     except BaseException:
         _clear(out, is_new)
         raise

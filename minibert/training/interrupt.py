@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
+import torch.distributed as dist
+
 from ..commandline import resume_command
-from .state import TrainerState, checkpoints
+from .state import TrainerState
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-SAME = 2.0  # seconds: sooner, a signal is the first one again, which torchrun has passed on
 
 
 class InterruptGuard:
     """`with InterruptGuard() as guard:` notes the first Ctrl-C (or SIGTERM) in `guard.asked` and lets the work go on.
 
-    Two seconds later, a second one interrupts at once, as always. Outside the main thread Python delivers no signals:
-    nothing is changed.
+    A second Ctrl-C interrupts at once, as always. Programs repeat a signal without meaning more by it: `timeout` sends
+    SIGTERM to a process and to its group, and torchrun sends every signal twice to processes that never hear the
+    terminal itself. Outside the main thread Python delivers no signals: nothing is changed.
     """
 
     def __init__(self) -> None:
         self.asked = False
-        self._since = 0.0
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> InterruptGuard:
@@ -40,8 +41,8 @@ class InterruptGuard:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if not self.asked:
-            self.asked, self._since = True, time.monotonic()
-        elif time.monotonic() - self._since > SAME:
+            self.asked = True
+        elif number == signal.SIGINT and not dist.is_torchelastic_launched():
             self._restore()
             signal.raise_signal(number)
 
@@ -51,15 +52,16 @@ class InterruptGuard:
         self._before = {}
 
 
-def stopped(state: TrainerState, command: str, out: Path, folder: Path) -> KeyboardInterrupt:
-    """What to raise when a run of a command was interrupted: what is saved, and how to go on.
+def stopped(state: TrainerState, saved: Sequence[Path], command: str, out: Path) -> KeyboardInterrupt:
+    """What to raise when a run of a command was interrupted: how far it came, what of it is saved, how to go on.
 
-    folder: of the checkpoints. A second Ctrl-C may have come before the last one was written.
+    saved: its checkpoints, oldest first. The newest is older than the last step if a second Ctrl-C came.
     """
-    saved = checkpoints(folder)
+    where = f"after step {state.global_step} of {state.max_steps}"
     if not saved:
-        return KeyboardInterrupt("interrupted before anything was saved.")
-    step = saved[-1].name.removeprefix("checkpoint-")
-    return KeyboardInterrupt(
-        f"stopped and saved after step {step} of {state.max_steps}. Go on with: {resume_command(command, out)}"
+        return KeyboardInterrupt(f"interrupted {where}, before anything was saved.")
+    newest = int(saved[-1].name.rpartition("-")[2])
+    how = (
+        f"stopped and saved {where}" if newest == state.global_step else f"interrupted {where}; step {newest} is saved"
     )
+    return KeyboardInterrupt(f"{how}. Go on with: {resume_command(command, out)}")

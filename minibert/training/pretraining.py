@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..checkpoints.pretrained import open_checkpoint
 from ..config import BertConfig
 from ..data.corpus import find_files
 from ..data.instances import Instance, InstanceSettings, PretrainingInstances
@@ -34,7 +35,7 @@ from .interrupt import stopped
 from .measure import peak_memory_mb
 from .objective import PretrainingModel
 from .pretraining_report import write_pretraining_report
-from .pretraining_trainer import Budget, PretrainingTrainer
+from .pretraining_trainer import Budget, PretrainingTrainer, check_parts
 from .state import checkpoints
 from .trainer import LOG
 
@@ -46,7 +47,8 @@ SETTINGS = "settings.json"
 HELD_OUT_INSTANCES = 1000
 LAST_STEPS = 100  # whose mean stands for the end of training
 
-# With other values of these, a run would not be the same one.
+# With other values of these, a run would not be the same one. The learning rate and its warm-up are not among them: a
+# run that has diverged may go on with others.
 FIXED = (
     "size",
     "init_from",
@@ -56,6 +58,8 @@ FIXED = (
     "masked_lm_prob",
     "no_next_sentence",
     "optimizer",
+    "weight_decay",
+    "dropout",
     "seed",
 )
 
@@ -66,19 +70,11 @@ def pretrain(arguments: argparse.Namespace) -> dict[str, Any]:
     Raises `InputError` for what the user can mend, and `KeyboardInterrupt` with a text that says how to go on.
     """
     out = Path(arguments.out)
+    settings = _instance_settings(arguments)
     _check(arguments, out)
     folder = _corpus_folder(arguments, out)
     corpus, tokenizer = Corpus(folder), BertTokenizer.from_pretrained(folder)
     model = _model(arguments, corpus, tokenizer)
-    settings = InstanceSettings(
-        max_length=arguments.max_length,
-        masking=arguments.masking,
-        masked_lm_prob=arguments.masked_lm_prob,
-        # Google's README: the share of the longest instance. Its default of 20 is that of 128 tokens.
-        max_predictions_per_seq=math.ceil(arguments.max_length * arguments.masked_lm_prob),
-        next_sentence=not arguments.no_next_sentence,
-        seed=arguments.seed,
-    )
     instances = PretrainingInstances(corpus, tokenizer, settings)
     held_out = _held_out(corpus, tokenizer, settings)
     with process_group():
@@ -104,8 +100,15 @@ def pretrain(arguments: argparse.Namespace) -> dict[str, Any]:
                 (out / LOG).unlink(missing_ok=True)  # of a run that was killed before its first checkpoint
             trainer.train(resume_from_checkpoint=True if resumed else None)
         except KeyboardInterrupt:
-            raise stopped(trainer.state, "pretrain", out, out / CHECKPOINTS) from None
+            if rank() > 0:
+                raise  # the first process has saved it, and says so
+            raise stopped(trainer.state, checkpoints(out / CHECKPOINTS), "pretrain", out) from None
         except RuntimeError as error:
+            if "DataLoader worker" in str(error):
+                raise InputError(
+                    "A process that makes batches was killed, perhaps because memory ran out. Start the same command "
+                    "again with --resume, and with fewer --workers if so."
+                ) from error
             if not lost_contact(error):
                 raise
             raise InputError(
@@ -116,13 +119,25 @@ def pretrain(arguments: argparse.Namespace) -> dict[str, Any]:
         if held_out and not evaluated:
             trainer.evaluate()
         trainer.save_model(out)
-    metrics = _metrics(trainer, corpus)
+    metrics = _metrics(trainer)
     if rank() == 0:
         write_pretraining_report(out, vars(arguments), metrics, trainer.state.log_history)
         write_json(out / "metrics.json", metrics)  # the last, for it says that the run is finished
         shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
         print(_summary(out, metrics))
     return metrics
+
+
+def _instance_settings(arguments: argparse.Namespace) -> InstanceSettings:
+    return InstanceSettings(
+        max_length=arguments.max_length,
+        masking=arguments.masking,
+        masked_lm_prob=arguments.masked_lm_prob,
+        # Google's README: the share of the longest instance. Its default of 20 is that of 128 tokens.
+        max_predictions_per_seq=math.ceil(arguments.max_length * arguments.masked_lm_prob),
+        next_sentence=not arguments.no_next_sentence,
+        seed=arguments.seed,
+    )
 
 
 def _check(arguments: argparse.Namespace, out: Path) -> None:
@@ -133,6 +148,16 @@ def _check(arguments: argparse.Namespace, out: Path) -> None:
         raise InputError("--compile does not work on a model that --fsdp divides yet: choose one of them.")
     if arguments.fsdp and ranks() == 1:
         raise InputError("--fsdp divides the model among processes: start several with torchrun -m minibert.pretrain.")
+    check_parts(arguments.batch_size, arguments.accumulation)
+    if arguments.init_from is not None:
+        config = open_checkpoint(arguments.init_from).config
+    else:
+        config = BertConfig.preset(arguments.size or "mini")
+    if arguments.max_length > config.max_position_embeddings:
+        raise InputError(
+            f"--max-length {arguments.max_length} is more than the {config.max_position_embeddings} positions "
+            f"that the model knows: choose a smaller one."
+        )
     if rank() > 0:
         return  # the first process may have begun to write
     if out.exists() and not out.is_dir():
@@ -194,11 +219,6 @@ def _model(arguments: argparse.Namespace, corpus: Corpus, tokenizer: BertTokeniz
         # and a narrow model stays on the plateau of unigram frequencies (see EXPERIMENTS.md).
         deviation = config.initializer_range * math.sqrt(768 / config.hidden_size)
         model = model_class(config.replace(initializer_range=deviation))
-    if arguments.max_length > model.config.max_position_embeddings:
-        raise InputError(
-            f"--max-length {arguments.max_length} is more than the {model.config.max_position_embeddings} positions "
-            f"that the model knows: choose a smaller one."
-        )
     if len(tokenizer) > model.config.vocab_size:
         raise InputError(
             f"{arguments.init_from}: its tokenizer has {len(tokenizer)} tokens, but its model knows "
@@ -258,8 +278,9 @@ def _fix_settings(arguments: argparse.Namespace, out: Path, manifest: Manifest) 
     if path.exists():
         before = parse_json_object(path.read_bytes(), str(path))
         for name, value in settings.items():
-            if before.get(name) != value:
-                found = "is another one now" if name == "corpus" else f"was {before.get(name)}, and is {value} now"
+            # What an older version has not written down cannot be compared.
+            if before.get(name, value) != value:
+                found = "is another one now" if name == "corpus" else f"was {before[name]}, and is {value} now"
                 raise InputError(f"--{name.replace('_', '-')} of the run in {out} {found}: --resume with the same.")
     else:
         out.mkdir(parents=True, exist_ok=True)
@@ -274,15 +295,16 @@ def _opening(corpus: Corpus, trainer: PretrainingTrainer) -> str:
     )
 
 
-def _metrics(trainer: PretrainingTrainer, corpus: Corpus) -> dict[str, Any]:
+def _metrics(trainer: PretrainingTrainer) -> dict[str, Any]:
     state = trainer.state
     steps = [entry for entry in state.log_history if "lr" in entry]
     names = [name for name in ("loss", "mlm_loss", "mlm_accuracy", "nsp_accuracy") if name in steps[-1]]
     metrics: dict[str, Any] = {
         "task": "pretraining",
         "training": {name: float(np.mean([entry[name] for entry in steps[-LAST_STEPS:]])) for name in names},
-        "unigram_entropy": unigram_entropy(corpus),
-        "vocab_size": corpus.manifest.vocab_size,
+        # A block of random shards tells it. All shards of a large corpus are more files than a process may open.
+        "unigram_entropy": unigram_entropy(trainer.stream.block(0).corpus),
+        "vocab_size": trainer.stream.instances.corpus.manifest.vocab_size,
         "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
         "steps": state.global_step,
         "epochs": state.epoch,

@@ -44,6 +44,16 @@ class Budget:
     tokens: float | None = None
 
 
+def check_parts(batch_size: int, accumulation: int) -> None:
+    """Raise `InputError` if a batch cannot be cut into equal parts, so many for each process."""
+    parts = accumulation * ranks()
+    if batch_size % parts:
+        raise InputError(
+            f"A batch of {batch_size} cannot be cut into {parts} equal parts ({ranks()} processes, each with "
+            f"{accumulation}): choose a multiple of {parts}."
+        )
+
+
 class PretrainingTrainer(Trainer):
     """Train `BertForPreTraining`, or, on instances without pairs, `BertForMaskedLM`.
 
@@ -75,12 +85,7 @@ class PretrainingTrainer(Trainer):
         compiled: bool = False,
     ) -> None:
         super().__init__(model, args, processing_class=tokenizer)
-        parts = args.gradient_accumulation_steps * ranks()
-        if batch_size % parts:
-            raise InputError(
-                f"A batch of {batch_size} cannot be cut into {parts} equal parts ({ranks()} processes, each with "
-                f"{args.gradient_accumulation_steps}): choose a multiple of {parts}."
-            )
+        check_parts(batch_size, args.gradient_accumulation_steps)
         self.stream = InstanceStream(instances)
         self.held_out = held_out
         self.batch_size = batch_size
