@@ -17,7 +17,7 @@ def build_parser() -> Parser:
     )
     subjects = parser.add_subparsers(
         dest="subject",
-        metavar="inference|finetune|pretrain|attention|curves|startup|scorecard",
+        metavar="inference|finetune|pretrain|attention|curves|startup|scorecard|held-out",
         required=True,
         parser_class=PlainParser,
     )
@@ -56,6 +56,11 @@ def build_parser() -> Parser:
     )
     card.add_argument("--seeds", type=positive_int, default=5, metavar="N", help="runs of each (default: 5)")
     card.add_argument("--out", metavar="DIR", help="where scorecard.json and scorecard.png are written")
+    held_out = subjects.add_parser("held-out", help="how well a pretrained model knows text that it has not read")
+    held_out.add_argument("--model", metavar="NAME_OR_PATH", default="minibert-tiny-uncased", help="pretrained weights")
+    held_out.add_argument("--corpus", metavar="DIR", required=True, help="made by pretrain prepare --held-out")
+    held_out.add_argument("--max-length", type=positive_int, default=128, metavar="N", help="tokens (default: 128)")
+    held_out.add_argument("--json", metavar="FILE", help="where the figures are written as JSON as well")
     return parser
 
 
@@ -95,6 +100,8 @@ def main(arguments: argparse.Namespace) -> None:
         from .benchmarks.curves import bench_curves as bench
     elif arguments.subject == "scorecard":
         from .benchmarks.scorecard import score_card as bench
+    elif arguments.subject == "held-out":
+        from .benchmarks.held_out import held_out_card as bench
     else:
         from .benchmarks.startup import bench_startup as bench
     bench(arguments)

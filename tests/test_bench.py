@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import statistics
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 
-from minibert import BertConfig, BertForSequenceClassification, BertTokenizer, bench
+from minibert import BertConfig, BertForPreTraining, BertForSequenceClassification, BertTokenizer, bench
 from minibert.attention.eager import eager_attention
 from minibert.benchmarks import comparison, corpora, curves, inference, scorecard, startup, training
 from minibert.benchmarks.attention import check_equal, layout_of
@@ -27,10 +29,14 @@ from minibert.benchmarks.scorecard import Score
 from minibert.benchmarks.targets import INFERENCE, INFERENCE_BF16, STARTUP, Target, targets_table
 from minibert.benchmarks.texts import classified_examples, made_up_ids, padded_batch
 from minibert.commandline import run
+from minibert.data.instances import InstanceSettings, PretrainingInstances
+from minibert.data.shards import Corpus
 from minibert.errors import InputError
 from minibert.training.arguments import TrainingArguments
 from minibert.training.measure import peak_memory_mb
 from minibert.training.trainer import Trainer
+
+from .helpers import pretrain, save_small_model, spelling_tokenizer
 
 
 def test_candidates_take_turns_in_both_orders_after_a_warm_up():
@@ -438,3 +444,66 @@ def test_score_card_has_means_deviations_and_the_gain():
     scores = [Score("pretrained", 100, 1e-3, [0.6, 0.7]), Score("random", 100, 3e-4, [0.5, 0.6])]
     row = scorecard._report(scores, {}).splitlines()[-1]
     assert [cell.strip() for cell in row.split("|")[1:-1]] == ["100", "65.0 ± 7.1", "55.0 ± 7.1", "+10.0"]
+
+
+# -------------------------------------------------------------------------------------------------------- held-out
+
+
+@pytest.fixture(scope="module")
+def spelt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus of 60 documents, of which about a third are held out."""
+    folder = tmp_path_factory.mktemp("spelt")
+    sentences = (f"{word} {number} is not {number + 1}." for number in range(60) for word in ("surely", "a", "rarely"))
+    (folder / "text.txt").write_text("\n\n".join("\n".join(lines) for lines in zip(*[sentences] * 3, strict=True)))
+    save_small_model(folder / "model")
+    pretrain(
+        "prepare", folder / "text.txt", "--vocab", folder / "model", "--held-out", 0.3, "--workers", 1,
+        "--out", folder / "corpus",
+    )  # fmt: skip
+    return folder / "corpus"
+
+
+def held_out_figures(model: Path, corpus: Path, out: Path, *words: str) -> dict[str, Any]:
+    arguments = ["held-out", "--model", str(model), "--corpus", str(corpus), "--json", str(out), *words]
+    run(bench.build_parser(), bench.main, arguments)
+    return {result["who"]: result for result in json.loads(out.read_text())["results"]}
+
+
+def test_the_held_out_figures_of_saved_weights_are_those_that_pretraining_ended_with(
+    spelt: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    out = tmp_path / "out"
+    pretrain("--corpus", spelt, "--size", "tiny", "--max-steps", 2, "--batch-size", 8, "--max-length", 40, "--out", out)
+    figures = held_out_figures(out, spelt, tmp_path / "figures.json", "--max-length", "40")[str(out)]
+    held_out = json.loads((out / "metrics.json").read_text())["held_out"]
+    for name in ("mlm_loss", "mlm_accuracy", "nsp_accuracy"):
+        assert figures[name] == pytest.approx(held_out[name], rel=1e-5)
+    assert f"| {100 * held_out['nsp_accuracy']:.3g} %" in capsys.readouterr().out
+
+
+def test_guesses_are_made_from_the_training_part_and_judged_by_the_held_out_one(spelt: Path, tmp_path: Path):
+    model = tmp_path / "model"
+    BertForPreTraining.from_pretrained(spelt.parent / "model").save_pretrained(model)
+    spelling_tokenizer().save_pretrained(model)
+    figures = held_out_figures(model, spelt, tmp_path / "figures.json", "--max-length", "40")
+    counts = Counter(spelling_tokenizer().get_vocab().values())  # one each
+    training = Corpus(spelt)
+    counts.update(
+        token for document in range(len(training)) for sentence in training[document] for token in sentence.tolist()
+    )
+    settings = InstanceSettings(max_length=40)
+    instances = PretrainingInstances(Corpus(spelt, "held_out"), spelling_tokenizer(), settings).block(0)
+    labels = [int(label) for number in range(len(instances)) for label in instances[number]["labels"] if label >= 0]
+    guess = figures["word frequencies alone"]
+    [(most, _)] = counts.most_common(1)
+    assert guess["mlm_accuracy"] == pytest.approx(labels.count(most) / len(labels))
+    assert guess["mlm_loss"] == pytest.approx(
+        -statistics.mean(math.log(counts[label] / counts.total()) for label in labels)
+    )
+    assert figures[f"guessing among all {len(spelling_tokenizer())}"]["nsp_accuracy"] == 0.5
+
+
+def test_held_out_figures_need_both_heads(spelt: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        held_out_figures(spelt.parent / "model", spelt, tmp_path / "figures.json")
+    assert "was not pretrained with masked words and pairs" in capsys.readouterr().err

@@ -24,6 +24,7 @@ What else differs from Google's program:
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -44,6 +45,7 @@ PLANNED = np.dtype([(name, "<u4") for name in ("document", "start", "middle", "e
 PLANNING, BUILDING, DIVIDING = 0, 1, 2  # what a generator is for
 # Half a gigabyte of text: so many documents that they are well mixed, and a plan of some 30 MB.
 SHARDS_PER_BLOCK = 16
+JUDGED_INSTANCES = 1000  # enough to tell a loss to two digits
 TOKEN_TYPES = np.arange(2, dtype=np.int64)
 
 
@@ -53,7 +55,8 @@ class InstanceSettings:
 
     max_length: tokens, with the special ones (`max_seq_length`).
     short_seq_prob: of a document being cut into shorter instances, so that the model also knows these.
-    masked_lm_prob: the share of tokens that is chosen; at most `max_predictions_per_seq`.
+    masked_lm_prob: the share of tokens that is chosen; at most `max_predictions_per_seq`, by default the share of the
+        longest instance, as Google's README advises (its 20 is that of 128 tokens).
     masking: "token"; "whole_word", all pieces of a word together; "span", runs of words (Joshi et al. 2020).
     next_sentence: pairs, half of them with a random B. Without it, instances are one text each: every document whole,
         in pieces of up to `max_length` (Liu et al. 2019, "DOC-SENTENCES"). A piece never crosses a document's end; in a
@@ -65,7 +68,7 @@ class InstanceSettings:
     max_length: int = 128
     short_seq_prob: float = 0.1
     masked_lm_prob: float = 0.15
-    max_predictions_per_seq: int = 20
+    max_predictions_per_seq: int | None = None
     masking: str = "token"
     next_sentence: bool = True
     seed: int = 0
@@ -75,7 +78,7 @@ class InstanceSettings:
             ("max_length", self.max_length >= 5, "at least 5: two tokens of text beside three special ones"),
             ("short_seq_prob", 0 <= self.short_seq_prob <= 1, "from 0 to 1"),
             ("masked_lm_prob", 0 < self.masked_lm_prob < 1, "between 0 and 1"),
-            ("max_predictions_per_seq", self.max_predictions_per_seq >= 1, "at least 1"),
+            ("max_predictions_per_seq", self.most_predictions >= 1, "at least 1"),
             ("masking", self.masking in MASKINGS, f"one of {', '.join(MASKINGS)}"),
             ("seed", self.seed >= 0, "at least 0"),
         ):
@@ -86,6 +89,13 @@ class InstanceSettings:
     def max_num_tokens(self) -> int:
         """The tokens of text in an instance: [CLS] and [SEP] take the rest."""
         return self.max_length - (3 if self.next_sentence else 2)
+
+    @property
+    def most_predictions(self) -> int:
+        """`max_predictions_per_seq`, or what stands for it."""
+        if self.max_predictions_per_seq is None:
+            return math.ceil(self.max_length * self.masked_lm_prob)
+        return self.max_predictions_per_seq
 
 
 class PretrainingInstances:
@@ -108,7 +118,7 @@ class PretrainingInstances:
         self.settings = settings
         self.cls_token_id = tokenizer.cls_token_id
         self.sep_token_id = tokenizer.sep_token_id
-        self.masking = Masking(tokenizer, settings.masking, settings.masked_lm_prob, settings.max_predictions_per_seq)
+        self.masking = Masking(tokenizer, settings.masking, settings.masked_lm_prob, settings.most_predictions)
         # Shards without documents of this split are left out. So no block is empty; and if there are several blocks,
         # each has several shards, and a second document to take random sentences from.
         self._shards = np.array(corpus.numbers)[np.diff(corpus.first_documents) > 0]
@@ -288,3 +298,9 @@ def truncate_seq_pair(
 def _cut(text: NDArray[Any], tokens: int, generator: np.random.Generator) -> NDArray[Any]:
     front = int(generator.binomial(tokens, 0.5))
     return text[front : len(text) - (tokens - front)]  # (tokens) -> (fewer tokens)
+
+
+def first_instances(instances: PretrainingInstances) -> list[Instance]:
+    """So many of the first ones as a model is judged by: with the same settings, always the same."""
+    blocks = map(instances.block, range(instances.blocks))
+    return list(itertools.islice((block[index] for block in blocks for index in range(len(block))), JUDGED_INSTANCES))

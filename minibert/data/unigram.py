@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .shards import Corpus
 
@@ -14,9 +15,15 @@ def unigram_entropy(corpus: Corpus) -> float:
     6). A model under training gets near this loss soon, by learning which tokens are frequent, and may stay there for a
     while: every further gain has to come from the context.
     """
+    counts = token_counts(corpus)
+    shares = counts[counts > 0] / counts.sum()
+    return float(-(shares * np.log(shares)).sum())
+
+
+def token_counts(corpus: Corpus) -> NDArray[np.int64]:
+    """How often each token of the vocabulary stands in a corpus, (vocab,) int64."""
     counts = np.zeros(corpus.manifest.vocab_size, dtype=np.int64)
     for shard in corpus.shards:
         first, last = shard.sentences[shard.documents[[0, -1]]].tolist()  # the tokens of this split
         counts += np.bincount(shard.tokens[first:last], minlength=len(counts))  # (tokens) -> (vocab)
-    shares = counts[counts > 0] / counts.sum()
-    return float(-(shares * np.log(shares)).sum())
+    return counts

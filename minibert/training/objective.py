@@ -6,17 +6,21 @@ Means of means would give a token more weight where it has fewer neighbours.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..data.stream import Batch
+from ..data.batches import move
+from ..data.instances import Instance
+from ..data.stream import Batch, pack_instances
 from ..heads import BertForMaskedLM, BertForPreTraining
 from ..losses import full_precision
 
 PretrainingModel = BertForPreTraining | BertForMaskedLM
+Bar = Callable[[range], Iterable[int]]
 
 
 class Tally(NamedTuple):
@@ -64,6 +68,18 @@ class PretrainingLoss(nn.Module):
             of_pairs = _loss_and_correct(logits, batch["next_sentence_labels"])
         tokens = torch.tensor(float(len(packed.input_ids)), device=wanted.device)
         return torch.stack([*of_words, *of_pairs, tokens])
+
+
+@torch.inference_mode()
+def tally_of(loss: PretrainingLoss, instances: Sequence[Instance], batch_size: int, bar: Bar) -> Tally:
+    """The `Tally` of many instances. bar: shows the progress of a loop, such as `tqdm`."""
+    device = loss.model.device
+    loss.model.eval()
+    total = torch.zeros(len(Tally._fields), device=device)
+    for start in bar(range(0, len(instances), batch_size)):
+        batch = pack_instances(instances[start : start + batch_size])
+        total += loss({key: move(value, device) for key, value in batch.items()})
+    return Tally(*total)
 
 
 def _loss_and_correct(logits: Tensor, wanted: Tensor) -> list[Tensor]:

@@ -10,7 +10,6 @@ import math
 import os
 import shutil
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ import torch
 from ..checkpoints.pretrained import open_checkpoint
 from ..config import BertConfig
 from ..data.corpus import find_files
-from ..data.instances import Instance, InstanceSettings, PretrainingInstances
+from ..data.instances import Instance, InstanceSettings, PretrainingInstances, first_instances
 from ..data.prepare import prepare
 from ..data.shards import MANIFEST, Corpus, Manifest
 from ..data.unigram import unigram_entropy
@@ -44,7 +43,6 @@ log = logging.getLogger("minibert")
 CORPUS = "corpus"  # in --out, if the text is prepared there
 CHECKPOINTS = "checkpoints"
 SETTINGS = "settings.json"
-HELD_OUT_INSTANCES = 1000
 LAST_STEPS = 100  # whose mean stands for the end of training
 
 # With other values of these, a run would not be the same one. The learning rate and its warm-up are not among them: a
@@ -133,8 +131,6 @@ def _instance_settings(arguments: argparse.Namespace) -> InstanceSettings:
         max_length=arguments.max_length,
         masking=arguments.masking,
         masked_lm_prob=arguments.masked_lm_prob,
-        # Google's README: the share of the longest instance. Its default of 20 is that of 128 tokens.
-        max_predictions_per_seq=math.ceil(arguments.max_length * arguments.masked_lm_prob),
         next_sentence=not arguments.no_next_sentence,
         seed=arguments.seed,
     )
@@ -228,14 +224,12 @@ def _model(arguments: argparse.Namespace, corpus: Corpus, tokenizer: BertTokeniz
 
 
 def _held_out(corpus: Corpus, tokenizer: BertTokenizer, settings: InstanceSettings) -> list[Instance]:
-    """Instances to evaluate by, the same in every evaluation; none if too few documents are held out."""
+    """Instances to evaluate by; none if too few documents are held out."""
     documents = sum(shard.documents_of("held_out") for shard in corpus.records)
     if documents < 2:
         log.info(f"Only {documents} documents of {corpus.folder} are held out: there will be no evaluation.")
         return []
-    instances = PretrainingInstances(Corpus(corpus.folder, "held_out"), tokenizer, settings)
-    blocks = map(instances.block, range(instances.blocks))
-    return list(islice((block[index] for block in blocks for index in range(len(block))), HELD_OUT_INSTANCES))
+    return first_instances(PretrainingInstances(Corpus(corpus.folder, "held_out"), tokenizer, settings))
 
 
 def _training_arguments(arguments: argparse.Namespace, out: Path, evaluates: bool) -> TrainingArguments:

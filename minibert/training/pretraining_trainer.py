@@ -18,14 +18,14 @@ from tqdm.auto import tqdm
 
 from ..data.batches import move
 from ..data.instances import Instance, PretrainingInstances
-from ..data.stream import Batch, InstanceStream, Place, load_batches, pack_instances, parts_of
+from ..data.stream import Batch, InstanceStream, Place, load_batches, parts_of
 from ..errors import InputError
 from .arguments import TrainingArguments
 from .compilation import compile_blocks
 from .distributed import any_rank, rank, ranks, shard, sum_over_ranks
 from .google_optimizer import AdamWeightDecay, google_schedule
 from .interrupt import InterruptGuard
-from .objective import PretrainingLoss, PretrainingModel, Tally
+from .objective import PretrainingLoss, PretrainingModel, Tally, tally_of
 from .optimizer import parameter_groups
 from .state import Saves
 from .trainer import Plan, Steps, Trainer
@@ -190,20 +190,12 @@ class PretrainingTrainer(Trainer):
             values = {**values, "mfu": flops / (self._peak_flops * ranks())}
         super()._log(values)
 
-    @torch.inference_mode()
     def evaluate(self, eval_dataset: Any = None, metric_key_prefix: str = "eval") -> dict[str, float]:
         """The figures of the held-out instances; in every process the same."""
         instances = self.held_out if eval_dataset is None else eval_dataset
-        self.model.eval()
-        total = torch.zeros(len(Tally._fields), device=self.model.device)
-        size = self.args.per_device_eval_batch_size
-        starts = range(0, len(instances), size)
-        for start in tqdm(
-            starts, desc=metric_key_prefix, unit="batch", leave=False, delay=1, disable=not self.writes_files
-        ):
-            batch = pack_instances(instances[start : start + size])
-            with self._precision():
-                total += self._loss({key: move(value, self.model.device) for key, value in batch.items()})
-        figures = {f"{metric_key_prefix}_{name}": value.item() for name, value in Tally(*total).figures().items()}
+        bar = partial(tqdm, desc=metric_key_prefix, unit="batch", leave=False, delay=1, disable=not self.writes_files)
+        with self._precision():
+            tally = tally_of(self._loss, instances, self.args.per_device_eval_batch_size, bar)
+        figures = {f"{metric_key_prefix}_{name}": value.item() for name, value in tally.figures().items()}
         self._log(figures)
         return figures
