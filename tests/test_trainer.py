@@ -480,6 +480,7 @@ def test_bf16_training_keeps_the_weights_in_float32(tmp_path: Path):
         ),
         ({"num_train_epochs": 0}, "num_train_epochs must be above 0"),
         ({"eval_steps": 0.1}, "eval_steps must be at least 1: found 0.1"),
+        ({"report_to": "wandb"}, "report_to must be 'none': read log.jsonl"),
         ({"seed": -1}, "seed must be from 0 to"),
         ({"seed": 1 << 32}, "seed must be from 0 to"),
     ],

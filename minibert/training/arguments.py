@@ -53,6 +53,7 @@ class TrainingArguments:
     logging_dir: str | None = None  # if set, every log line is also appended to log.jsonl in it
     logging_steps: int = 500
     disable_tqdm: bool = False
+    report_to: str = "none"  # which is all there is, so that snippets which say it run; log.jsonl has everything
 
     seed: int = 42
     bf16: bool = False  # matrix products in bfloat16; weights, sums and losses stay in float32
@@ -77,6 +78,7 @@ class TrainingArguments:
         for name in ("eval_strategy", "save_strategy"):
             value = getattr(self, name)
             _require(value in ("no", "steps", "epoch"), name, "'no', 'steps' or 'epoch'", value)
+        _require(self.report_to == "none", "report_to", "'none': read log.jsonl in logging_dir", self.report_to)
         if self.load_best_model_at_end and (
             "no" in (self.eval_strategy, self.save_strategy) or self.eval_strategy != self.save_strategy
         ):
