@@ -141,7 +141,7 @@ def scores(network: BertForMaskedLM, ids: Tensor = SEEN) -> tuple[float, float]:
     return (number == EXAM["plural"]).float().mean().item(), (meaning == EXAM["meaning"]).float().mean().item()
 
 
-print("number and meaning right:", scores(model), " fresh model:", scores(fresh))
+print("number and meaning right: {:.2f}, {:.2f}; fresh model: {:.2f}, {:.2f}".format(*scores(model), *scores(fresh)))
 assert min(scores(model)) > 0.97
 
 # %% [markdown]
