@@ -531,7 +531,7 @@ def test_as_many_tokens_are_predicted_as_were_asked_for(
     """In training and in evaluation; in long instances, too, where Google's limit of 20 would be less."""
     line = " ".join(WORDS) + "."
     (tmp_path / "text.txt").write_text("\n\n".join("\n".join([line[number:]] * 8) for number in range(0, 60, 3)))
-    seen: dict[str, list[Instance]] = {"data.stream": [], "training.pretraining_trainer": []}
+    seen: dict[str, list[Instance]] = {"data.stream": [], "training.objective": []}
     for module, instances in seen.items():
 
         def pack(batch: list[Instance], instances: list[Instance] = instances) -> dict[str, Any]:

@@ -41,6 +41,7 @@ for char in "aé€漢😀":
     spelling = " ".join(f"{byte:02x}" for byte in char.encode())
     category, name = unicodedata.category(char), unicodedata.name(char)
     print(f"{char}  code point {ord(char):>6}  {category}  UTF-8: {spelling:12} {name}")
+assert [len(char.encode()) for char in "aé€漢😀"] == [1, 2, 3, 3, 4]
 
 # %% [markdown]
 # The two letters in the third column are the character's *category*: `Ll` is a lower-case letter, `Sc` a currency

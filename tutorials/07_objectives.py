@@ -129,6 +129,7 @@ pretrain("vocabulary", text, "--size", 2000, "--out", Path(work.name) / "tokeniz
 pretrain("prepare", text, "--vocab", Path(work.name) / "tokenizer", "--out", Path(work.name) / "corpus", "--workers", 1)
 tokenizer = BertTokenizer.from_pretrained(Path(work.name) / "tokenizer")
 corpus = Corpus(Path(work.name) / "corpus")
+assert len(tokenizer) == 2000 and 60 < len(corpus) < 100  # each version of Python has topics of its own
 
 # %%
 sentence = "The assert statement is a convenient way to insert debugging assertions into a program."

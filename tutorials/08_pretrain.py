@@ -70,6 +70,7 @@ tokenizer = BertTokenizer({token: number for number, token in enumerate(vocabula
 per_word, unknown = coverage(vocabulary, words)
 print(f"{len(words):,} different words; {per_word:.2f} pieces a word, {unknown:.2%} unknown")
 print(" ".join(vocabulary[200:1500:25]))
+assert 1 <= per_word < 1.3 and unknown < 0.001  # each version of Python has topics of its own
 
 # %% [markdown]
 # Rows of 32 tokens. Short rows are a kindness to a slow computer: Google trained with 128 tokens for nine tenths of all
@@ -91,6 +92,7 @@ def rows_of(documents: list[str]) -> list[np.ndarray]:
 
 training, held_out = rows_of(training_documents), rows_of(held_out_documents)
 print(f"{sum(map(len, training)):,} tokens in {len(training):,} rows; {len(held_out)} rows are held out")
+assert 0.03 < len(held_out) / len(training) < 0.2  # a tenth of the topics, which differ in length
 
 # %% [markdown]
 # ## 8.2 The line to get below

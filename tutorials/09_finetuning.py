@@ -322,9 +322,11 @@ def repeated(task: str) -> dict[str, list[float]]:
 
 # %%
 found = {"word order": repeated("word order")}
+assert np.mean(found["word order"]["pretrained"]) > np.mean(found["word order"]["from scratch"]) + 0.2
 
 # %%
 found["sentiment"] = repeated("sentiment")
+assert all(0.4 < np.mean(shares) < 0.75 for shares in found["sentiment"].values())  # near guessing, both
 
 # %%
 gains = {task: statistics.mean(of["pretrained"]) - statistics.mean(of["from scratch"]) for task, of in found.items()}

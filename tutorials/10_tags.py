@@ -201,6 +201,7 @@ encoding = tokenizer([words], is_split_into_words=True)
 tokens = tokenizer.convert_ids_to_tokens(encoding["input_ids"][0])
 origin = encoding.word_ids(0)  # of each token the number of its word; None for [CLS] and [SEP]
 print(tokens, origin)
+assert list(dict.fromkeys(origin[1:-1])) == list(range(len(words)))  # each word has its tokens, in order
 
 figure, axes = plt.subplots(figsize=(12, 2.4))
 for place, (token, word) in enumerate(zip(tokens, origin, strict=True)):
@@ -431,6 +432,8 @@ for who, pairs in results.items():
     both = np.array(pairs)
     spread = f"  (seeds: {', '.join(f'{f1:.2f}' for _, f1 in pairs)})" if len(pairs) > 1 else ""
     print(f"{who:>16}: accuracy {both[:, 0].mean():.3f}, F1 {both[:, 1].mean():.3f}{spread}")
+f1 = {who: np.mean([f1 for _, f1 in pairs]) for who, pairs in results.items()}
+assert f1["always O"] == 0 and f1["list of names"] < 0.1 and f1["BERT, pretrained"] > f1["BERT, fresh"] + 0.2
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(11, 3.4), sharey=True)

@@ -461,6 +461,7 @@ for number in shown:
     print(f"{exam[number].given['question']} -> {best['answer'] or '(nothing)'!r}")
     for one in sorted(best["n_best"], key=lambda one: -one["probability"])[:3]:
         print(f"      {one['probability']:.4f}  {one['answer'] or '(nothing)'}")
+assert answers[long_answer]["answer"] == exam[long_answer].truth[0]["text"] and not answers[no_answer]["answer"]
 
 # %% [markdown]
 # The n-best list says more than the answer: the runners-up are mostly parts of the best one, a word too short or too
@@ -667,6 +668,7 @@ for row, begin, end in zip(judged_rows, begins, ends, strict=True):
     text = slice(row["text_at"], row["text_at"] + len(row["offsets"]))
     crossed.append(end[text].argmax() < begin[text].argmax())
 print(f"{sum(crossed)} of {len(crossed)} answers would end before they begin")
+assert 3 <= sum(crossed) <= 15
 
 # %% [markdown]
 # 2. **Looking for the answer with `find`.** The first place where the letters of the answer stand need not be the

@@ -58,6 +58,7 @@ task = ClassificationTask(Columns())
 train, dev, test = (task.read(SAMPLE / f"{part}.tsv") for part in ("train", "dev", "test"))
 task.learn_labels(train)
 print(len(train), len(dev), len(test), task.names)
+assert len(train) + len(dev) + len(test) == 2400
 
 # %% [markdown]
 # ## 14.1 Look before you learn
@@ -574,6 +575,7 @@ axes.invert_yaxis()
 show(figure, "Accuracy of twelve domains with wide intervals; nearly all of them hold the mean of all sentences.")
 for name, figures in list(slices.items())[:3]:
     print(f"{name:12} {figures['examples']} sentences, accuracy {figures['accuracy']:.2f}, gap {figures['gap']:+.2f}")
+assert len(slices) == 12 and all(figures["examples"] == 24 for figures in slices.values())
 
 # %% [markdown]
 # *The picture:* the worst domain looks bad, and it is tempting to write a paragraph about it. But there are twelve of
