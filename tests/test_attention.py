@@ -15,6 +15,7 @@ from torch import Tensor
 from minibert.attention import IMPLEMENTATIONS, Attention, get_attention, packed
 from minibert.attention.eager import eager_attention
 from minibert.attention.flash_by_hand import flash_backward, flash_forward
+from minibert.attention.nested import nested_attention
 from minibert.attention.packed import packed_attention
 from minibert.attention.sdpa import sdpa_attention
 from minibert.attention.triton import triton_attention
@@ -40,6 +41,7 @@ ATTENTIONS = [
     pytest.param(sdpa_attention, id="sdpa"),
     pytest.param(packed_attention, id="packed"),
     pytest.param(one_by_one_attention, id="one by one"),
+    pytest.param(nested_attention, id="nested"),
     pytest.param(triton_attention, id="triton", marks=needs_triton),
 ]
 DEVICES = [

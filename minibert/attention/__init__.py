@@ -9,7 +9,7 @@ implementation can show; the fused ones never hold it in memory and return None.
 
 eager   the definition, which all others are tested against; the only one that can show the probabilities
 sdpa    PyTorch's fused kernels on the padded rectangle
-packed  without padding, as far as the device has a kernel for it; else as sdpa
+packed  without padding, as far as the device has a kernel for it, if need be through nested tensors; else as sdpa
 triton  flash attention written by hand, for NVIDIA GPUs: packed, and with dropout
 auto    packed. It is exact for every device, dtype and dropout, since it goes back to sdpa where its kernel does not
         fit; on the CPU it chooses by the lengths (see `packed.py`). `python -m minibert.bench attention` shows the

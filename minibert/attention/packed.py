@@ -1,8 +1,8 @@
 """Attention without padding: the fastest exact way for packed sentences that the device has.
 
 On CUDA, torch's `varlen_attn`: one flash kernel for all sentences, told by cu_seqlens where each begins. It computes in
-bfloat16 and float16 alone and has no dropout; for anything else the padded rectangle of `sdpa` takes its place, and the
-log says once what dropout costs.
+bfloat16 and float16 alone and has no dropout. With dropout and in float32 nested tensors take its place, and the log
+says once what dropout costs; in float64, and under `torch.compile`, the padded rectangle of `sdpa`.
 
 On the CPU, sentence by sentence, unless the rectangle is nearly full or all sentences are short.
 """
@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..packing import Layout
+from .nested import nested_attention
 from .sdpa import sdpa_attention
 
 # What things cost on a CPU, in the time of one score (one query with one key): one more call, and a score that may be
@@ -36,14 +37,17 @@ def packed_attention(
     query: Tensor, key: Tensor, value: Tensor, queries: Layout, keys: Layout, dropout: float = 0.0
 ) -> tuple[Tensor, None]:
     """The same function as `eager_attention`, exact, without computing on padding where the device allows it."""
-    if query.device.type == "cuda" and fits_varlen(query):
-        if not dropout:
-            from torch.nn.attention.varlen import varlen_attn
+    if query.device.type == "cuda":
+        if fits_varlen(query):
+            if not dropout:
+                from torch.nn.attention.varlen import varlen_attn
 
-            ends = queries.cu_seqlens, keys.cu_seqlens
-            context: Tensor = varlen_attn(query, key, value, *ends, queries.seq, keys.seq)  # type: ignore[assignment]
-            return context, None
-        _tell_once(dropout)
+                ends = queries.cu_seqlens, keys.cu_seqlens
+                context: Tensor = varlen_attn(query, key, value, *ends, queries.seq, keys.seq)  # type: ignore[assignment]
+                return context, None
+            _tell_once(dropout)
+        if query.dtype != torch.float64 and not torch.compiler.is_compiling():
+            return nested_attention(query, key, value, queries, keys, dropout)
     if query.device.type == "cpu" and keys.mask is not None:
         query_lengths, lengths = queries.cu_seqlens.diff().tolist(), keys.cu_seqlens.diff().tolist()
         rectangle = PADDED_SCORE * keys.batch * queries.seq * keys.seq
@@ -84,8 +88,9 @@ def fits_varlen(query: Tensor) -> bool:
 @lru_cache(maxsize=1)
 def _tell_once(dropout: float) -> None:
     log.warning(
-        "torch's packed attention kernel has no dropout, and the config asks for %g: training computes attention on "
-        "the padded rectangle, which costs the work on padding. For a packed kernel with dropout, choose "
-        "attn_implementation='triton'; to train without it, set attention_probs_dropout_prob=0.",
+        "torch's packed attention kernel has no dropout, and the config asks for %g: training goes through nested "
+        "tensors, which costs a copy of queries, keys and values in each layer, or, under torch.compile, through the "
+        "padded rectangle. For a packed kernel with dropout, choose attn_implementation='triton'; to train without it, "
+        "set attention_probs_dropout_prob=0.",
         dropout,
     )
