@@ -95,9 +95,9 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         "--corpus", nargs="+", metavar="PATH", help="a prepared corpus; or text files and folders, prepared in --out"
     )
     data.add_argument("--vocab", metavar="DIR", help="a tokenizer for text (default: one learnt from it)")
-    data.add_argument("--vocab-size", type=positive_int, default=8000, metavar="N", help="tokens, if learnt")
+    data.add_argument("--vocab-size", type=positive_int, metavar="N", help="tokens, if learnt (default: 8000)")
     data.add_argument(
-        "--held-out", type=share, default=0.01, metavar="SHARE", help="of the documents of text, for evaluation"
+        "--held-out", type=share, metavar="SHARE", help="of the documents of text, for evaluation (default: 0.01)"
     )
     data.add_argument("--max-length", type=positive_int, default=128, metavar="N", help="tokens an instance, at most")
     data.add_argument(

@@ -503,7 +503,11 @@ def test_what_is_wrong_is_one_line_and_leaves_nothing(
         (["--corpus", corpus_folder, text, "--out", out], "must then be all of --corpus"),
         ([*good, "--init-from", other, "--max-length", 16], "was made with another tokenizer"),
         ([*good, "--vocab", other], "was made with another tokenizer"),
-        ([*good, "--init-from", small_model, "--size", "tiny"], "leave out --size and --vocab"),
+        ([*good, "--init-from", small_model, "--size", "tiny"], "leave out --size, --vocab and --vocab-size"),
+        ([*from_text, "--init-from", small_model, "--vocab-size", 9], "leave out --size, --vocab and --vocab-size"),
+        ([*from_text, "--vocab", other, "--vocab-size", 9], "choose one of them"),
+        ([*good, "--vocab-size", 9], "is a prepared corpus: its vocabulary and its held-out documents were chosen"),
+        ([*good, "--held-out", 0.5], "Leave out --vocab-size and --held-out"),
         ([*good, "--init-from", small_model, "--max-length", 17], "the 16 positions that the model knows"),
         ([*good, "--batch-size", 9, "--accumulation", 2], "cannot be cut into 2 equal parts"),
         ([*good, "--max-steps", 5, "--epochs", 1], "not allowed with argument"),
@@ -593,6 +597,17 @@ def test_another_run_is_not_gone_on_with(
     before = losses(read_log(tmp_path / "out"))
     pretrain(*words, "--resume")  # from the beginning: its checkpoints are gone
     assert losses(read_log(tmp_path / "out")) == before
+
+
+def test_a_run_on_text_does_not_go_on_with_other_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    text, other = write_text(tmp_path / "text.txt", 60), write_text(tmp_path / "other.txt", 30)
+    words = ["--vocab-size", 60, "--size", "tiny", "--max-length", 16, "--max-steps", 1, "--batch-size", 4]
+    words += ["--out", tmp_path / "out"]
+    pretrain("--corpus", text, *words)
+    (tmp_path / "out" / "metrics.json").unlink()  # as if it had been killed at the very end
+    refusal = pretrain_fails(capsys, "--corpus", other, *words, "--resume")
+    assert refusal.endswith("had other text: --resume with the same files.")
+    pretrain("--corpus", text, *words, "--resume")
 
 
 @pytest.mark.slow

@@ -43,6 +43,8 @@ log = logging.getLogger("minibert")
 CORPUS = "corpus"  # in --out, if the text is prepared there
 CHECKPOINTS = "checkpoints"
 SETTINGS = "settings.json"
+VOCAB_SIZE = 8000  # of a vocabulary that is learnt from the text
+HELD_OUT = 0.01  # of the documents of text
 LAST_STEPS = 100  # whose mean stands for the end of training
 
 # With other values of these, a run would not be the same one. The learning rate and its warm-up are not among them: a
@@ -138,8 +140,11 @@ def _instance_settings(arguments: argparse.Namespace) -> InstanceSettings:
 
 def _check(arguments: argparse.Namespace, out: Path) -> None:
     """Raise `InputError` for flags that do not go together, and if something is in the way."""
-    if arguments.init_from is not None and (arguments.size is not None or arguments.vocab is not None):
-        raise InputError("--init-from brings its own size and vocabulary: leave out --size and --vocab.")
+    brought = (arguments.size, arguments.vocab, arguments.vocab_size)
+    if arguments.init_from is not None and any(value is not None for value in brought):
+        raise InputError("--init-from brings its own size and vocabulary: leave out --size, --vocab and --vocab-size.")
+    if arguments.vocab is not None and arguments.vocab_size is not None:
+        raise InputError("--vocab-size is of a vocabulary to learn, and --vocab names one: choose one of them.")
     if arguments.fsdp and arguments.compile:
         raise InputError("--compile does not work on a model that --fsdp divides yet: choose one of them.")
     if arguments.fsdp and ranks() == 1:
@@ -176,6 +181,11 @@ def _corpus_folder(arguments: argparse.Namespace, out: Path) -> Path:
                 f"{prepared[0]} is a prepared corpus, and must then be all of --corpus. To train on more, prepare it "
                 f"together with the other text."
             )
+        if arguments.vocab_size is not None or arguments.held_out is not None:
+            raise InputError(
+                f"{prepared[0]} is a prepared corpus: its vocabulary and its held-out documents were chosen when it "
+                f"was prepared. Leave out --vocab-size and --held-out."
+            )
         if arguments.vocab is not None:
             Corpus(prepared[0]).check_tokenizer(BertTokenizer.from_pretrained(arguments.vocab))
         return Path(prepared[0])
@@ -188,10 +198,11 @@ def _corpus_folder(arguments: argparse.Namespace, out: Path) -> Path:
         if known is not None:
             tokenizer = BertTokenizer.from_pretrained(known)
         else:
-            tokenizer, _ = learn_tokenizer(arguments.corpus, arguments.vocab_size)
+            tokenizer, _ = learn_tokenizer(arguments.corpus, arguments.vocab_size or VOCAB_SIZE)
+        held_out = HELD_OUT if arguments.held_out is None else arguments.held_out
         out.mkdir(parents=True, exist_ok=True)
         try:
-            prepare(arguments.corpus, tokenizer, folder, workers=os.cpu_count() or 1, held_out=arguments.held_out)
+            prepare(arguments.corpus, tokenizer, folder, workers=os.cpu_count() or 1, held_out=held_out)
         finally:
             with suppress(OSError):
                 out.rmdir()  # which fails if anything is in it
@@ -266,7 +277,10 @@ def _loading_workers(arguments: argparse.Namespace) -> int:
 def _fix_settings(arguments: argparse.Namespace, out: Path, manifest: Manifest) -> None:
     """Write down what a run is; or raise `InputError` if a run that goes on was another one."""
     checksums = json.dumps([shard.sha256 for shard in manifest.shards])
-    settings = {"corpus": hashlib.sha256(checksums.encode()).hexdigest()}
+    settings: dict[str, Any] = {"corpus": hashlib.sha256(checksums.encode()).hexdigest()}
+    if not (Path(arguments.corpus[0]) / MANIFEST).exists():
+        # Text is not read again when a run goes on: its size must do.
+        settings["text"] = [file.stat().st_size for file in find_files(arguments.corpus)]
     settings |= {name: getattr(arguments, name) for name in FIXED}
     path = out / SETTINGS
     if path.exists():
@@ -274,6 +288,8 @@ def _fix_settings(arguments: argparse.Namespace, out: Path, manifest: Manifest) 
         for name, value in settings.items():
             # What an older version has not written down cannot be compared.
             if before.get(name, value) != value:
+                if name == "text":
+                    raise InputError(f"--corpus of the run in {out} had other text: --resume with the same files.")
                 found = "is another one now" if name == "corpus" else f"was {before[name]}, and is {value} now"
                 raise InputError(f"--{name.replace('_', '-')} of the run in {out} {found}: --resume with the same.")
     else:
