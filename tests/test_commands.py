@@ -417,7 +417,9 @@ def test_a_wrong_flag_gets_one_line(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
-def test_ctrl_c_saves_and_says_how_to_go_on_to_the_same_end(files: list[object], small_model: Path, tmp_path: Path):
+def test_ctrl_c_saves_and_says_how_to_go_on_to_the_same_end(
+    files: list[object], small_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     flags = [*files, "--model", small_model, "--epochs", 10, "--batch-size", 2, "--lr", 1e-3]
     call("finetune", *flags, "--out", tmp_path / "whole")
     out = tmp_path / "stopped"
@@ -434,6 +436,14 @@ def test_ctrl_c_saves_and_says_how_to_go_on_to_the_same_end(files: list[object],
     assert not (out / "model.safetensors").exists()
     command, *given = said.partition("Go on with: python -m minibert.")[2].split()
     assert given[-1] == "--resume"
+    train = Path(str(files[files.index("--train") + 1]))
+    header, *rows = train.read_text().splitlines()
+    other = tmp_path / train.with_stem("other").name
+    other.write_text("\n".join([header, *reversed(rows)]) + "\n")
+    for flag, value in (("--lr", 0.5), ("--seed", 7), ("--train", other)):
+        with pytest.raises(CommandError, match="2"):
+            call(command, *_but(given, flag), flag, value)
+        assert f"{flag} of the run in" in one_line(capsys.readouterr().err)
     call(command, *given)
     assert {path.name for path in out.iterdir()} == RESULTS
     left, right = (huggingface.HuggingFaceWeights(folder) for folder in (tmp_path / "whole", out))
@@ -443,6 +453,12 @@ def test_ctrl_c_saves_and_says_how_to_go_on_to_the_same_end(files: list[object],
         for folder in (tmp_path / "whole", out)
     )
     assert left_log == right_log
+
+
+def _but(words: list[str], flag: str) -> list[str]:
+    """Without this flag and its value."""
+    place = words.index(flag) if flag in words else len(words)
+    return words[:place] + words[place + 2 :]
 
 
 def test_a_run_that_was_interrupted_before_anything_was_saved_does_not_say_that_it_was(tmp_path: Path):

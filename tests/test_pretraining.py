@@ -606,7 +606,7 @@ def test_a_run_on_text_does_not_go_on_with_other_text(tmp_path: Path, capsys: py
     pretrain("--corpus", text, *words)
     (tmp_path / "out" / "metrics.json").unlink()  # as if it had been killed at the very end
     refusal = pretrain_fails(capsys, "--corpus", other, *words, "--resume")
-    assert refusal.endswith("had other text: --resume with the same files.")
+    assert refusal.endswith("held other data: --resume with the same.")
     pretrain("--corpus", text, *words, "--resume")
 
 

@@ -36,6 +36,7 @@ from ..transfer.adapters import Adapters
 from ..transfer.features import forget_features
 from ..transfer.lora import Lora
 from .arguments import TrainingArguments
+from .begun import SETTINGS, checksum, fix_settings
 from .interrupt import stopped
 from .learning_rate_finder import find_learning_rate
 from .measure import latencies_ms, peak_memory_mb
@@ -51,6 +52,10 @@ RUNS = Path("runs")
 CHECKPOINTS = "checkpoints"
 TASK_FOLDERS = "tasks"  # one for each, if several are learnt together
 TRIALS = "trials"  # the runs of several seeds or of a search, see trials.py
+
+# Flags that say nothing of what is learnt: where files are, and by what else a result is judged. The examples to learn
+# from are compared themselves.
+ELSEWHERE = ("out", "resume", "overwrite", "train", "dev", "test", "find_lr")
 
 # What a run writes into its folder: what --overwrite may delete, and nothing else.
 RESULTS = (
@@ -106,6 +111,7 @@ def finetune(arguments: argparse.Namespace, summary: bool = True) -> dict[str, A
         return _find_learning_rate(Path(arguments.find_lr), run.trainer)
     trainer = run.trainer
     with complete_folder(out, trainer, keep=arguments.resume):
+        fix_run(arguments, out, [run])
         trained = trainer.train(resume_from_checkpoint=True if arguments.resume else None)
         metrics = write_results(arguments, out, run, {"best_epoch": best_epoch(trainer), **costs(trained)})
     if summary:
@@ -322,6 +328,13 @@ def complete_folder(out: Path, trainer: Trainer, keep: bool) -> Iterator[None]:
         _clear(out, is_new)
         raise
     shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+
+
+def fix_run(arguments: argparse.Namespace, out: Path, runs: Iterable[Run]) -> None:
+    """Beside the checkpoints, what they belong to; or raise `InputError` if --resume was given with something else."""
+    settings = {name: value for name, value in vars(arguments).items() if name not in ELSEWHERE}
+    rows = (row for run in runs for row in run.trainer.train_dataset)
+    fix_settings(out / CHECKPOINTS / SETTINGS, settings, {"train": checksum(rows)})
 
 
 def _clear(out: Path, is_new: bool) -> None:

@@ -26,6 +26,7 @@ from .finetuning import (
     best_epoch,
     complete_folder,
     costs,
+    fix_run,
     free_folder,
     prepare,
     print_summary,
@@ -68,6 +69,7 @@ def finetune_together(arguments: argparse.Namespace) -> dict[str, Any]:
     log.info(_opening(runs, trainer))
     metrics = {}
     with complete_folder(out, trainer, keep=arguments.resume):
+        fix_run(arguments, out, runs.values())
         trained = trainer.train(resume_from_checkpoint=True if arguments.resume else None)
         figures = {"best_epoch": best_epoch(trainer), **costs(trained)}
         for name, run in runs.items():

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import logging
 import math
 import os
@@ -25,10 +23,11 @@ from ..data.shards import MANIFEST, Corpus, Manifest
 from ..data.unigram import unigram_entropy
 from ..data.vocabulary import learn_tokenizer
 from ..errors import InputError
-from ..files import parse_json_object, write_json
+from ..files import write_json
 from ..heads import BertForMaskedLM, BertForPreTraining
 from ..tokenization import BertTokenizer
 from .arguments import TrainingArguments
+from .begun import SETTINGS, checksum, fix_settings
 from .distributed import lost_contact, process_group, rank, ranks
 from .interrupt import stopped
 from .measure import peak_memory_mb
@@ -42,7 +41,6 @@ log = logging.getLogger("minibert")
 
 CORPUS = "corpus"  # in --out, if the text is prepared there
 CHECKPOINTS = "checkpoints"
-SETTINGS = "settings.json"
 VOCAB_SIZE = 8000  # of a vocabulary that is learnt from the text
 HELD_OUT = 0.01  # of the documents of text
 LAST_STEPS = 100  # whose mean stands for the end of training
@@ -70,13 +68,13 @@ def pretrain(arguments: argparse.Namespace) -> dict[str, Any]:
     Raises `InputError` for what the user can mend, and `KeyboardInterrupt` with a text that says how to go on.
     """
     out = Path(arguments.out)
-    settings = _instance_settings(arguments)
+    instance_settings = _instance_settings(arguments)
     _check(arguments, out)
     folder = _corpus_folder(arguments, out)
     corpus, tokenizer = Corpus(folder), BertTokenizer.from_pretrained(folder)
     model = _model(arguments, corpus, tokenizer)
-    instances = PretrainingInstances(corpus, tokenizer, settings)
-    held_out = _held_out(corpus, tokenizer, settings)
+    instances = PretrainingInstances(corpus, tokenizer, instance_settings)
+    held_out = _held_out(corpus, tokenizer, instance_settings)
     with process_group():
         trainer = PretrainingTrainer(
             model,
@@ -93,7 +91,8 @@ def pretrain(arguments: argparse.Namespace) -> dict[str, Any]:
         )
         if rank() == 0:
             log.info(_opening(corpus, trainer))
-            _fix_settings(arguments, out, corpus.manifest)
+            settings = {name: getattr(arguments, name) for name in FIXED}
+            fix_settings(out / SETTINGS, settings, _contents(arguments, corpus.manifest))
         try:
             resumed = bool(checkpoints(out / CHECKPOINTS))
             if rank() == 0 and not resumed:
@@ -274,27 +273,12 @@ def _loading_workers(arguments: argparse.Namespace) -> int:
     return arguments.workers if arguments.workers is not None else 4 if torch.cuda.is_available() else 0
 
 
-def _fix_settings(arguments: argparse.Namespace, out: Path, manifest: Manifest) -> None:
-    """Write down what a run is; or raise `InputError` if a run that goes on was another one."""
-    checksums = json.dumps([shard.sha256 for shard in manifest.shards])
-    settings: dict[str, Any] = {"corpus": hashlib.sha256(checksums.encode()).hexdigest()}
-    if not (Path(arguments.corpus[0]) / MANIFEST).exists():
-        # Text is not read again when a run goes on: its size must do.
-        settings["text"] = [file.stat().st_size for file in find_files(arguments.corpus)]
-    settings |= {name: getattr(arguments, name) for name in FIXED}
-    path = out / SETTINGS
-    if path.exists():
-        before = parse_json_object(path.read_bytes(), str(path))
-        for name, value in settings.items():
-            # What an older version has not written down cannot be compared.
-            if before.get(name, value) != value:
-                if name == "text":
-                    raise InputError(f"--corpus of the run in {out} had other text: --resume with the same files.")
-                found = "is another one now" if name == "corpus" else f"was {before[name]}, and is {value} now"
-                raise InputError(f"--{name.replace('_', '-')} of the run in {out} {found}: --resume with the same.")
-    else:
-        out.mkdir(parents=True, exist_ok=True)
-        write_json(path, settings)
+def _contents(arguments: argparse.Namespace, manifest: Manifest) -> dict[str, Any]:
+    """What stands for the corpus, to compare it when a run goes on."""
+    if (Path(arguments.corpus[0]) / MANIFEST).exists():
+        return {"corpus": checksum(shard.sha256 for shard in manifest.shards)}
+    # Text is not read again when a run goes on: its size must do.
+    return {"corpus": [file.stat().st_size for file in find_files(arguments.corpus)]}
 
 
 def _opening(corpus: Corpus, trainer: PretrainingTrainer) -> str:
