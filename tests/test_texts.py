@@ -115,9 +115,10 @@ def test_pairs_are_pairs_in_every_row(tmp_path: Path):
         read_texts(path, Columns(), str)
 
 
-def test_no_room_for_text_is_told():
+@pytest.mark.parametrize("long_texts", ["head", "tail", "both", "windows"])
+def test_no_room_for_text_is_told(long_texts: str):
     with pytest.raises(InputError, match="2 tokens leave no room for text"):
-        features("w1", None, 2, "tail")
+        features("w1", None, 2, long_texts)
 
 
 def test_a_model_remembers_how_it_reads_long_texts(small_model: Path, tmp_path: Path, capsys):

@@ -143,6 +143,9 @@ def text_features(examples: Examples, tokenizer: BertTokenizer, long_texts: str 
     """Texts or pairs as the model reads them, a dict of lists for each row; `example` is the number of its example."""
     if long_texts == "windows" and has_pairs(examples):
         raise InputError(f"--long-texts windows is for single texts, but {examples.path} has pairs.")
+    room = int(tokenizer.model_max_length) - tokenizer.num_special_tokens_to_add(pair=has_pairs(examples))
+    if room < 1:
+        raise InputError(f"{tokenizer.model_max_length} tokens leave no room for text beside the special ones.")
     rows: Features = []
     for start in range(0, len(examples), CHUNK):
         chunk = examples[start : start + CHUNK]
@@ -153,16 +156,13 @@ def text_features(examples: Examples, tokenizer: BertTokenizer, long_texts: str 
             found = [[{"input_ids": ids, "token_type_ids": types}] for ids, types in ids_and_types]
         else:
             parts = [tokenizer(column, add_special_tokens=False)["input_ids"] for column in texts]
-            found = [_cut_rows(ids, tokenizer, long_texts) for ids in zip(*parts, strict=True)]
+            found = [_cut_rows(ids, room, tokenizer, long_texts) for ids in zip(*parts, strict=True)]
         rows += [row | {"example": number} for number, group in enumerate(found, start) for row in group]
     return rows
 
 
-def _cut_rows(parts: Sequence[Sequence[int]], tokenizer: BertTokenizer, long_texts: str) -> Features:
-    """The rows of one example, from the ids of its text, or of both, without special tokens."""
-    room = int(tokenizer.model_max_length) - tokenizer.num_special_tokens_to_add(pair=len(parts) == 2)
-    if room < 1:
-        raise InputError(f"{tokenizer.model_max_length} tokens leave no room for text beside the special ones.")
+def _cut_rows(parts: Sequence[Sequence[int]], room: int, tokenizer: BertTokenizer, long_texts: str) -> Features:
+    """The rows of one example, from the ids of its text, or of both; `room` is for them, without special tokens."""
     if long_texts == "windows":
         return [_row([window], tokenizer) for window in equal_windows(parts[0], room)]
     share = 0.0 if long_texts == "tail" else HEAD_SHARE
