@@ -28,6 +28,7 @@ from ..errors import DivergedError, InputError
 from ..files import write_text
 from ..losses import IGNORE, full_precision
 from ..model import BertPreTrainedModel
+from ..outputs import ModelOutput
 from ..packing import PackedBatch
 from ..transfer.freezing import freeze_below
 from ..transfer.gradual_unfreezing import unfreeze_gradually
@@ -40,6 +41,7 @@ from .distributed import whole, whole_model, whole_optimizer_state
 from .early_stopping import evaluations_without_gain
 from .interrupt import InterruptGuard
 from .optimizer import create_optimizer
+from .r_drop import disagreement
 from .schedules import SCHEDULES
 from .state import (
     Saves,
@@ -302,6 +304,14 @@ class Trainer:
 
     def _loss_of(self, batch: dict[str, Any]) -> Tensor:
         output = self.model(**batch)
+        loss = self._loss_of_answer(output, batch)
+        if not self.args.r_drop:
+            return loss
+        again = self.model(**batch)
+        loss = (loss + self._loss_of_answer(again, batch)) / 2
+        return loss + self.args.r_drop * disagreement(output.logits, again.logits, batch.get("labels"))
+
+    def _loss_of_answer(self, output: ModelOutput, batch: dict[str, Any]) -> Tensor:
         if self.args.label_smoothing_factor or self.args.class_weights:
             return class_loss(output, batch.get("labels"), self.args.label_smoothing_factor, self._class_weights)
         if output.loss is None:
