@@ -16,7 +16,15 @@ def build_parser() -> Parser:
         "labels, and odd rows, characters and languages.",
         "  python -m minibert.inspect train.tsv --dev dev.tsv --model bert-base-uncased --html faults.html",
     )
-    parser.add_argument("train", metavar="FILE", help="the examples to learn from (.tsv, .csv or .jsonl)")
+    parser.add_argument(
+        "train", metavar="FILE", help="the examples to learn from (.tsv, .csv or .jsonl; for ner CoNLL's columns, too)"
+    )
+    parser.add_argument(
+        "--task",
+        choices=["classification", "ner"],
+        default="classification",
+        help="what a row is: a text, or two, with a label or number; or a sentence with tags (default: classification)",
+    )
     parser.add_argument("--dev", metavar="FILE", help="the examples to choose by")
     parser.add_argument("--test", metavar="FILE", help="the examples to judge by")
     parser.add_argument("--text-column", metavar="NAME", default="text", help="the column with the text")
@@ -34,15 +42,16 @@ def build_parser() -> Parser:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    from .data.tables import read_table
     from .inspection.facts import inspect_splits
     from .inspection.page import lines, write_inspection_page
-    from .inspection.splits import read_split, same_columns
+    from .inspection.splits import read_split, read_tagged_split, same_columns
+    from .tasks.task import Columns
     from .tokenization import BertTokenizer
 
-    columns = (arguments.text_column, arguments.text_b_column, arguments.label_column)
+    columns = Columns.from_arguments(arguments)
+    read = read_tagged_split if arguments.task == "ner" else read_split
     files = {"train": arguments.train, "dev": arguments.dev, "test": arguments.test}
-    splits = [read_split(name, read_table(path), *columns) for name, path in files.items() if path is not None]
+    splits = [read(name, path, columns) for name, path in files.items() if path is not None]
     same_columns(splits)
     tokenizer = None if arguments.model is None else BertTokenizer.from_pretrained(arguments.model)
     facts = inspect_splits(splits, tokenizer, arguments.max_length)

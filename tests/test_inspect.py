@@ -6,18 +6,19 @@ import json
 import random
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minibert.data.tables import read_table
 from minibert.inspection.characters import CHECKS
 from minibert.inspection.duplicates import NEAR, jaccard, near_across, near_within, normalize, wording
 from minibert.inspection.facts import Facts, inspect_splits
 from minibert.inspection.labels import is_numeric
 from minibert.inspection.languages import language, main_script
 from minibert.inspection.splits import Finding, read_split
+from minibert.tasks.task import Columns
 from minibert.tokenization import BertTokenizer
 
 from .test_commands import CommandError, call, one_line
@@ -31,7 +32,7 @@ def facts_of(tmp_path: Path, tokenizer: BertTokenizer | None = None, max_length:
     for name, text in files.items():
         path = tmp_path / f"{name}.tsv"
         path.write_text(text, encoding="utf-8")
-        splits.append(read_split(name, read_table(path)))
+        splits.append(read_split(name, path, Columns()))
     return inspect_splits(splits, tokenizer, max_length)
 
 
@@ -168,12 +169,27 @@ def test_labels_are_counted_and_their_faults_found(tmp_path: Path):
         dev=table("new\tmaybe", "newer\tno"),
     )
     assert facts.splits["train"]["labels"]["counts"] == {"yes": 20, "no": 1, "Yes ": 1}
-    assert found(facts, "most rows have the label 'yes'").rows == 20
-    assert found(facts, "2 label(s) with fewer than 10 rows").rows == 2
+    assert found(facts, "most labels are 'yes'").rows == 20
+    assert found(facts, "2 label(s) that occur fewer than 10 times").rows == 2
     assert found(facts, "labels that differ in capitals or white space only ('yes', 'Yes ')").rows == 21
     assert found(facts, "rows without a label").examples[0]["line"] == 24
     unknown = found(facts, "labels that train does not have")
     assert (unknown.file, unknown.rows, unknown.serious) == ("dev", 1, True)
+
+
+def test_sentences_with_tags_are_counted_by_entities_and_compared_by_tags(tmp_path: Path, capsys: Any):
+    paris, visit = "Paris I-LOC\nsleeps O\n\n", "Ann I-PER\nsaw O\nBob I-PER\n\n"
+    (tmp_path / "train.conll").write_text(paris * 6 + visit * 6 + "Paris I-PER\nsleeps O\n\n")
+    (tmp_path / "dev.conll").write_text(paris + "Acme I-ORG\n\n")
+    call("inspect", tmp_path / "train.conll", "--dev", tmp_path / "dev.conll", "--task", "ner", "--json")
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["splits"]["train"]["labels"]["counts"] == {"PER": 13, "LOC": 6}
+    by_name = {(finding["file"], finding["what"]): finding for finding in facts["findings"]}
+    torn = by_name["train", "the same text with different labels"]
+    assert (torn["rows"], [row["label"] for row in torn["examples"]]) == (7, ["I-LOC O", "I-PER O"])
+    assert by_name["train", "1 label(s) that occur fewer than 10 times"]["rows"] == 6
+    assert by_name["dev", "rows that are also in train"]["examples"][0]["line"] == 1
+    assert by_name["dev", "labels that train does not have"]["examples"][0]["text"] == "Acme"
 
 
 def test_measured_numbers_are_no_classes(tmp_path: Path):

@@ -36,7 +36,6 @@ from pictures import BLUE, GREEN, GREY, ORANGE, SKY, VERMILION, show
 from minibert import BertForSequenceClassification, BertTokenizer, Trainer, TrainingArguments
 from minibert.calibration import calibration, fit_temperature, softmax
 from minibert.data.folds import assign_folds
-from minibert.data.tables import read_table
 from minibert.inspection.duplicates import jaccard, near_across, wording
 from minibert.inspection.facts import inspect_splits
 from minibert.inspection.page import lines
@@ -88,7 +87,7 @@ spoiled += [{"text": "", "label": "negative"}]
 def as_split(name: str, rows: list[dict[str, str]]):
     path = work / f"{name}.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    return read_split(name, read_table(path))
+    return read_split(name, path, Columns())
 
 
 splits = [as_split("train", spoiled), as_split("test", rows_of(test))]

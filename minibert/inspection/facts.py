@@ -45,7 +45,7 @@ def inspect_splits(splits: Sequence[Split], tokenizer: BertTokenizer | None, max
         lengths, length_findings = lengths_of(split, tokenizer, max_length)
         figures[split.name] = {
             "rows": len(split),
-            "labels": None if split.labels is None else label_figures(split.labels, numeric),
+            "labels": None if split.classes is None else label_figures(split.classes, numeric),
             "lengths": lengths,
         }
         findings += length_findings

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -33,9 +34,9 @@ def _number(text: str) -> float:
         return math.nan
 
 
-def label_figures(labels: Sequence[str], numeric: bool) -> dict[str, Any] | None:
-    """How many rows each label has, the most frequent first; or how measured numbers are spread. None without any."""
-    given = [label for label in labels if label]
+def label_figures(classes: Sequence[Sequence[str]], numeric: bool) -> dict[str, Any] | None:
+    """How often each class occurs, the most frequent first; or how measured numbers are spread. None without any."""
+    given = list(chain.from_iterable(classes))
     if not numeric:
         return {"counts": dict(Counter(given).most_common())}
     values = np.array([_number(label) for label in given])
@@ -51,10 +52,10 @@ def label_figures(labels: Sequence[str], numeric: bool) -> dict[str, Any] | None
 
 
 def label_findings(split: Split, train: Split) -> Iterable[Finding]:
-    if split.labels is None:
+    if split.classes is None:
         return
-    labels = split.labels
-    counts = Counter(label for label in labels if label)
+    classes = [set(row) for row in split.classes]
+    counts = Counter(chain.from_iterable(split.classes))
     if len(counts) == 1:
         yield Finding(split.name, "there is only one label", len(split), len(split), "add another", serious=True)
     if split is train:
@@ -62,19 +63,19 @@ def label_findings(split: Split, train: Split) -> Iterable[Finding]:
         if len(counts) > 1 and max(counts.values()) > SKEWED * total:
             label, count = counts.most_common(1)[0]
             yield Finding(
-                split.name, f"most rows have the label '{label}'", count, total,
+                split.name, f"most labels are '{label}'", count, total,
                 f"to answer it always is right in {count / total:.0%}: judge by macro F1 or MCC, not by accuracy",
             )  # fmt: skip
         rare = [label for label, count in counts.items() if count < RARE]
         if rare:
-            rows = [place for place, label in enumerate(labels) if label in set(rare)]
+            rows = [place for place, row in enumerate(classes) if row.intersection(rare)]
             yield Finding(
-                split.name, f"{len(rare)} label(s) with fewer than {RARE} rows", len(rows), len(split),
+                split.name, f"{len(rare)} label(s) that occur fewer than {RARE} times", len(rows), len(split),
                 "join or drop them, or collect more", examples=some_rows(split, rows),
             )  # fmt: skip
-    elif train.labels is not None:
-        known = set(train.labels)
-        rows = [place for place, label in enumerate(labels) if label and label not in known]
+    elif train.classes is not None:
+        known = set(chain.from_iterable(train.classes))
+        rows = [place for place, row in enumerate(classes) if row - known]
         if rows:
             yield Finding(
                 split.name, "labels that train does not have", len(rows), len(split),
@@ -83,7 +84,7 @@ def label_findings(split: Split, train: Split) -> Iterable[Finding]:
     alike = groups([normalize(label) for label in counts])
     names = list(counts)
     for group in alike:
-        rows = [place for place, label in enumerate(labels) if label in {names[i] for i in group}]
+        rows = [place for place, row in enumerate(classes) if row.intersection(names[i] for i in group)]
         yield Finding(
             split.name, "labels that differ in capitals or white space only "
             f"({', '.join(repr(names[i]) for i in group)})",

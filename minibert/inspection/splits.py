@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from ..data.tables import Table
+from ..data.tables import Table, read_table
 from ..errors import InputError
+from ..tasks.ner import NerTask
+from ..tasks.spans import detect_scheme, read_spans
+from ..tasks.task import Columns
 
 EXAMPLES = 5  # rows shown of each finding
 EXCERPT = 160  # characters shown of a row
@@ -15,13 +19,19 @@ EXCERPT = 160  # characters shown of a row
 
 @dataclass(frozen=True)
 class Split:
-    """One file of the data set: `train`, `dev` or `test`. labels is None if the file has no such column."""
+    """One file of the data set: `train`, `dev` or `test`.
+
+    lines: where each row stands, from 1. labels: what is to be learnt of each row, as text; None if the file does not
+    tell. classes: what is counted of it: the label itself, or the kinds of all entities.
+    """
 
     name: str
-    table: Table
+    path: Path
+    lines: list[int]
     texts: list[str]
     texts_b: list[str] | None
     labels: list[str] | None
+    classes: list[list[str]] | None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -32,10 +42,9 @@ class Split:
 
     def excerpt(self, place: int, **also: Any) -> dict[str, Any]:
         """A row as an example of a finding."""
-        text = " ⟂ ".join(filter(None, self.pair(place)))
-        shown = printable(text[:EXCERPT]) + ("…" if len(text) > EXCERPT else "")
-        label = {} if self.labels is None else {"label": self.labels[place]}
-        return {"file": self.name, "line": self.table.rows[place].line, "text": shown} | label | also
+        label = {} if self.labels is None else {"label": _shortened(self.labels[place])}
+        text = _shortened(" ⟂ ".join(filter(None, self.pair(place))))
+        return {"file": self.name, "line": self.lines[place], "text": text} | label | also
 
 
 @dataclass(frozen=True)
@@ -51,19 +60,38 @@ class Finding:
     examples: list[dict[str, Any]] = field(default_factory=list)
 
 
-def read_split(name: str, table: Table, text: str = "text", text_b: str = "text_b", label: str = "label") -> Split:
-    """The columns of a table. What is missing (null, in `.jsonl`) becomes "", to be found later.
+def read_split(name: str, path: str | Path, columns: Columns) -> Split:
+    """A table with a text, or two, a row. What is missing (null, in `.jsonl`) becomes "", to be found later.
 
     Raises `InputError` if there is no column with the text, or if it holds something else than text.
     """
-    texts = _text_column(table, text, "--text-column")
-    texts_b = labels = None
-    if text_b != "text_b" or any(text_b in row.values for row in table.rows):  # a name that was given must be there
-        texts_b = _text_column(table, text_b, "--text-b-column")
-    if any(label in row.values for row in table.rows):
-        values = [row.values.get(label) for row in table.rows]
+    table = read_table(path)
+    texts = _text_column(table, columns.text, "--text-column")
+    texts_b = labels = classes = None
+    # A name that was given must be there.
+    if columns.text_b != Columns.text_b or any(columns.text_b in row.values for row in table.rows):
+        texts_b = _text_column(table, columns.text_b, "--text-b-column")
+    if any(columns.label in row.values for row in table.rows):
+        values = [row.values.get(columns.label) for row in table.rows]
         labels = ["" if value is None else printable(str(value)) for value in values]
-    return Split(name, table, texts, texts_b, labels)
+        classes = [[label] if label else [] for label in labels]
+    return Split(name, table.path, [row.line for row in table.rows], texts, texts_b, labels, classes)
+
+
+def read_tagged_split(name: str, path: str | Path, columns: Columns) -> Split:
+    """Sentences with a tag a word, in any form that `tasks/ner.py` reads. Their classes are the kinds of entities."""
+    sentences = NerTask(columns).read(path, need_truth=False)
+    texts = [" ".join(sentence.given["tokens"]) for sentence in sentences]
+    labels = classes = None
+    if sentences.have_truth:
+        scheme = detect_scheme(sentences.truths)
+        labels = [printable(" ".join(tags)) for tags in sentences.truths]
+        classes = [[printable(span.kind) for span in read_spans(tags, scheme)] for tags in sentences.truths]
+    return Split(name, Path(path), [sentence.line for sentence in sentences], texts, None, labels, classes)
+
+
+def _shortened(text: str) -> str:
+    return printable(text[:EXCERPT]) + ("…" if len(text) > EXCERPT else "")
 
 
 def printable(text: str) -> str:
@@ -85,8 +113,7 @@ def same_columns(splits: Sequence[Split]) -> None:
     for split in splits[1:]:
         if (split.texts_b is None) != (splits[0].texts_b is None):
             raise InputError(
-                f"Either all files have a column of second texts or none: {splits[0].table.path} and "
-                f"{split.table.path} differ."
+                f"Either all files have a column of second texts or none: {splits[0].path} and {split.path} differ."
             )
 
 

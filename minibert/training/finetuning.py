@@ -333,8 +333,8 @@ def complete_folder(out: Path, trainer: Trainer, keep: bool) -> Iterator[None]:
 def fix_run(arguments: argparse.Namespace, out: Path, runs: Iterable[Run]) -> None:
     """Beside the checkpoints, what they belong to; or raise `InputError` if --resume was given with something else."""
     settings = {name: value for name, value in vars(arguments).items() if name not in ELSEWHERE}
-    rows = (row for run in runs for row in run.trainer.train_dataset)
-    fix_settings(out / CHECKPOINTS / SETTINGS, settings, {"train": checksum(rows)})
+    data: list[Any] = [run.trainer.train_dataset for run in runs]
+    fix_settings(out / CHECKPOINTS / SETTINGS, settings, {"train": checksum(itertools.chain.from_iterable(data))})
 
 
 def _clear(out: Path, is_new: bool) -> None:

@@ -28,7 +28,6 @@ from ..errors import DivergedError, InputError
 from ..files import write_text
 from ..losses import IGNORE, full_precision
 from ..model import BertPreTrainedModel
-from ..outputs import ModelOutput
 from ..packing import PackedBatch
 from ..transfer.freezing import freeze_below
 from ..transfer.gradual_unfreezing import unfreeze_gradually
@@ -311,7 +310,7 @@ class Trainer:
         loss = (loss + self._loss_of_answer(again, batch)) / 2
         return loss + self.args.r_drop * disagreement(output.logits, again.logits, batch.get("labels"))
 
-    def _loss_of_answer(self, output: ModelOutput, batch: dict[str, Any]) -> Tensor:
+    def _loss_of_answer(self, output: Any, batch: dict[str, Any]) -> Tensor:
         if self.args.label_smoothing_factor or self.args.class_weights:
             return class_loss(output, batch.get("labels"), self.args.label_smoothing_factor, self._class_weights)
         if output.loss is None:
