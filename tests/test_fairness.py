@@ -16,6 +16,7 @@ from minibert.errors import InputError
 from minibert.intervals import wilson
 from minibert.tasks.classification import ClassificationTask, label_answers
 from minibert.tasks.qa import QuestionAnsweringTask
+from minibert.tasks.regression import RegressionTask
 from minibert.tasks.task import Columns, Example, Examples
 from minibert.training.counterfactuals import counterfactuals, read_swaps, swap_words
 from minibert.training.judging import saved_task
@@ -122,6 +123,20 @@ def test_an_answer_out_of_the_text_has_not_changed_if_only_its_words_are_swapped
     )
     assert (found["changed"], found["mean_shift"]) == (changed, changed)
     assert found["most_changed"][0]["before"] == "He"
+
+
+def test_of_answers_that_are_numbers_only_the_shift_is_told():
+    examples = Examples(Path("data.tsv"), [Example({"text": "he is fine"}, 1.0), Example({"text": "he"}, 2.0)])
+    found = counterfactuals(
+        RegressionTask(Columns()),
+        examples,
+        [{"score": 1.0}, {"score": 2.0}],
+        {"he": "she"},
+        lambda asked: [{"score": 1.5}, {"score": 1.75}],
+    )
+    assert found.keys() == {"examples", "mean_shift", "most_changed"}
+    assert found["mean_shift"] == 0.375
+    assert found["most_changed"][0]["swapped"] == {"text": "she is fine"}
 
 
 def test_a_list_that_fits_no_text_is_refused():

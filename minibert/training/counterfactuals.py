@@ -72,7 +72,7 @@ def counterfactuals(
     answers: those to the examples as they are. ask: the model; only examples with one of the words are asked again. An
     answer that is cut out of the text has not changed if nothing but the words in it are swapped.
     `mean_shift` is the mean of how far the probabilities move (half the sum of their absolute changes), or an answer
-    that is a number. Raises `InputError` if no example has any of the words.
+    that is a number; of numbers nothing else is told. Raises `InputError` if no example has any of the words.
     """
     swapped = [replace(example, given=_swap(example.given, swaps), truth=None) for example in examples]
     numbers = [number for number, example in enumerate(swapped) if example.given != examples[number].given]
@@ -94,13 +94,18 @@ def counterfactuals(
                 "shift": _shift({**answers[number], task.answer_key: same}, after, task.answer_key),
             }
         )
-    changed = sum(change["changed"] for change in changes)
     changes.sort(key=lambda change: (not change["changed"], -change["shift"]))
+    counts: dict[str, Any] = {}
+    if not all(isinstance(change["after"], float) for change in changes):  # two numbers are hardly ever quite equal
+        changed = sum(change["changed"] for change in changes)
+        counts = {
+            "changed": changed,
+            "share_changed": changed / len(changes),
+            "interval_95": wilson(changed, len(changes)),
+        }
     return {
         "examples": len(changes),
-        "changed": changed,
-        "share_changed": changed / len(changes),
-        "interval_95": wilson(changed, len(changes)),
+        **counts,
         "mean_shift": sum(change["shift"] for change in changes) / len(changes),
         "most_changed": changes[:SHOWN],
     }
