@@ -13,7 +13,7 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..commandline import Parser, positive_int, run
+from ..commandline import Parser, positive_int, run, seed
 from ..errors import InputError
 from ..files import write_text
 from .corpus import Document, find_files, read_documents
@@ -33,7 +33,7 @@ def build_parser() -> Parser:
     parser.add_argument("--out", metavar="FILE", required=True, help="the .jsonl to write")
     parser.add_argument("--questions", type=positive_int, default=10_000, metavar="N", help="at most")
     parser.add_argument("--choices", type=positive_int, default=4, metavar="N", help="for each question")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn")
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="of what is drawn")
     return parser
 
 

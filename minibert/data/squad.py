@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..commandline import Parser, run, share
+from ..commandline import Parser, run, seed, share
 from ..errors import InputError
 from ..files import parse_json_object, write_json
 from .tables import Row, read_table
@@ -148,7 +148,7 @@ def build_parser() -> Parser:
     parser.add_argument("--out", metavar="DIR", required=True, help="a folder, made if it does not exist")
     parser.add_argument("--dev", type=share, default=0.15, metavar="SHARE", help="of the articles, to choose by")
     parser.add_argument("--test", type=share, default=0.15, metavar="SHARE", help="of the articles, to judge by")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the choice")
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="of the choice")
     return parser
 
 
