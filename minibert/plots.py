@@ -158,7 +158,7 @@ def class_shares(counts: Mapping[str, Mapping[str, int]]) -> Figure:
     if len(names) <= MOST_NUMBERED_CLASSES:
         axes.set_yticks(range(len(names)), [name if len(name) < 30 else f"{name[:28]}…" for name in names])
     axes.invert_yaxis()
-    axes.set(xlabel="share of the file's rows", ylabel="label")
+    axes.set(xlabel="share of the file's labels", ylabel="label")
     axes.legend(frameon=False)
     return figure
 

@@ -181,7 +181,8 @@ def test_sentences_with_tags_are_counted_by_entities_and_compared_by_tags(tmp_pa
     paris, visit = "Paris I-LOC\nsleeps O\n\n", "Ann I-PER\nsaw O\nBob I-PER\n\n"
     (tmp_path / "train.conll").write_text(paris * 6 + visit * 6 + "Paris I-PER\nsleeps O\n\n")
     (tmp_path / "dev.conll").write_text(paris + "Acme I-ORG\n\n")
-    call("inspect", tmp_path / "train.conll", "--dev", tmp_path / "dev.conll", "--task", "ner", "--json")
+    words = ["--task", "ner", "--json", "--model", "minibert-tiny-uncased", "--max-length", 3]
+    call("inspect", tmp_path / "train.conll", "--dev", tmp_path / "dev.conll", *words)
     facts = json.loads(capsys.readouterr().out)
     assert facts["splits"]["train"]["labels"]["counts"] == {"PER": 13, "LOC": 6}
     by_name = {(finding["file"], finding["what"]): finding for finding in facts["findings"]}
@@ -189,6 +190,7 @@ def test_sentences_with_tags_are_counted_by_entities_and_compared_by_tags(tmp_pa
     assert (torn["rows"], [row["label"] for row in torn["examples"]]) == (7, ["I-LOC O", "I-PER O"])
     assert by_name["train", "1 label(s) that occur fewer than 10 times"]["rows"] == 6
     assert by_name["dev", "rows that are also in train"]["examples"][0]["line"] == 1
+    assert ("train", "longer than 3 tokens, so cut") not in by_name  # but read in windows
     assert by_name["dev", "labels that train does not have"]["examples"][0]["text"] == "Acme"
 
 

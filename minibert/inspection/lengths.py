@@ -25,7 +25,7 @@ def lengths_of(split: Split, tokenizer: BertTokenizer | None, max_length: int) -
     counts, unknown, words = _count_tokens(split, tokenizer)
     lengths = np.array(counts)
     cut = np.flatnonzero(lengths > max_length).tolist()
-    if cut:
+    if cut and split.is_cut:
         findings.append(
             Finding(
                 split.name,

@@ -116,7 +116,7 @@ def _finding(finding: Finding) -> str:
 
 def _label_picture(labels: Mapping[str, Mapping[str, Any]]) -> str:
     """labels: the figures of each file that has them. All are counts, or all are of numbers."""
-    alt = "Share of the rows of each file by label; the figures are in the table below."
+    alt = "Share of each label in each file; the figures are in the table below."
     if "counts" in next(iter(labels.values())):
         return picture(partial(plots.class_shares, {name: figures["counts"] for name, figures in labels.items()}), alt)
     bars = {name: figures["histogram"] for name, figures in labels.items()}

@@ -22,7 +22,8 @@ class Split:
     """One file of the data set: `train`, `dev` or `test`.
 
     lines: where each row stands, from 1. labels: what is to be learnt of each row, as text; None if the file does not
-    tell. classes: what is counted of it: the label itself, or the kinds of all entities.
+    tell. classes: what is counted of it: the label itself, or the kinds of all entities. is_cut: whether training
+    leaves out what is too long, and does not read it in windows.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Split:
     texts_b: list[str] | None
     labels: list[str] | None
     classes: list[list[str]] | None
+    is_cut: bool = True
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -87,7 +89,8 @@ def read_tagged_split(name: str, path: str | Path, columns: Columns) -> Split:
         scheme = detect_scheme(sentences.truths)
         labels = [printable(" ".join(tags)) for tags in sentences.truths]
         classes = [[printable(span.kind) for span in read_spans(tags, scheme)] for tags in sentences.truths]
-    return Split(name, Path(path), [sentence.line for sentence in sentences], texts, None, labels, classes)
+    lines = [sentence.line for sentence in sentences]
+    return Split(name, Path(path), lines, texts, None, labels, classes, is_cut=False)
 
 
 def _shortened(text: str) -> str:
