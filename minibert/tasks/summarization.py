@@ -44,7 +44,9 @@ from .task import Columns, Example, Examples, Features, Task, saved_settings
 SENTENCES = 3  # of a summary, as for the news that Liu summarized
 WORST = 5  # summaries in a report
 PLACES = 10  # in a report: where in the article sentences stand
-ORACLES = 10_000  # remembered: the dev set's are asked for after every epoch
+# Articles of which sentences, oracles and scores are remembered: they are asked for after every epoch, and a thousand
+# times for the intervals of a slice.
+REMEMBERED = 10_000
 
 
 class SummarizationTask(Task):
@@ -174,7 +176,7 @@ class SummarizationTask(Task):
 
         def mean(choices: Sequence[Sequence[int]]) -> dict[str, float]:
             scores = [
-                rouge(" ".join(text[number] for number in chosen), example.truth)
+                _rouge(" ".join(text[number] for number in chosen), example.truth)
                 for text, chosen, example in zip(texts, choices, examples, strict=True)
             ]
             return {name: sum(found[name] for found in scores) / len(scores) for name in self.headline} | {
@@ -246,10 +248,18 @@ def _marked_article(example: Example, given: Sequence[int], right: Sequence[int]
 
 def sentences(example: Example) -> tuple[str, ...]:
     """The sentences of an article; none goes on over a line's end."""
-    return tuple(sentence for line in example.given["article"].splitlines() for sentence in split_sentences(line))
+    return _split(example.given["article"])
 
 
-@lru_cache(ORACLES)
+@lru_cache(REMEMBERED)
+def _split(article: str) -> tuple[str, ...]:
+    return tuple(sentence for line in article.splitlines() for sentence in split_sentences(line))
+
+
+_rouge = lru_cache(3 * REMEMBERED)(rouge)  # of the model's sentences, the first ones and the oracle's
+
+
+@lru_cache(REMEMBERED)
 def oracle(texts: tuple[str, ...], summary: str) -> tuple[int, ...]:
     """The numbers of the sentences that come nearest to the summary, by ROUGE-1 + ROUGE-2 (F1), found greedily.
 
