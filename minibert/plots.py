@@ -44,7 +44,8 @@ def curves(history: Sequence[Mapping[str, Any]], metric: str) -> Figure:
         label=f"{metric.replace('_', ' ')}, dev set",
     )
     for entry, score in zip(evaluations, scores, strict=True):
-        right.annotate(f"{score:.3f}", (entry["step"], score), (0, 7), textcoords="offset points", ha="center")
+        side = "right" if entry is evaluations[-1] else "center"  # the last one stands at the scale of the rates
+        right.annotate(f"{score:.3f}", (entry["step"], score), (0, 7), textcoords="offset points", ha=side)
     right.set(title=f"{metric.replace('_', ' ').capitalize()} and learning rate", xlabel="step", xlim=(0, None))
     right.margins(y=0.2)
     rates = right.twinx()
