@@ -115,13 +115,6 @@ def add_flags(parser: Parser) -> None:
     training.add_argument("--patience", type=positive_int, metavar="N", help="stop after N epochs without a gain")
     training.add_argument("--minimal-gain", type=share, default=0.0, metavar="GAIN", help="what counts as one: more")
     training.add_argument("--label-smoothing", type=share, default=0.0, metavar="SHARE", help="of each label, to all")
-    training.add_argument(
-        "--r-drop",
-        type=positive_float,
-        default=0.0,
-        metavar="WEIGHT",
-        help="two passes a batch have to agree, such as 1",
-    )
     rare = training.add_mutually_exclusive_group()
     rare.add_argument("--class-weights", action="store_true", help="examples of rare classes count more")
     rare.add_argument("--balanced-sampling", action="store_true", help="or are drawn more often")

@@ -30,7 +30,6 @@ from minibert.training.averaging import WeightAverage
 from minibert.training.balance import balanced_draw, class_weights
 from minibert.training.class_loss import class_loss
 from minibert.training.early_stopping import evaluations_without_gain
-from minibert.training.r_drop import disagreement
 from minibert.training.schedules import SCHEDULES
 from minibert.training.state import checkpoints
 from minibert.transfer import Adapters, BitFit, LayerMix, Lora, Prefix, adapt, freeze, remember_features
@@ -167,31 +166,6 @@ def test_class_weights_are_those_of_torch_and_smoothing_reaches_the_trainer(tmp_
     batch = trainer.batch(data, list(range(9)))
     expected = F.cross_entropy(model(**batch).logits, batch["labels"], weights, label_smoothing=0.1)
     torch.testing.assert_close(trainer._loss_of(batch), expected)
-
-
-def test_r_drop_by_hand_and_in_the_trainer(tmp_path: Path):
-    first, second = torch.tensor([[0.8, 0.2]]).log(), torch.tensor([[0.5, 0.5]]).log()
-    there = 0.8 * math.log(0.8 / 0.5) + 0.2 * math.log(0.2 / 0.5)
-    back = 0.5 * math.log(0.5 / 0.8) + 0.5 * math.log(0.5 / 0.2)
-    assert disagreement(first, second, torch.tensor([0])).item() == pytest.approx((there + back) / 2)
-    data, losses = make_examples(9), {}
-    for config, weight in ((QUIET, 0.0), (QUIET, 2.0), (SMALL, 1.0), (SMALL, 3.0)):  # QUIET has no dropout, SMALL has
-        model = make_model("BertForSequenceClassification", config).train()
-        torch.manual_seed(0)
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.normal_(std=0.2)
-        trainer = Trainer(model, arguments(tmp_path, r_drop=weight), train_dataset=data)
-        losses[config, weight] = trainer._loss_of(trainer.batch(data, list(range(9)))).item()
-    assert losses[QUIET, 0.0] == pytest.approx(losses[QUIET, 2.0])  # without dropout both passes agree
-    assert losses[SMALL, 3.0] > losses[SMALL, 1.0]
-
-
-def test_r_drop_is_refused_by_heads_that_choose_no_class(tmp_path: Path):
-    model = BertForSequenceClassification(SMALL.replace(num_labels=1))
-    data = [{"input_ids": [1, 5, 2], "labels": 0.5}]
-    with pytest.raises(InputError, match="R-Drop is for heads that choose a class for each text"):
-        Trainer(model, arguments(tmp_path, r_drop=1.0), train_dataset=data).train()
 
 
 def test_class_weights_by_hand():

@@ -34,7 +34,6 @@ class TrainingArguments:
     layer_decay: float = 1.0  # each block takes so much of the learning rate of the one above it
     gradual_unfreezing: bool = False  # the head first, everything in the last epoch
     label_smoothing_factor: float = 0.0
-    r_drop: float = 0.0  # above 0: two passes a batch, and their disagreement counts so much (see r_drop.py)
     class_weights: bool = False  # examples of rare classes count more,
     balanced_sampling: bool = False  # or are drawn more often
     average_decay: float = 0.0  # above 0: evaluate and save a moving average of the weights, which remembers so much
@@ -66,8 +65,7 @@ class TrainingArguments:
             value = getattr(self, name)
             _require(value is None or value >= 1, name, "at least 1", value)
         for name in (
-            "learning_rate", "weight_decay", "adam_epsilon", "max_grad_norm", "warmup_steps", "r_drop",
-            "early_stopping_threshold",
+            "learning_rate", "weight_decay", "adam_epsilon", "max_grad_norm", "warmup_steps", "early_stopping_threshold"
         ):  # fmt: skip
             _require(getattr(self, name) >= 0, name, "0 or more", getattr(self, name))
         for name in ("adam_beta1", "adam_beta2", "warmup_ratio", "label_smoothing_factor", "average_decay"):

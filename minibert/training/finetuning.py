@@ -389,7 +389,6 @@ def training_arguments(arguments: argparse.Namespace, out: Path, best_metric: st
         layer_decay=arguments.layer_decay or 1.0,
         gradual_unfreezing=arguments.gradual_unfreezing,
         label_smoothing_factor=arguments.label_smoothing,
-        r_drop=arguments.r_drop,
         class_weights=arguments.class_weights,
         balanced_sampling=arguments.balanced_sampling,
         average_decay=arguments.average,

@@ -41,8 +41,7 @@ log = logging.getLogger("minibert")
 # The flags that look into a single model, or at the labels of a single task.
 ONE_TASK = (
     "dataset", "freeze", "gradual_unfreezing", "layer_decay", "mix", "lora", "adapters", "bitfit", "prefix",
-    "reinit_top", "find_lr", "label_smoothing", "r_drop", "class_weights", "balanced_sampling",
-    "checkpoint_activations",
+    "reinit_top", "find_lr", "label_smoothing", "class_weights", "balanced_sampling", "checkpoint_activations",
 )  # fmt: skip
 MEAN = "mean"  # over the tasks, of the first figure of each
 

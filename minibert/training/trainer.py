@@ -40,7 +40,6 @@ from .distributed import whole, whole_model, whole_optimizer_state
 from .early_stopping import evaluations_without_gain
 from .interrupt import InterruptGuard
 from .optimizer import create_optimizer
-from .r_drop import disagreement
 from .schedules import SCHEDULES
 from .state import (
     Saves,
@@ -303,14 +302,6 @@ class Trainer:
 
     def _loss_of(self, batch: dict[str, Any]) -> Tensor:
         output = self.model(**batch)
-        loss = self._loss_of_answer(output, batch)
-        if not self.args.r_drop:
-            return loss
-        again = self.model(**batch)
-        loss = (loss + self._loss_of_answer(again, batch)) / 2
-        return loss + self.args.r_drop * disagreement(output.logits, again.logits, batch.get("labels"))
-
-    def _loss_of_answer(self, output: Any, batch: dict[str, Any]) -> Tensor:
         if self.args.label_smoothing_factor or self.args.class_weights:
             return class_loss(output, batch.get("labels"), self.args.label_smoothing_factor, self._class_weights)
         if output.loss is None:
