@@ -11,9 +11,9 @@ eager   the definition, which all others are tested against; the only one that c
 sdpa    PyTorch's fused kernels on the padded rectangle
 packed  without padding, as far as the device has a kernel for it, if need be through nested tensors; else as sdpa
 triton  flash attention written by hand, for NVIDIA GPUs: packed, and with dropout
-auto    packed. It is exact for every device, dtype and dropout, since it goes back to sdpa where its kernel does not
-        fit; on the CPU it chooses by the lengths (see `packed.py`). `python -m minibert.bench attention` shows the
-        figures. triton joins the choice once it is measured on a GPU.
+auto    packed, but sdpa in place of nested tensors. It is exact for every device, dtype and dropout; on the CPU it
+        chooses by the lengths (see `packed.py`). `python -m minibert.bench attention` shows the figures. Nested tensors
+        and triton join the choice once they are measured on a GPU.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..packing import Layout
 from .eager import eager_attention
-from .packed import packed_attention
+from .packed import auto_attention, packed_attention
 from .sdpa import sdpa_attention
 from .triton import check_installed, triton_attention
 
@@ -36,7 +36,7 @@ IMPLEMENTATIONS: dict[str, Attention] = {
     "sdpa": sdpa_attention,
     "packed": packed_attention,
     "triton": triton_attention,
-    "auto": packed_attention,
+    "auto": auto_attention,
 }
 
 

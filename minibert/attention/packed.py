@@ -56,6 +56,17 @@ def packed_attention(
     return sdpa_attention(query, key, value, queries, keys, dropout)
 
 
+def auto_attention(
+    query: Tensor, key: Tensor, value: Tensor, queries: Layout, keys: Layout, dropout: float = 0.0
+) -> tuple[Tensor, None]:
+    """As `packed_attention`, but padded where that would take nested tensors, until they are measured on a GPU."""
+    if query.device.type == "cuda" and (dropout or not fits_varlen(query)):
+        if fits_varlen(query):
+            _tell_once(dropout)
+        return sdpa_attention(query, key, value, queries, keys, dropout)
+    return packed_attention(query, key, value, queries, keys, dropout)
+
+
 def attend_one_by_one(
     query: Tensor, key: Tensor, value: Tensor, query_lengths: list[int], lengths: list[int], dropout: float
 ) -> Tensor:
@@ -88,9 +99,9 @@ def fits_varlen(query: Tensor) -> bool:
 @lru_cache(maxsize=1)
 def _tell_once(dropout: float) -> None:
     log.warning(
-        "torch's packed attention kernel has no dropout, and the config asks for %g: training goes through nested "
-        "tensors, which costs a copy of queries, keys and values in each layer, or, under torch.compile, through the "
-        "padded rectangle. For a packed kernel with dropout, choose attn_implementation='triton'; to train without it, "
-        "set attention_probs_dropout_prob=0.",
+        "torch's packed attention kernel has no dropout, and the config asks for %g: training takes a slower way, with "
+        "'auto' the padded rectangle, which costs the work on padding, with 'packed' nested tensors, which cost a copy "
+        "of queries, keys and values. For a packed kernel with dropout, choose attn_implementation='triton'; to train "
+        "without it, set attention_probs_dropout_prob=0.",
         dropout,
     )
