@@ -153,7 +153,7 @@ def check_picture(path: str | None) -> None:
 def draw(results: Sequence[dict[str, Any]], path: Path) -> None:
     """Time above, memory below, an axis in each column; both scales logarithmic, so that a slope is a power."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, LogLocator
+    from matplotlib.ticker import EngFormatter, LogLocator
 
     axes = list(dict.fromkeys(result["axis"] for result in results))
     figure = Figure(figsize=(4.5 * len(axes), 7), layout="constrained")
@@ -169,10 +169,10 @@ def draw(results: Sequence[dict[str, Any]], path: Path) -> None:
             panels[0][column].legend(fontsize="small")
     for panel in panels.flat:
         panel.set(xscale="log", yscale="log")
-        panel.xaxis.set_major_formatter(FuncFormatter(_short))
-        panel.yaxis.set_major_formatter(FuncFormatter(_short))
+        panel.xaxis.set_major_formatter(EngFormatter(sep=""))
+        panel.yaxis.set_major_formatter(EngFormatter(sep=""))
         panel.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
-        panel.yaxis.set_minor_formatter(FuncFormatter(_short))
+        panel.yaxis.set_minor_formatter(EngFormatter(sep=""))
         panel.grid(alpha=0.3, which="both")
     panels[0][0].set_ylabel("milliseconds")
     panels[1][0].set_ylabel("peak memory, MB")
@@ -184,14 +184,6 @@ def _lines(results: Sequence[dict[str, Any]], axis: str) -> Iterator[tuple[str, 
     for work, program in dict.fromkeys((result["work"], result["program"]) for result in here):
         line = [point for point in here if (point["work"], point["program"]) == (work, program)]
         yield work, program, sorted(line, key=lambda point: point["value"])
-
-
-def _short(value: float, _position: int | None = None) -> str:
-    """5,000 as 5k, 20,000,000 as 20M."""
-    for unit, name in ((1e6, "M"), (1e3, "k")):
-        if value >= unit:
-            return f"{value / unit:g}{name}"
-    return f"{value:g}"
 
 
 def _growing(first: int, last: int, factor: int) -> Iterator[int]:

@@ -34,7 +34,7 @@ def duplicate_findings(split: Split, wordings: Sequence[Wording], numeric: bool)
             split.name, "near duplicates of an earlier row", len(near), len(split),
             "they count as several examples and teach as one", examples=_near_examples(split, split, near),
         )  # fmt: skip
-        if labels is not None and split.classes is not None:
+        if not numeric and split.classes is not None:
             # By classes, for a word more or less moves all tags of a sentence.
             torn_pairs = [pair for pair in near if split.classes[pair.place] != split.classes[pair.of]]
             if torn_pairs:
