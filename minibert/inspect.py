@@ -17,13 +17,16 @@ def build_parser() -> Parser:
         "  python -m minibert.inspect train.tsv --dev dev.tsv --model bert-base-uncased --html faults.html",
     )
     parser.add_argument(
-        "train", metavar="FILE", help="the examples to learn from (.tsv, .csv or .jsonl; for ner CoNLL's columns, too)"
+        "train",
+        metavar="FILE",
+        help="the examples to learn from (.tsv, .csv or .jsonl; for ner CoNLL's columns, for qa SQuAD's .json, too)",
     )
     parser.add_argument(
         "--task",
-        choices=["classification", "ner"],
+        choices=["classification", "ner", "qa"],
         default="classification",
-        help="what a row is: a text, or two, with a label or number; or a sentence with tags (default: classification)",
+        help="what a row is: a text, or two, with a label or number; a sentence with tags; or a question about a text "
+        "(default: classification)",
     )
     parser.add_argument("--dev", metavar="FILE", help="the examples to choose by")
     parser.add_argument("--test", metavar="FILE", help="the examples to judge by")
@@ -34,7 +37,7 @@ def build_parser() -> Parser:
         "--model", metavar="NAME_OR_PATH", help="count in tokens of this model, and find what it cannot spell"
     )
     parser.add_argument(
-        "--max-length", type=positive_int, default=128, metavar="N", help="tokens a text that training will read"
+        "--max-length", type=positive_int, metavar="N", help="tokens that training will read at once (128; qa 384)"
     )
     parser.add_argument("--json", action="store_true", help="write one JSON object instead of lines")
     parser.add_argument("--html", metavar="PAGE", help="also write a page with plots")
@@ -44,17 +47,24 @@ def build_parser() -> Parser:
 def main(arguments: argparse.Namespace) -> None:
     from .inspection.facts import inspect_splits
     from .inspection.page import lines, write_inspection_page
+    from .inspection.questions import inspect_questions
     from .inspection.splits import read_split, read_tagged_split, same_columns
+    from .tasks import task_class
     from .tasks.task import Columns
     from .tokenization import BertTokenizer
 
-    columns = Columns.from_arguments(arguments)
-    read = read_tagged_split if arguments.task == "ner" else read_split
-    files = {"train": arguments.train, "dev": arguments.dev, "test": arguments.test}
-    splits = [read(name, path, columns) for name, path in files.items() if path is not None]
-    same_columns(splits)
+    given = {"train": arguments.train, "dev": arguments.dev, "test": arguments.test}
+    files = {name: Path(path) for name, path in given.items() if path is not None}
     tokenizer = None if arguments.model is None else BertTokenizer.from_pretrained(arguments.model)
-    facts = inspect_splits(splits, tokenizer, arguments.max_length)
+    max_length = arguments.max_length or task_class(arguments.task).max_length
+    if arguments.task == "qa":
+        facts = inspect_questions(files, tokenizer, max_length)
+    else:
+        columns = Columns.from_arguments(arguments)
+        read = read_tagged_split if arguments.task == "ner" else read_split
+        splits = [read(name, path, columns) for name, path in files.items()]
+        same_columns(splits)
+        facts = inspect_splits(splits, tokenizer, max_length)
     if arguments.json:
         print(json.dumps(facts.to_dict(), indent=2, ensure_ascii=False))
     else:

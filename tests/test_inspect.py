@@ -194,6 +194,52 @@ def test_sentences_with_tags_are_counted_by_entities_and_compared_by_tags(tmp_pa
     assert by_name["dev", "labels that train does not have"]["examples"][0]["text"] == "Acme"
 
 
+def squad_file(path: Path, *paragraphs: tuple[str, list[tuple[str, list[str]]]]) -> Path:
+    """A SQuAD file of contexts with their questions, of each its answers."""
+    paragraph = [
+        {"context": context, "qas": [
+            {"id": f"{path.stem}-{i}-{j}", "question": question, "answers": [
+                {"text": answer, "answer_start": context.index(answer)} for answer in answers
+            ]} for j, (question, answers) in enumerate(questions)
+        ]} for i, (context, questions) in enumerate(paragraphs)
+    ]  # fmt: skip
+    path.write_text(json.dumps({"data": [{"title": "Birds", "paragraphs": paragraph}]}))
+    return path
+
+
+def test_questions_are_compared_with_others_about_the_same_text_and_the_texts_with_each_other(tmp_path: Path, capsys):
+    rook = "The rook lives in large colonies near fields " + "and " * 31 + "woods."
+    crow = "The crow lives alone with its mate in the tall trees of a park."
+    owl = "The owl hunts mice by night and it sleeps through the day in a barn."
+    where, colonies = "Where does it live?", [("Where does it live?", ["large colonies"])]
+    train = squad_file(
+        tmp_path / "train.json",
+        (rook, [*colonies, ("Where  does it LIVE?", ["fields"]), ("How is it near?", [rook[rook.index("near") :]])]),
+        (crow, [(where, ["tall trees of a par"]), ("What does it eat, and what does the crow eat now?", ["mate"])]),
+        (crow.replace("park", "garden"), [("What does it eat, and what does the crow eat now?", ["mate"])]),
+    )
+    dev = squad_file(tmp_path / "dev.json", (rook, [*colonies, ("Does it sing?", ["woods"])]), (owl, [(where, [])]))
+    call("inspect", train, "--dev", dev, "--task", "qa", "--json", "--html", tmp_path / "page.html")
+    facts = json.loads(capsys.readouterr().out)
+    by_name = {(finding["file"], finding["what"]): finding for finding in facts["findings"]}
+    assert {name: figures["rows"] for name, figures in facts["splits"].items()} == {
+        "train": 6, "dev": 3, "train contexts": 3, "dev contexts": 2
+    }  # fmt: skip
+    assert facts["splits"]["dev"]["labels"]["counts"] == {"an answer": 2, "(no answer)": 1}
+    torn = by_name["train", "the same text with different labels"]  # but not that about the crow
+    assert [(row["line"], row["label"]) for row in torn["examples"]] == [
+        ("question train-0-0", "large colonies"), ("question train-0-1", "fields")
+    ]  # fmt: skip
+    assert by_name["dev", "rows that are also in train"]["rows"] == 1
+    assert by_name["dev", "labels that train does not have"]["rows"] == 1
+    assert by_name["dev contexts", "rows that are also in train contexts"]["rows"] == 1
+    assert by_name["train contexts", "near duplicates of an earlier row"]["rows"] == 1
+    assert by_name["train", "answers longer than 30 words"]["examples"][0]["text"] == "How is it near?"
+    assert by_name["train", "answers that begin or end within a word"]["rows"] == 1
+    assert ("train", "near duplicates of an earlier row") not in by_name  # the same question, of other texts
+    assert "question train-0-0" in (tmp_path / "page.html").read_text()
+
+
 def test_measured_numbers_are_no_classes(tmp_path: Path):
     assert is_numeric(["0.5", "2", "3"])
     assert not is_numeric(["0.0", "1.0", ""])  # two classes, written as fractions
@@ -302,6 +348,7 @@ def test_the_command_writes_lines_json_and_a_page_that_needs_no_network(
         ('{"text": "x"}\n', ["--html", "NOWHERE/page.html"], "NOWHERE"),
         ('{"text": "x"}\n', ["--dev", "nowhere.tsv"], "nowhere.tsv: no such file"),
         ('{"text": "x"}\n', ["--max-length", "0"], "a whole number, at least 1"),
+        ('{"question": "x?"}\n', ["--task", "qa"], "line 1: 'context' is missing"),
     ],
 )
 def test_a_bad_file_or_flag_gets_one_line(content: str, flags: list[str], sentence: str, tmp_path: Path, capsys):

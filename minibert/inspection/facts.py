@@ -11,7 +11,7 @@ from typing import Any
 
 from ..tokenization import BertTokenizer
 from .characters import CHECKS
-from .duplicates import WORD, Wording, wording
+from .duplicates import WORD, Wording
 from .labels import is_numeric, label_figures, label_findings
 from .languages import language, main_script, most_frequent
 from .lengths import lengths_of
@@ -25,6 +25,9 @@ class Facts:
 
     splits: dict[str, dict[str, Any]]
     findings: list[Finding]
+
+    def __post_init__(self) -> None:
+        self.findings.sort(key=lambda finding: (not finding.serious, -finding.rows / finding.of))
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""
@@ -40,7 +43,7 @@ def inspect_splits(splits: Sequence[Split], tokenizer: BertTokenizer | None, max
     findings: list[Finding] = []
     train = splits[0]
     numeric = is_numeric(train.labels or [])
-    wordings = {split.name: [wording(*split.pair(place)) for place in range(len(split))] for split in splits}
+    wordings = {split.name: split.wordings() for split in splits}
     for split in splits:
         lengths, length_findings = lengths_of(split, tokenizer, max_length)
         figures[split.name] = {
@@ -58,7 +61,6 @@ def inspect_splits(splits: Sequence[Split], tokenizer: BertTokenizer | None, max
     for at, later in enumerate(splits):
         for earlier in splits[:at]:
             findings += leak_findings(later, earlier, wordings)
-    findings.sort(key=lambda finding: (not finding.serious, -finding.rows / finding.of))
     return Facts(figures, findings)
 
 

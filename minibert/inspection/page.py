@@ -75,7 +75,8 @@ def _vocabulary(lengths: Mapping[str, Any]) -> str:
 def _example(example: Mapping[str, Any]) -> str:
     """A row and what is known of it, on one line."""
     extra = ", ".join(f"{key}: {value}" for key, value in example.items() if key not in ("file", "line", "text"))
-    return f"{example['file']}, line {example['line']}: {example['text']}" + (f"  [{extra}]" if extra else "")
+    where = example["line"] if isinstance(example["line"], str) else f"line {example['line']}"
+    return f"{example['file']}, {where}: {example['text']}" + (f"  [{extra}]" if extra else "")
 
 
 def write_inspection_page(path: Path, title: str, facts: Facts) -> None:
@@ -90,9 +91,11 @@ def write_inspection_page(path: Path, title: str, facts: Facts) -> None:
         parts += [heading("Labels"), _label_picture(labels)]
     lengths = {name: figures["lengths"] for name, figures in facts.splits.items()}
     unit = next(iter(lengths.values()))["unit"]
-    bars = {name: figures["histogram"] for name, figures in lengths.items()}
-    draw = partial(plots.histograms, bars, f"{unit} a row")
-    parts += [heading("Lengths"), picture(draw, f"How many {unit} the rows have; the figures are in the table below.")]
+    parts.append(heading("Lengths"))
+    for kind in dict.fromkeys(map(_kind, lengths)):
+        bars = {name: found["histogram"] for name, found in lengths.items() if _kind(name) == kind}
+        draw = partial(plots.histograms, bars, f"{unit} a row")
+        parts.append(picture(draw, f"How many {unit} the rows have; the figures are in the table below."))
     rows = []
     for name, figures in facts.splits.items():
         if figures["labels"]:
@@ -102,6 +105,11 @@ def write_inspection_page(path: Path, title: str, facts: Facts) -> None:
             rows.append([name, "vocabulary", _vocabulary(figures["lengths"])])
     parts += [heading("Figures"), table(["file", "", ""], rows)]
     write_page(path, title, parts)
+
+
+def _kind(name: str) -> str:
+    """What a file's rows are, if it is looked at in two ways: "contexts" of "train contexts"."""
+    return name.partition(" ")[2]
 
 
 def _finding(finding: Finding) -> str:

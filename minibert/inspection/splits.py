@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from ..errors import InputError
 from ..tasks.ner import NerTask
 from ..tasks.spans import detect_scheme, read_spans
 from ..tasks.task import Columns
+from .duplicates import Wording, normalize, wording
 
 EXAMPLES = 5  # rows shown of each finding
 EXCERPT = 160  # characters shown of a row
@@ -21,19 +23,21 @@ EXCERPT = 160  # characters shown of a row
 class Split:
     """One file of the data set: `train`, `dev` or `test`.
 
-    lines: where each row stands, from 1. labels: what is to be learnt of each row, as text; None if the file does not
-    tell. classes: what is counted of it: the label itself, or the kinds of all entities. is_cut: whether training
-    leaves out what is too long, and does not read it in windows.
+    lines: where each row stands, from 1, or what it is called. labels: what is to be learnt of each row, as text; None
+    if the file does not tell. classes: what is counted of it: the label itself, or the kinds of all entities. is_cut:
+    whether training leaves out what is too long, and does not read it in windows. about: what a text is asked of; the
+    same text about something else is another row.
     """
 
     name: str
     path: Path
-    lines: list[int]
+    lines: list[int] | list[str]
     texts: list[str]
     texts_b: list[str] | None
     labels: list[str] | None
     classes: list[list[str]] | None
     is_cut: bool = True
+    about: list[str] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -41,6 +45,13 @@ class Split:
     def pair(self, place: int) -> tuple[str, str]:
         """Both texts of a row; the second is "" where there is only one."""
         return self.texts[place], self.texts_b[place] if self.texts_b else ""
+
+    def wordings(self) -> list[Wording]:
+        """What is compared of each row with others."""
+        found = [wording(*self.pair(place)) for place in range(len(self))]
+        if self.about is None:
+            return found
+        return [_wording_about(row, about) for row, about in zip(found, self.about, strict=True)]
 
     def excerpt(self, place: int, **also: Any) -> dict[str, Any]:
         """A row as an example of a finding."""
@@ -60,6 +71,13 @@ class Finding:
     advice: str
     serious: bool = False
     examples: list[dict[str, Any]] = field(default_factory=list)
+
+
+def _wording_about(row: Wording, about: str) -> Wording:
+    """Words about different things are different words, so that no two such rows are alike."""
+    about = normalize(about)
+    mark = hashlib.blake2b(about.encode(), digest_size=8).hexdigest()
+    return Wording((row.texts[0], about), frozenset(f"{word} {mark}" for word in row.words))
 
 
 def read_split(name: str, path: str | Path, columns: Columns) -> Split:
