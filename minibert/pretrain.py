@@ -107,6 +107,12 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--no-next-sentence", action="store_true", help="masked words alone, on one text an instance")
     model = parser.add_argument_group("model")
     model.add_argument("--size", choices=PRESETS, help="how large a BERT (default: mini)")
+    model.add_argument(
+        "--embeddings",
+        choices=["random", "counts"],
+        help="of words, to begin with: random, as BERT's (the default); or from counts of which stand near each other, "
+        "which saves a small model most of its first hour",
+    )
     model.add_argument("--init-from", metavar="MODEL", help="go on from existing weights, with their tokenizer")
     model.add_argument("--out", metavar="DIR", help="a new folder, for everything that is written")
     model.add_argument("--resume", action="store_true", help="go on with an interrupted run in --out")

@@ -349,7 +349,7 @@ def test_kernel_without_dropout_is_not_taken_with_it(device: str, caplog: pytest
     assert len(caplog.records) == 1
 
 
-@pytest.mark.parametrize("name", ["sdpa", "packed", "triton"])
+@pytest.mark.parametrize("name", ["sdpa", "packed", "triton", "auto"])
 def test_encoder_does_not_wait_for_the_gpu(name: str, device: str):
     if device == "cpu":
         pytest.skip("a CPU waits for nobody")

@@ -16,6 +16,7 @@ import torch
 
 from ..checkpoints.pretrained import open_checkpoint
 from ..config import BertConfig
+from ..data.cooccurrence import count_vectors
 from ..data.corpus import find_files
 from ..data.instances import Instance, InstanceSettings, PretrainingInstances, first_instances
 from ..data.prepare import prepare
@@ -49,6 +50,7 @@ LAST_STEPS = 100  # whose mean stands for the end of training
 # run that has diverged may go on with others.
 FIXED = (
     "size",
+    "embeddings",
     "init_from",
     "batch_size",
     "max_length",
@@ -139,9 +141,10 @@ def _instance_settings(arguments: argparse.Namespace) -> InstanceSettings:
 
 def _check(arguments: argparse.Namespace, out: Path) -> None:
     """Raise `InputError` for flags that do not go together, and if something is in the way."""
-    brought = (arguments.size, arguments.vocab, arguments.vocab_size)
-    if arguments.init_from is not None and any(value is not None for value in brought):
-        raise InputError("--init-from brings its own size and vocabulary: leave out --size, --vocab and --vocab-size.")
+    brought = ("size", "vocab", "vocab_size", "embeddings")
+    given = [f"--{name.replace('_', '-')}" for name in brought if getattr(arguments, name) is not None]
+    if arguments.init_from is not None and given:
+        raise InputError(f"--init-from brings its own size, vocabulary and weights: leave out {' and '.join(given)}.")
     if arguments.vocab is not None and arguments.vocab_size is not None:
         raise InputError("--vocab-size is of a vocabulary to learn, and --vocab names one: choose one of them.")
     if arguments.fsdp and arguments.compile:
@@ -225,12 +228,25 @@ def _model(arguments: argparse.Namespace, corpus: Corpus, tokenizer: BertTokeniz
         # and a narrow model stays on the plateau of unigram frequencies (see EXPERIMENTS.md).
         deviation = config.initializer_range * math.sqrt(768 / config.hidden_size)
         model = model_class(config.replace(initializer_range=deviation))
+        if arguments.embeddings == "counts" and not checkpoints(Path(arguments.out) / CHECKPOINTS):
+            _embed_by_counts(model, corpus)
     if len(tokenizer) > model.config.vocab_size:
         raise InputError(
             f"{arguments.init_from}: its tokenizer has {len(tokenizer)} tokens, but its model knows "
             f"{model.config.vocab_size}."
         )
     return model
+
+
+def _embed_by_counts(model: PretrainingModel, corpus: Corpus) -> None:
+    """Word embeddings that know which tokens stand near each other, each as long as random ones are."""
+    words = model.bert.embeddings.word_embeddings.weight
+    vectors = torch.from_numpy(count_vectors(corpus, model.config.hidden_size))
+    lengths = vectors.norm(dim=1)  # (vocab, hidden) -> (vocab,)
+    known = lengths > 0
+    usual = model.config.initializer_range * math.sqrt(model.config.hidden_size)
+    with torch.no_grad():
+        words[known] = usual * vectors[known] / lengths[known, None]
 
 
 def _held_out(corpus: Corpus, tokenizer: BertTokenizer, settings: InstanceSettings) -> list[Instance]:

@@ -1,0 +1,86 @@
+"""Word vectors by counting, without a gradient: tokens that stand near the same others get similar vectors.
+
+A BERT begins with random word embeddings, and needs millions of tokens to find out what a minute of counting tells it:
+that "lovely" stands where "charming" does. Three steps make vectors out of counts:
+
+1. Count how often token j stands near token i, nearer ones more.
+2. Compare with chance: log p(i, j) / (p(i) p(j)), the pointwise mutual information, and 0 where it is negative (PPMI).
+3. Keep what matters: the best approximation of that table by one of rank `size`, from its singular values.
+
+Skip-gram, the heart of word2vec, approximates the same table by gradient descent (Levy & Goldberg 2014, "Neural Word
+Embedding as Implicit Matrix Factorization"). Details as in Levy, Goldberg, Dagan 2015, "Improving Distributional
+Similarity with Lessons Learned from Word Embeddings".
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from .shards import Corpus
+from .unigram import token_counts
+
+WINDOW = 5  # tokens to either side that are near
+MOST_NEIGHBOURS = 4000  # the most frequent tokens, which are counted as neighbours; all have vectors
+ENOUGH_TOKENS = 100_000_000  # that are read of a larger corpus, or up to twice as many
+SMOOTHING = 0.75  # power of a neighbour's frequency, so that rare ones do not seem more telling than they are
+CHUNK = 1_000_000  # tokens counted at a time
+
+
+def count_vectors(corpus: Corpus, size: int) -> NDArray[np.float32]:
+    """A vector for each token of the vocabulary, (vocab, size) float32. Zeros for one that never stands near another.
+
+    The longer a row, the more telling are the neighbours of its token.
+    """
+    every = max(1, corpus.tokens // ENOUGH_TOKENS)
+    return factors(ppmi(neighbour_counts(Corpus(corpus.folder, corpus.split, corpus.numbers[::every]))), size)
+
+
+def neighbour_counts(corpus: Corpus) -> NDArray[np.float32]:
+    """How often each token stands near each of the most frequent ones, (vocab, neighbours) float32.
+
+    A neighbour at distance d counts 1 / d, as in GloVe (Pennington et al. 2014). That a document may end in between is
+    overlooked.
+    """
+    frequency = token_counts(corpus)
+    vocab, neighbours = len(frequency), min(MOST_NEIGHBOURS, len(frequency))
+    column = np.full(vocab, -1)  # of each token that counts as a neighbour
+    column[np.argsort(-frequency, kind="stable")[:neighbours]] = np.arange(neighbours)
+    counts = np.zeros(vocab * neighbours, dtype=np.float32)
+    with tqdm(total=int(frequency.sum()), unit="token", unit_scale=True, desc="Counting neighbours") as bar:
+        for shard in corpus.shards:
+            first, end = shard.sentences[shard.documents[[0, -1]]].tolist()  # the tokens of this split
+            for start in range(first, end, CHUNK):
+                tokens = shard.tokens[start : min(start + CHUNK, end)].astype(np.int64)
+                columns = column[tokens]
+                for distance in range(1, min(WINDOW, len(tokens) - 1) + 1):
+                    left, right = slice(None, -distance), slice(distance, None)
+                    for one, other in ((left, right), (right, left)):
+                        counted = columns[other] >= 0
+                        pairs = tokens[one][counted] * neighbours + columns[other][counted]
+                        found, times = np.unique(pairs, return_counts=True)
+                        counts[found] += times / distance
+                bar.update(len(tokens))
+    return counts.reshape(vocab, neighbours)  # (vocab * neighbours) -> (vocab, neighbours)
+
+
+def ppmi(counts: NDArray[np.float32]) -> NDArray[np.float32]:
+    """log p(token, neighbour) / (p(token) p(neighbour)), or 0 if that is less. The shape stays."""
+    tokens = counts.sum(axis=1, keepdims=True)  # (vocab, neighbours) -> (vocab, 1)
+    neighbours = counts.sum(axis=0) ** SMOOTHING  # (vocab, neighbours) -> (neighbours,)
+    by_chance = tokens * (neighbours / neighbours.sum())  # (vocab, 1) * (neighbours,) -> (vocab, neighbours)
+    return np.log(np.maximum(np.divide(counts, by_chance, out=np.ones_like(counts), where=counts > 0), 1))
+
+
+def factors(table: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """U √S of the table's singular value decomposition U S Vᵀ, (vocab, neighbours) -> (vocab, size).
+
+    By the eigenvectors of the small square matrix tableᵀ table, which are V and have the eigenvalues S². Missing
+    columns, of a table of smaller rank, are 0.
+    """
+    squares, vectors = np.linalg.eigh(table.T @ table)  # (neighbours,), (neighbours, neighbours); the largest last
+    squares, vectors = squares[::-1][:size], vectors[:, ::-1][:, :size]
+    telling = squares > 1e-6 * squares[0]
+    found = table @ vectors[:, telling] / squares[telling] ** 0.25  # (vocab, neighbours) -> (vocab, up to size)
+    return np.pad(found, ((0, 0), (0, size - found.shape[1])))  # -> (vocab, size)
