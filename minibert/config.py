@@ -229,6 +229,13 @@ class BertConfig:
         """A config from `config.json` or `bert_config.json`. Raises `InputError` naming the file."""
         return cls.from_dict(parse_json_object(Path(path).read_bytes(), str(path)), str(path))
 
+    @classmethod
+    def from_pretrained(cls, name_or_path: str | Path, **changes: Any) -> BertConfig:
+        """That of a model which `BertModel.from_pretrained` would load, changed. Raises `InputError` likewise."""
+        from .checkpoints.pretrained import open_checkpoint  # brings torch along
+
+        return open_checkpoint(name_or_path).config.replace(**changes)
+
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON can hold them, in the form that Hugging Face writes (labels both ways)."""
         values = dataclasses.asdict(self)

@@ -168,16 +168,17 @@ class BertPreTrainedModel(nn.Module):
         name_or_path: str | os.PathLike[str],
         attn_implementation: str = "auto",
         dtype: torch.dtype | None = None,
+        config: BertConfig | None = None,
         **config_overrides: Any,
     ) -> Model:
         """A model with weights from a folder, a Google release or a known name, in evaluation mode.
 
-        dtype None is float32, whatever the file holds. `config_overrides` are fields of `BertConfig`. Raises
-        `InputError` if the file is not a BERT of this shape. See `minibert.checkpoints` for what can be read.
+        dtype None is float32, whatever the file holds. config None is the file's; `config_overrides` are fields of it.
+        Raises `InputError` if the file is not a BERT of this shape. See `minibert.checkpoints` for what can be read.
         """
         from .checkpoints.pretrained import load_model  # the rooms further down know this one, not the reverse
 
-        return load_model(cls, name_or_path, attn_implementation, dtype, config_overrides)
+        return load_model(cls, name_or_path, attn_implementation, dtype, config, config_overrides)
 
     def save_pretrained(self, directory: str | os.PathLike[str]) -> None:
         """Write `config.json` and `model.safetensors`, with Hugging Face's names: `transformers` opens the folder."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +47,7 @@ def test_neighbours_are_counted_by_their_distance_on_both_sides(
     monkeypatch.setattr(cooccurrence, "MOST_NEIGHBOURS", 4)
     corpus = corpus_of(random_text(400), tokenizer, tmp_path)
     tokens = np.concatenate([sentence for number in range(len(corpus)) for sentence in corpus[number]]).tolist()
-    expected: Counter[tuple[int, int]] = Counter()
+    expected: defaultdict[tuple[int, int], float] = defaultdict(float)
     for start in range(0, len(tokens), chunk):
         part = tokens[start : start + chunk]
         for i, one in enumerate(part):
@@ -67,7 +67,7 @@ def test_information_compares_with_chance_by_hand():
     # 2^.75 : 6^.75 = 0.305 : 0.695.
     share = 2**0.75 / (2**0.75 + 6**0.75)
     table = ppmi(np.array([[2, 2], [0, 4], [0, 0]], dtype=np.float32))
-    wanted = [[math.log(2 / (4 * share)), 0], [0, math.log(4 / (4 * (1 - share)))], [0, 0]]
+    wanted = np.array([[math.log(2 / (4 * share)), 0], [0, math.log(4 / (4 * (1 - share)))], [0, 0]])
     np.testing.assert_allclose(table, wanted, rtol=1e-5)
 
 

@@ -158,6 +158,22 @@ def test_another_number_of_labels_means_another_head(tmp_path: Path, caplog):
     assert "has no classifier.weight, classifier.bias" in caplog.text
 
 
+def test_a_config_is_read_alone_and_given_to_the_model_as_in_transformers(tmp_path: Path, google_dir: Path):
+    saved = make_model("BertForSequenceClassification")
+    saved.save_pretrained(tmp_path)
+    assert minibert.BertConfig.from_pretrained(tmp_path) == saved.config
+    assert minibert.BertConfig.from_pretrained(google_dir).hidden_act == "gelu_new"  # as its model has it
+    config = minibert.BertConfig.from_pretrained(tmp_path, num_labels=7, hidden_dropout_prob=0.3)
+    model = minibert.BertForSequenceClassification.from_pretrained(tmp_path, config=config)
+    assert (model.config, model.classifier.out_features) == (config, 7)
+    words = model.bert.embeddings.word_embeddings.weight
+    assert torch.equal(words, saved.bert.embeddings.word_embeddings.weight)
+    with pytest.raises(minibert.InputError, match="nearest known one is 'hidden_size'"):
+        minibert.BertConfig.from_pretrained(tmp_path, hiden_size=8)
+    with pytest.raises(minibert.InputError, match="embeddings"):
+        minibert.BertModel.from_pretrained(tmp_path, config=config.replace(hidden_size=40))
+
+
 @pytest.mark.parametrize(
     ("source", "target"),
     [

@@ -81,6 +81,7 @@ def load_model(
     name_or_path: NameOrPath,
     attn_implementation: str,
     dtype: torch.dtype | None,
+    config: BertConfig | None,
     config_overrides: Mapping[str, Any],
 ) -> Model:
     """See `BertPreTrainedModel.from_pretrained`. A saved adapter is put on the base model that it names."""
@@ -93,9 +94,10 @@ def load_model(
     try:
         checkpoint = open_checkpoint(name_or_path)
         with torch.device("meta"):  # shapes only: nothing is drawn at random that is about to be replaced
-            config = checkpoint.config.replace(**config_overrides)
+            config = (config or checkpoint.config).replace(**config_overrides)
             model = model_class(config, attn_implementation)  # type: ignore[call-arg]  # as every model has it
-        _fill(model, checkpoint, dtype, "num_labels" in config_overrides or "id2label" in config_overrides)
+        asked_for = "num_labels" in config_overrides or "id2label" in config_overrides
+        _fill(model, checkpoint, dtype, asked_for or config.num_labels != checkpoint.config.num_labels)
     except InputError as error:
         if adapter is None:
             raise
