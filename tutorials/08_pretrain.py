@@ -12,6 +12,7 @@
 # - compute the loss that a model must get below before it has learnt anything about context;
 # - tell from the outside whether a model uses its context at all;
 # - get off the unigram plateau;
+# - make word vectors by counting, and begin with them;
 # - see in attention what was learnt.
 #
 # **You need** chapter 7. **Time:** 45 minutes to read; the cells run in a minute.
@@ -180,7 +181,10 @@ def examine(model: BertForMaskedLM) -> tuple[float, float]:
     return output.loss.item(), (-(mean * mean.log()).sum() - each.mean()).item()
 
 
-def pretrain(peak: float, steps: int, deviation: float) -> tuple[BertForMaskedLM, list[tuple[int, float, float]]]:
+def pretrain(
+    peak: float, steps: int, deviation: float, vectors: torch.Tensor | None = None
+) -> tuple[BertForMaskedLM, list[tuple[int, float, float]]]:
+    """vectors: word embeddings to begin with; None: random ones."""
     torch.manual_seed(0)
     generator = np.random.default_rng(0)
     model = BertForMaskedLM(
@@ -193,6 +197,8 @@ def pretrain(peak: float, steps: int, deviation: float) -> tuple[BertForMaskedLM
             initializer_range=deviation,
         )
     )
+    if vectors is not None:
+        model.bert.embeddings.word_embeddings.weight.data = vectors.clone()
     optimizer = torch.optim.AdamW(parameter_groups(model, weight_decay=0.01), lr=peak)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: linear_schedule(step + 1, 40, steps + 1))
     history = [(0, *examine(model))]
@@ -259,7 +265,88 @@ assert bold_history[-1][2] > 0.3
 # And the table of neighbours? It still wins. So little text and time are enough to see a BERT set out, not to see it
 # arrive: counting needs no learning rate, and is ahead at the start.
 #
-# ## 8.4 What was learnt: look at attention
+# ## 8.4 Count first
+#
+# Then why not let it begin with what counting knows? Tokens that keep the same company mean something alike: `true` and
+# `false` stand between the same neighbours. So count, for each pair of tokens, how often they stand up to five places
+# apart, nearer ones more. Frequent tokens stand near everything: what counts is how much *more often than chance*.
+# On paper: of 8 neighbours, token a has 2 and 2 of the kinds x and y, token b 0 and 4. Kind x is 1/4 of all, and 1/2 of
+# a's: twice as often as chance, $\ln 2 = 0.69$. Kind y is 3/4 of all: with a, 2/3 as often, which counts as 0; with b,
+# 4/3, $\ln\frac43 = 0.29$. This is the *positive pointwise mutual information*:
+#
+# $$\mathrm{PPMI}_{ij} = \max\left(0, \ln \frac{p(i, j)}{p(i)\,p(j)}\right)$$
+#
+# ### Build it yourself
+
+
+# %%
+def information(counts: np.ndarray) -> np.ndarray:
+    """The PPMI of counts (tokens, neighbours), of the same shape; 0 where nothing was counted."""
+    # BEGIN SOLUTION
+    token, neighbour = counts.sum(axis=1, keepdims=True), counts.sum(axis=0)  # -> (tokens, 1), (neighbours,)
+    by_chance = token * neighbour / counts.sum()  # (tokens, 1) * (neighbours,) -> (tokens, neighbours)
+    return np.log(np.maximum(1, np.divide(counts, by_chance, out=np.ones_like(counts), where=counts > 0)))
+    # END SOLUTION
+
+
+expected = [[math.log(2), 0], [0, math.log(4 / 3)], [0, 0]]
+np.testing.assert_allclose(information(np.array([[2.0, 2], [0, 4], [0, 0]])), expected)
+
+near = np.zeros((VOCAB, VOCAB))
+for row in training:
+    for distance in range(1, 6):
+        left, right = row[1:-1][:-distance], row[1:-1][distance:]
+        np.add.at(near, (left, right), 1 / distance)
+        np.add.at(near, (right, left), 1 / distance)
+
+# %% [markdown]
+# A row of this table describes a token by 1,500 numbers, most of them 0. The singular value decomposition finds 128
+# that keep as much of it as 128 can: $U\sqrt S$ of $USV^\top$ (Levy, Goldberg, Dagan 2015). Each row is then made as
+# long as a random one would be. Whom does it put side by side?
+
+# %%
+WIDTH = 128
+left_vectors, values, _ = np.linalg.svd(information(near))
+vectors = torch.from_numpy(left_vectors[:, :WIDTH] * np.sqrt(values[:WIDTH])).float()  # -> (tokens, hidden)
+vectors = 0.02 * math.sqrt(768 / WIDTH) * math.sqrt(WIDTH) * torch.nn.functional.normalize(vectors)
+
+alike = torch.nn.functional.normalize(vectors) @ torch.nn.functional.normalize(vectors).T  # -> (tokens, tokens)
+for word in ("true", "two", "list", "string", "is"):
+    best = alike[vocabulary.index(word)].argsort(descending=True)[1:6]
+    print(f"{word:>8}: {', '.join(vocabulary[i] for i in best)}")
+related = [("true", "false"), ("two", "three"), ("list", "tuple"), ("string", "bytes"), ("is", "are")]
+related_places = [(vocabulary.index(one), vocabulary.index(other)) for one, other in related]
+print(f"these pairs {np.mean([alike[pair].item() for pair in related_places]):.2f}, all pairs {alike.mean():.2f}")
+assert np.mean([alike[pair].item() for pair in related_places]) > alike.mean() + 0.2
+
+# %% [markdown]
+# No gradient was needed for that, and two seconds. Now the bold run again, with these vectors for its word embeddings,
+# everything else as before:
+
+# %%
+_, counted_history = pretrain(peak=3e-3, steps=320, deviation=0.02 * math.sqrt(768 / WIDTH), vectors=vectors)
+figure, axes = plt.subplots(figsize=(7, 3.6))
+for history, colour, style, name in (
+    (bold_history, BLUE, "o-", "bold, random vectors"),
+    (counted_history, GREEN, "^-", "bold, counted vectors"),
+):
+    axes.plot(*zip(*[(step, loss) for step, loss, _ in history[3:]], strict=True), style, color=colour, label=name)
+axes.axhline(UNIGRAM, color=GREY, linestyle=":")
+axes.text(320, UNIGRAM + 0.02, "frequencies alone", ha="right", fontsize=9)
+axes.set(xlabel="step", ylabel="held-out loss")
+axes.legend()
+show(figure, "From step 60 on: the loss of the run that began with counted vectors lies below the other's.")
+ahead = np.mean([random[1] - counted[1] for random, counted in zip(bold_history[4:], counted_history[4:], strict=True)])
+print(f"ahead by {ahead:.2f} nats on the mean of steps 80 to 320")
+assert ahead > 0
+
+# %% [markdown]
+# *The picture:* a head start, and it stays ahead. It is small here, because the text is small: what so few pairs tell,
+# gradient descent finds out soon. From 64 million tokens, a minute of counting saved `minibert-mini` its whole plateau
+# ([EXPERIMENTS.md](../EXPERIMENTS.md)): `python -m minibert.pretrain --embeddings counts`. Attention still has to be
+# learnt: counted vectors know what a word is like, and nothing of the sentence that it stands in.
+#
+# ## 8.5 What was learnt: look at attention
 #
 # For each head, how much weight goes to the token one place to the left, two to the left, and so on?
 
@@ -289,7 +376,7 @@ assert by_distance(bold).max() > 0.09
 # bold one has begun to look at neighbours, three to five times as much: the first thing that helps in guessing words.
 # Much larger BERTs have such heads, too, in their lower blocks (Clark et al. 2019, section 3.1).
 #
-# ## 8.5 Ask it something
+# ## 8.6 Ask it something
 #
 # Two questions to each model. What is its first choice? And, more telling: which tokens does this place make more
 # likely than their frequency alone? (Of those that occur at least 100 times.)
@@ -326,7 +413,7 @@ assert len(firsts) <= 3
 # word. But what gains depends on where it is asked, and on the words nearby. The timid one gives the same answer
 # everywhere: it does not know that there is a "where".
 #
-# ## 8.6 For real
+# ## 8.7 For real
 #
 # The package has all of this as a command, with evaluation, checkpoints, resuming, several processes and a report:
 #
@@ -406,14 +493,17 @@ assert max(entropies.values()) - min(entropies.values()) > 0.1
 # - The unigram entropy is the line. Above it nothing about context has been learnt.
 # - Variety tells whether a model looks at its row.
 # - Off the plateau: longer steps with a warm-up, weights that suit the width, patience.
+# - Counting gives word vectors at once; gradient descent has to find them.
 # - Heads that look at neighbours come first.
 #
 # **Code:** [`data/masking.py`](../minibert/data/masking.py) (`Masking`),
 # [`data/batches.py`](../minibert/data/batches.py) (`pack_examples`), [`data/unigram.py`](../minibert/data/unigram.py)
-# (`unigram_entropy`), [`training/schedules.py`](../minibert/training/schedules.py) (`linear_schedule`),
+# (`unigram_entropy`), [`data/cooccurrence.py`](../minibert/data/cooccurrence.py)
+# (`count_vectors`), [`training/schedules.py`](../minibert/training/schedules.py) (`linear_schedule`),
 # [`pretrain.py`](../minibert/pretrain.py).
 #
-# **Papers:** Shannon 1948, *A Mathematical Theory of Communication*, section 6; Devlin et al. 2019, appendix A.2; Clark
-# et al. 2019, *What Does BERT Look At?*
+# **Papers:** Shannon 1948, *A Mathematical Theory of Communication*, section 6; Levy, Goldberg & Dagan 2015, *Improving
+# Distributional Similarity with Lessons Learned from Word Embeddings*; Devlin et al. 2019, appendix A.2; Clark et al.
+# 2019, *What Does BERT Look At?*
 #
 # Before: [7. Pretraining objectives](07_objectives.ipynb). Next: [9. Fine-tuning](09_finetuning.ipynb)
