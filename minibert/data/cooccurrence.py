@@ -70,7 +70,9 @@ def ppmi(counts: NDArray[np.float32]) -> NDArray[np.float32]:
     tokens = counts.sum(axis=1, keepdims=True)  # (vocab, neighbours) -> (vocab, 1)
     neighbours = counts.sum(axis=0) ** SMOOTHING  # (vocab, neighbours) -> (neighbours,)
     by_chance = tokens * (neighbours / neighbours.sum())  # (vocab, 1) * (neighbours,) -> (vocab, neighbours)
-    return np.log(np.maximum(np.divide(counts, by_chance, out=np.ones_like(counts), where=counts > 0), 1))
+    # In place, for these tables are large. Where nothing is expected nothing was counted: 0 / 1.
+    ratio = np.divide(counts, np.where(by_chance > 0, by_chance, 1), out=by_chance)
+    return np.log(np.maximum(ratio, 1, out=ratio), out=ratio)
 
 
 def factors(table: NDArray[np.float32], size: int) -> NDArray[np.float32]:
