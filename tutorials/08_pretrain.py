@@ -343,7 +343,7 @@ assert ahead > 0
 # %% [markdown]
 # *The picture:* a head start, and it stays ahead. It is small here, because the text is small: what so few pairs tell,
 # gradient descent finds out soon. From 64 million tokens, a minute of counting saved `minibert-mini` its whole plateau
-# ([EXPERIMENTS.md](../EXPERIMENTS.md)): `python -m minibert.pretrain --embeddings counts`. Attention still has to be
+# (see `EXPERIMENTS.md`): `python -m minibert.pretrain --embeddings counts`. Attention still has to be
 # learnt: counted vectors know what a word is like, and nothing of the sentence that it stands in.
 #
 # ## 8.5 What was learnt: look at attention
