@@ -218,14 +218,19 @@ def test_questions_are_compared_with_others_about_the_same_text_and_the_texts_wi
         (crow, [(where, ["tall trees of a par"]), ("What does it eat, and what does the crow eat now?", ["mate"])]),
         (crow.replace("park", "garden"), [("What does it eat, and what does the crow eat now?", ["mate"])]),
     )
-    dev = squad_file(tmp_path / "dev.json", (rook, [*colonies, ("Does it sing?", ["woods"])]), (owl, [(where, [])]))
+    dev = squad_file(
+        tmp_path / "dev.json",
+        (rook, [*colonies, ("Does it sing?", ["woods"])]),
+        (owl, [(where, [])]),
+        ("猫坐在垫子上。", [("谁?", ["猫"])]),
+    )
     call("inspect", train, "--dev", dev, "--task", "qa", "--json", "--html", tmp_path / "page.html")
     facts = json.loads(capsys.readouterr().out)
     by_name = {(finding["file"], finding["what"]): finding for finding in facts["findings"]}
     assert {name: figures["rows"] for name, figures in facts["splits"].items()} == {
-        "train": 6, "dev": 3, "train contexts": 3, "dev contexts": 2
+        "train": 6, "dev": 4, "train contexts": 3, "dev contexts": 3
     }  # fmt: skip
-    assert facts["splits"]["dev"]["labels"]["counts"] == {"an answer": 2, "(no answer)": 1}
+    assert facts["splits"]["dev"]["labels"]["counts"] == {"an answer": 3, "(no answer)": 1}
     torn = by_name["train", "the same text with different labels"]  # but not that about the crow
     assert [(row["line"], row["label"]) for row in torn["examples"]] == [
         ("question train-0-0", "large colonies"), ("question train-0-1", "fields")
@@ -236,6 +241,7 @@ def test_questions_are_compared_with_others_about_the_same_text_and_the_texts_wi
     assert by_name["train contexts", "near duplicates of an earlier row"]["rows"] == 1
     assert by_name["train", "answers longer than 30 words"]["examples"][0]["text"] == "How is it near?"
     assert by_name["train", "answers that begin or end within a word"]["rows"] == 1
+    assert ("dev", "answers that begin or end within a word") not in by_name  # Chinese does not part its words
     assert ("train", "near duplicates of an earlier row") not in by_name  # the same question, of other texts
     assert "question train-0-0" in (tmp_path / "page.html").read_text()
 

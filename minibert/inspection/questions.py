@@ -8,6 +8,7 @@ from pathlib import Path
 from ..data.squad import Question, read_squad
 from ..tasks.qa import MAX_ANSWER_LENGTH, MAX_QUESTION_LENGTH
 from ..tokenization import BertTokenizer
+from ..tokenization.wordpiece import is_cjk
 from .facts import Facts, inspect_splits
 from .splits import Finding, Split, printable, some_rows
 
@@ -99,8 +100,9 @@ def _counts(texts: Sequence[str], tokenizer: BertTokenizer | None) -> list[int]:
 
 
 def _cuts_a_word(question: Question) -> bool:
-    """Whether letters or digits stand on both sides of an end of the first answer."""
+    """Whether letters or digits of one word stand on both sides of an end of the first answer."""
     assert question.answers
-    start = question.answers[0]["answer_start"]
+    context, start = question.context, question.answers[0]["answer_start"]
     ends = start, start + len(question.answers[0]["text"])
-    return any(question.context[max(0, end - 1) : end + 1].isalnum() for end in ends if 0 < end < len(question.context))
+    around = [context[end - 1 : end + 1] for end in ends if 0 < end < len(context)]
+    return any(both.isalnum() and not any(map(is_cjk, both)) for both in around)  # Chinese does not part its words
