@@ -158,11 +158,14 @@ def test_another_number_of_labels_means_another_head(tmp_path: Path, caplog):
     assert "has no classifier.weight, classifier.bias" in caplog.text
 
 
-def test_a_config_is_read_alone_and_given_to_the_model_as_in_transformers(tmp_path: Path, google_dir: Path):
+def test_a_config_of_googles_is_that_of_its_model(google_dir: Path):
+    assert minibert.BertConfig.from_pretrained(google_dir).hidden_act == "gelu_new"
+
+
+def test_a_config_is_read_alone_and_given_to_the_model_as_in_transformers(tmp_path: Path):
     saved = make_model("BertForSequenceClassification")
     saved.save_pretrained(tmp_path)
     assert minibert.BertConfig.from_pretrained(tmp_path) == saved.config
-    assert minibert.BertConfig.from_pretrained(google_dir).hidden_act == "gelu_new"  # as its model has it
     config = minibert.BertConfig.from_pretrained(tmp_path, num_labels=7, hidden_dropout_prob=0.3)
     model = minibert.BertForSequenceClassification.from_pretrained(tmp_path, config=config)
     assert (model.config, model.classifier.out_features) == (config, 7)

@@ -320,7 +320,9 @@ print(f"these pairs {np.mean([alike[pair].item() for pair in related_places]):.2
 assert np.mean([alike[pair].item() for pair in related_places]) > alike.mean() + 0.2
 
 # %% [markdown]
-# No gradient was needed for that, and two seconds. Now the bold run again, with these vectors for its word embeddings,
+# No gradient was needed for that. (Tokens that never occur, [MASK] among them, begin at 0.)
+#
+# Now the bold run again, with these vectors for its word embeddings,
 # everything else as before:
 
 # %%
@@ -342,8 +344,8 @@ assert ahead > 0
 
 # %% [markdown]
 # *The picture:* a head start, and it stays ahead. It is small here, because the text is small: what so few pairs tell,
-# gradient descent finds out soon. From 64 million tokens, a minute of counting saved `minibert-mini` its whole plateau
-# (see `EXPERIMENTS.md`): `python -m minibert.pretrain --embeddings counts`. Attention still has to be
+# gradient descent finds out soon. From 64 million tokens a model of the size of `minibert-mini` left its
+# plateau much sooner (see `EXPERIMENTS.md`): `python -m minibert.pretrain --embeddings counts`. Attention must still be
 # learnt: counted vectors know what a word is like, and nothing of the sentence that it stands in.
 #
 # ## 8.5 What was learnt: look at attention
