@@ -15,6 +15,7 @@ Similarity with Lessons Learned from Word Embeddings".
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
@@ -22,7 +23,7 @@ from .shards import Corpus
 from .unigram import token_counts
 
 WINDOW = 5  # tokens to either side that are near
-MOST_NEIGHBOURS = 4000  # the most frequent tokens, which are counted as neighbours; all have vectors
+MOST_NEIGHBOURS = 12_000  # the most frequent tokens, which are counted as neighbours; all have vectors
 ENOUGH_TOKENS = 100_000_000  # that are read of a larger corpus, or up to twice as many
 SMOOTHING = 0.75  # power of a neighbour's frequency, so that rare ones do not seem more telling than they are
 CHUNK = 1_000_000  # tokens counted at a time
@@ -78,11 +79,14 @@ def ppmi(counts: NDArray[np.float32]) -> NDArray[np.float32]:
 def factors(table: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     """U √S of the table's singular value decomposition U S Vᵀ, (vocab, neighbours) -> (vocab, size).
 
-    By the eigenvectors of the small square matrix tableᵀ table, which are V and have the eigenvalues S². Missing
-    columns, of a table of smaller rank, are 0.
+    Only the largest `size` of the singular values are looked for, as in Halko, Martinsson, Tropp 2011, "Finding
+    Structure with Randomness". Missing columns, of a table of smaller rank, are 0.
     """
-    squares, vectors = np.linalg.eigh(table.T @ table)  # (neighbours,), (neighbours, neighbours); the largest last
-    squares, vectors = squares[::-1][:size], vectors[:, ::-1][:, :size]
-    telling = squares > 1e-6 * squares[0]
-    found = table @ vectors[:, telling] / squares[telling] ** 0.25  # (vocab, neighbours) -> (vocab, up to size)
+    wanted = min(size + 10, *table.shape)  # a few more than are kept, which makes those that are kept exact
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # so that the same text always makes the same vectors
+        _, values, right = torch.svd_lowrank(torch.from_numpy(table), q=wanted, niter=4)  # the largest first
+    telling = values[:size] > 1e-3 * values[0]
+    values, right = values[:size][telling].numpy(), right[:, :size][:, telling].numpy()
+    found = table @ right / np.sqrt(values)  # U S / √S; (vocab, neighbours) -> (vocab, up to size)
     return np.pad(found, ((0, 0), (0, size - found.shape[1])))  # -> (vocab, size)
