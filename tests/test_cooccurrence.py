@@ -16,6 +16,7 @@ from minibert.data import cooccurrence
 from minibert.data.cooccurrence import count_vectors, factors, neighbour_counts, ppmi
 from minibert.data.prepare import prepare
 from minibert.data.shards import Corpus
+from minibert.training.pretraining_trainer import PretrainingTrainer
 
 from .helpers import pretrain
 
@@ -134,3 +135,27 @@ def test_a_bert_begins_with_them(tokenizer: BertTokenizer, tmp_path: Path):
     torch.testing.assert_close(alike, torch.ones(7))
     usual = model.config.initializer_range * math.sqrt(128)
     torch.testing.assert_close(weights["counts"][known].norm(dim=1), torch.full((7,), usual))
+
+
+def test_an_interrupted_run_counts_nothing_again(
+    tokenizer: BertTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    corpus = corpus_of("\n\n".join(random_text(80) for _ in range(20)), tokenizer, tmp_path)
+    words = ["--corpus", corpus.folder, "--size", "tiny", "--max-length", 16, "--batch-size", 8, "--max-steps", 4]
+    words += ["--embeddings", "counts", "--out", tmp_path / "out"]
+    counted = []
+
+    def count(*arguments: object) -> np.ndarray:
+        counted.append(arguments)
+        return count_vectors(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("minibert.training.pretraining.count_vectors", count)
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(PretrainingTrainer, "_must_stop", lambda *_: True)
+        with pytest.raises(SystemExit) as end:
+            pretrain(*words)
+    assert end.value.code == 130
+    assert list(tmp_path.glob("out/checkpoints/checkpoint-*"))
+    assert len(counted) == 1
+    pretrain(*words, "--resume")
+    assert len(counted) == 1

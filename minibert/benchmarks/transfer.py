@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -24,7 +25,8 @@ from ..checkpoints.pretrained import open_checkpoint
 from ..compare import WAYS
 from ..data.tables import read_table
 from ..errors import InputError
-from ..files import parse_json_object, write_json, write_text
+from ..files import write_json, write_text
+from ..training.begun import SETTINGS, fix_settings
 from .measure import describe_machine, header, markdown_table
 
 PASSED_ON = (
@@ -39,7 +41,6 @@ PASSED_ON = (
     "max_length",
 )
 KEPT = ("accuracy", "parameters", "trained_parameters", "adapter_bytes", "train_seconds", "peak_memory_mb")
-SETTINGS = "settings.json"
 
 
 def compare(arguments: argparse.Namespace) -> None:
@@ -60,7 +61,12 @@ def compare(arguments: argparse.Namespace) -> None:
         figures = out / f"{way}-seed-{seed}.json"
         if not figures.exists():
             flags = ["--freeze", str(blocks - 2)] if way == "top-2" else WAYS[way]
-            write_json(figures, _run(arguments, rows, flags, seed))
+            try:
+                write_json(figures, _run(arguments, rows, flags, seed))
+            except InputError:
+                if not any(out.glob("*-seed-*.json")):  # it is about the files or flags of all runs
+                    shutil.rmtree(out)
+                raise
     runs = {
         way: [json.loads((out / f"{way}-seed-{seed}.json").read_text()) for seed in range(arguments.seeds)]
         for way in arguments.ways
@@ -127,11 +133,6 @@ def _check_folder(arguments: argparse.Namespace, out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file: --out must be a folder, or not exist yet.")
     path = out / SETTINGS
-    if path.exists():
-        if parse_json_object(path.read_bytes(), str(path)) != _settings(arguments):
-            raise InputError(f"{out} holds a comparison with other settings (see {path}): choose another --out.")
-        return
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and not path.exists() and any(out.iterdir()):
         raise InputError(f"{out} is not empty, and holds no comparison: choose another --out.")
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(path, _settings(arguments))
+    fix_settings(path, _settings(arguments), {}, advice="choose another --out")

@@ -85,8 +85,8 @@ def factors(table: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     wanted = min(size + 10, *table.shape)  # a few more than are kept, which makes those that are kept exact
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # so that the same text always makes the same vectors
-        _, values, right = torch.svd_lowrank(torch.from_numpy(table), q=wanted, niter=4)  # the largest first
-    telling = values[:size] > 1e-3 * values[0]
-    values, right = values[:size][telling].numpy(), right[:, :size][:, telling].numpy()
-    found = table @ right / np.sqrt(values)  # U S / √S; (vocab, neighbours) -> (vocab, up to size)
+        _, largest, right = torch.svd_lowrank(torch.from_numpy(table), q=wanted, niter=4)  # the largest first
+    telling = largest[:size] > 1e-3 * largest[0]
+    values, vectors = largest[:size][telling].numpy(), right[:, :size][:, telling].numpy()
+    found = table @ vectors / np.sqrt(values)  # U S / √S; (vocab, neighbours) -> (vocab, up to size)
     return np.pad(found, ((0, 0), (0, size - found.shape[1])))  # -> (vocab, size)

@@ -13,11 +13,14 @@ from ..files import parse_json_object, write_json
 SETTINGS = "settings.json"
 
 
-def fix_settings(path: Path, settings: Mapping[str, Any], contents: Mapping[str, Any]) -> None:
+def fix_settings(
+    path: Path, settings: Mapping[str, Any], contents: Mapping[str, Any], advice: str = "--resume with the same"
+) -> None:
     """Write down what a run is; or, if it is written down already, compare.
 
     settings: the values of flags. contents: what stands for the data behind a flag, such as a checksum. Raises
-    `InputError` if anything differs. What an older version has not written down cannot be compared.
+    `InputError` if anything differs, which ends with the advice. What an older version has not written down cannot be
+    compared.
     """
     given = {**settings, **contents}
     if not path.exists():
@@ -28,7 +31,7 @@ def fix_settings(path: Path, settings: Mapping[str, Any], contents: Mapping[str,
     for name, value in given.items():
         if before.get(name, value) != value:
             found = "held other data" if name in contents else f"was {before[name]}, and is {value} now"
-            raise InputError(f"--{name.replace('_', '-')} of the run in {path.parent} {found}: --resume with the same.")
+            raise InputError(f"--{name.replace('_', '-')} of the run in {path.parent} {found}: {advice}.")
 
 
 def checksum(rows: Iterable[Any]) -> str:
