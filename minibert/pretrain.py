@@ -111,7 +111,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         "--embeddings",
         choices=["random", "counts"],
         help="of words, to begin with: random, as BERT's (the default); or from counts of which stand near each other, "
-        "before anything is learnt",
+        "before anything is learnt; with --init-from, half from counts",
     )
     model.add_argument("--init-from", metavar="MODEL", help="go on from existing weights, with their tokenizer")
     model.add_argument("--out", metavar="DIR", help="a new folder, for everything that is written")

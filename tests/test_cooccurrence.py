@@ -13,9 +13,10 @@ import torch
 
 from minibert import BertForPreTraining, BertTokenizer
 from minibert.data import cooccurrence
-from minibert.data.cooccurrence import count_vectors, factors, neighbour_counts, ppmi
+from minibert.data.cooccurrence import count_vectors, factors, neighbour_counts, ppmi, turned
 from minibert.data.prepare import prepare
 from minibert.data.shards import Corpus
+from minibert.data.unigram import token_counts
 from minibert.training.pretraining_trainer import PretrainingTrainer
 
 from .helpers import pretrain
@@ -133,8 +134,48 @@ def test_a_bert_begins_with_them(tokenizer: BertTokenizer, tmp_path: Path):
     torch.testing.assert_close(weights["counts"][~known], weights["random"][~known])  # the others stay random
     alike = torch.cosine_similarity(weights["counts"][known], expected[known])
     torch.testing.assert_close(alike, torch.ones(7))
-    usual = model.config.initializer_range * math.sqrt(128)
-    torch.testing.assert_close(weights["counts"][known].norm(dim=1), torch.full((7,), usual))
+    torch.testing.assert_close(weights["counts"].norm(dim=1), weights["random"].norm(dim=1))
+
+
+def test_vectors_are_turned_to_lie_near_others():
+    chance = np.random.default_rng(0)
+    vectors = chance.standard_normal((20, 6)).astype(np.float32)
+    rotation, _ = np.linalg.qr(chance.standard_normal((6, 6)))
+    weights = chance.integers(1, 100, 20)
+    np.testing.assert_allclose(turned(vectors, vectors @ rotation, weights), vectors @ rotation, atol=1e-5)
+    others = chance.standard_normal((20, 6)).astype(np.float32)
+    found = turned(vectors, others, weights)
+    np.testing.assert_allclose(found @ found.T, vectors @ vectors.T, atol=1e-4)  # angles and lengths stay
+
+    def distance(one: np.ndarray) -> float:
+        return float((weights[:, None] * (one - others) ** 2).sum())
+
+    for _ in range(20):  # no small turn further is nearer
+        small, _ = np.linalg.qr(np.eye(6) + 0.01 * chance.standard_normal((6, 6)))
+        small *= np.sign(np.diag(small))
+        assert distance(found) < distance(found @ small)
+
+
+def test_a_trained_bert_keeps_half_of_its_own(tokenizer: BertTokenizer, tmp_path: Path):
+    corpus = corpus_of("\n\n".join(random_text(80) for _ in range(20)), tokenizer, tmp_path)
+    words = ["--corpus", corpus.folder, "--max-length", 16, "--batch-size", 8, "--max-steps", 1, "--warmup-ratio", 0]
+    pretrain(*words, "--size", "tiny", "--lr", 1e-3, "--out", tmp_path / "trained")
+    weights = {}
+    for start in ([], ["--embeddings", "counts"]):
+        out = tmp_path / f"out-{len(start)}"
+        pretrain(*words, "--init-from", tmp_path / "trained", "--lr", 1e-9, *start, "--out", out)
+        weights[bool(start)] = BertForPreTraining.from_pretrained(out).bert.embeddings.word_embeddings.weight.detach()
+    vectors = count_vectors(corpus, 128)
+    known = vectors.any(axis=1)
+    unknown = torch.from_numpy(~known)
+    torch.testing.assert_close(weights[True][unknown], weights[False][unknown])
+    torch.testing.assert_close(weights[True].norm(dim=1), weights[False].norm(dim=1))
+    own, both = (torch.nn.functional.normalize(weights[start]).numpy()[known] for start in (False, True))
+    counted = vectors[known] / np.linalg.norm(vectors[known], axis=1, keepdims=True)
+    counted = turned(counted, own, token_counts(corpus)[known])
+    near = (both * own).sum(axis=1)
+    np.testing.assert_allclose(near, (both * counted).sum(axis=1), rtol=1e-4)  # just between the two
+    assert near.min() > 0.7
 
 
 def test_an_interrupted_run_counts_nothing_again(

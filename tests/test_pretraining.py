@@ -505,7 +505,7 @@ def test_what_is_wrong_is_one_line_and_leaves_nothing(
         ([*good, "--vocab", other], "was made with another tokenizer"),
         ([*good, "--init-from", small_model, "--size", "tiny"], "size, vocabulary and weights: leave out --size."),
         ([*from_text, "--init-from", small_model, "--vocab-size", 9], "leave out --vocab-size."),
-        ([*good, "--init-from", small_model, "--embeddings", "counts"], "leave out --embeddings."),
+        ([*good, "--init-from", small_model, "--embeddings", "random"], "leave out --embeddings random."),
         ([*from_text, "--vocab", other, "--vocab-size", 9], "choose one of them"),
         ([*good, "--vocab-size", 9], "is a prepared corpus: its vocabulary and its held-out documents were chosen"),
         ([*good, "--held-out", 0.5], "Leave out --vocab-size and --held-out"),

@@ -90,3 +90,15 @@ def factors(table: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     values, vectors = largest[:size][telling].numpy(), right[:, :size][:, telling].numpy()
     found = table @ vectors / np.sqrt(values)  # U S / √S; (vocab, neighbours) -> (vocab, up to size)
     return np.pad(found, ((0, 0), (0, size - found.shape[1])))  # -> (vocab, size)
+
+
+def turned(
+    vectors: NDArray[np.float32], towards: NDArray[np.float32], weights: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """The vectors, turned about the origin all alike, to lie as near as they can to others, (tokens, size) float32.
+
+    Angles between them, and so what they know, stay. The orthogonal Procrustes problem (Schönemann 1966).
+    weights: how much each of them counts, (tokens,).
+    """
+    left, _, right = np.linalg.svd((vectors * weights[:, None]).T @ towards)  # (size, size)
+    return vectors @ (left @ right).astype(np.float32)  # (tokens, size) @ (size, size) -> (tokens, size)

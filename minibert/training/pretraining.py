@@ -13,15 +13,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ..checkpoints.pretrained import open_checkpoint
 from ..config import BertConfig
-from ..data.cooccurrence import count_vectors
+from ..data.cooccurrence import count_vectors, turned
 from ..data.corpus import find_files
 from ..data.instances import Instance, InstanceSettings, PretrainingInstances, first_instances
 from ..data.prepare import prepare
 from ..data.shards import MANIFEST, Corpus, Manifest
-from ..data.unigram import unigram_entropy
+from ..data.unigram import token_counts, unigram_entropy
 from ..data.vocabulary import learn_tokenizer
 from ..errors import InputError
 from ..files import write_json
@@ -141,8 +142,9 @@ def _instance_settings(arguments: argparse.Namespace) -> InstanceSettings:
 
 def _check(arguments: argparse.Namespace, out: Path) -> None:
     """Raise `InputError` for flags that do not go together, and if something is in the way."""
-    brought = ("size", "vocab", "vocab_size", "embeddings")
+    brought = ("size", "vocab", "vocab_size")
     given = [f"--{name.replace('_', '-')}" for name in brought if getattr(arguments, name) is not None]
+    given += ["--embeddings random"] if arguments.embeddings == "random" else []
     if arguments.init_from is not None and given:
         raise InputError(f"--init-from brings its own size, vocabulary and weights: leave out {' and '.join(given)}.")
     if arguments.vocab is not None and arguments.vocab_size is not None:
@@ -228,25 +230,35 @@ def _model(arguments: argparse.Namespace, corpus: Corpus, tokenizer: BertTokeniz
         # and a narrow model stays on the plateau of unigram frequencies (see EXPERIMENTS.md).
         deviation = config.initializer_range * math.sqrt(768 / config.hidden_size)
         model = model_class(config.replace(initializer_range=deviation))
-        if arguments.embeddings == "counts" and not checkpoints(Path(arguments.out) / CHECKPOINTS):
-            _embed_by_counts(model, corpus)
     if len(tokenizer) > model.config.vocab_size:
         raise InputError(
             f"{arguments.init_from}: its tokenizer has {len(tokenizer)} tokens, but its model knows "
             f"{model.config.vocab_size}."
         )
+    if arguments.embeddings == "counts" and not checkpoints(Path(arguments.out) / CHECKPOINTS):
+        _embed_by_counts(model, corpus, trained=arguments.init_from is not None)
     return model
 
 
-def _embed_by_counts(model: PretrainingModel, corpus: Corpus) -> None:
-    """Word embeddings that know which tokens stand near each other, each as long as random ones are."""
+def _embed_by_counts(model: PretrainingModel, corpus: Corpus, trained: bool) -> None:
+    """Word embeddings that know which tokens stand near each other, each as long as it was."""
     words = model.bert.embeddings.word_embeddings.weight
-    vectors = torch.from_numpy(count_vectors(corpus, model.config.hidden_size))
-    lengths = vectors.norm(dim=1)  # (vocab, hidden) -> (vocab,)
-    known = lengths > 0
-    usual = model.config.initializer_range * math.sqrt(model.config.hidden_size)
+    vectors = count_vectors(corpus, model.config.hidden_size)
+    known = vectors.any(axis=1)  # (vocab, hidden) -> (vocab,)
+    counted = _unit(vectors[known])
+    before = words.detach().numpy()[known]
+    if trained:
+        # The blocks know the directions that the embeddings had: keep half of them, and turn the others to fit.
+        own = _unit(before)
+        counted = _unit(own + turned(counted, own, token_counts(corpus)[known]))
+    lengths = np.linalg.norm(before, axis=1, keepdims=True)
     with torch.no_grad():
-        words[known] = usual * vectors[known] / lengths[known, None]
+        words[torch.from_numpy(known)] = torch.from_numpy(lengths * counted)
+
+
+def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Each row divided by its length; the shape stays."""
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def _held_out(corpus: Corpus, tokenizer: BertTokenizer, settings: InstanceSettings) -> list[Instance]:
