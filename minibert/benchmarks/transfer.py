@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,7 @@ def compare(arguments: argparse.Namespace) -> None:
     blocks = open_checkpoint(arguments.model).config.num_hidden_layers
     if "top-2" in arguments.ways and blocks < 3:
         raise InputError(f"{arguments.model} has {blocks} blocks: leave top-2 out of --ways.")
+    is_new = not (out / SETTINGS).exists()
     _check_folder(arguments, out)
     plan = [(way, seed) for seed in range(arguments.seeds) for way in arguments.ways]
     for way, seed in tqdm(plan, unit="run"):
@@ -64,8 +65,10 @@ def compare(arguments: argparse.Namespace) -> None:
             try:
                 write_json(figures, _run(arguments, rows, flags, seed))
             except InputError:
-                if not any(out.glob("*-seed-*.json")):  # it is about the files or flags of all runs
-                    shutil.rmtree(out)
+                if is_new and not any(out.glob("*-seed-*.json")):  # it is about the files or flags of all runs
+                    (out / SETTINGS).unlink()
+                    with suppress(OSError):
+                        out.rmdir()  # which fails if anything is in it
                 raise
     runs = {
         way: [json.loads((out / f"{way}-seed-{seed}.json").read_text()) for seed in range(arguments.seeds)]

@@ -244,7 +244,7 @@ def _embed_by_counts(model: PretrainingModel, corpus: Corpus, trained: bool) -> 
     """Word embeddings that know which tokens stand near each other, each as long as it was."""
     words = model.bert.embeddings.word_embeddings.weight
     vectors = count_vectors(corpus, model.config.hidden_size)
-    known = vectors.any(axis=1)  # (vocab, hidden) -> (vocab,)
+    known = np.flatnonzero(vectors.any(axis=1))  # (vocab, hidden) -> (tokens that were counted)
     counted = _unit(vectors[known])
     before = words.detach().numpy()[known]
     if trained:
