@@ -216,3 +216,8 @@ def test_compare_tells_what_is_wrong(
         assert error.value.args == (2,)
         assert re.search(sentence, capsys.readouterr().err.splitlines()[-1])
         assert not (tmp_path / "ways").exists()
+    (tmp_path / "ways").mkdir()
+    (tmp_path / "ways" / "settings.json").write_text("{}")  # of another command
+    with pytest.raises(CommandError):
+        call("compare", *flags, "--ways", "full")
+    assert "is not empty, and holds no comparison" in capsys.readouterr().err.splitlines()[-1]

@@ -26,7 +26,7 @@ from ..compare import WAYS
 from ..data.tables import read_table
 from ..errors import InputError
 from ..files import write_json, write_text
-from ..training.begun import SETTINGS, fix_settings
+from ..training.begun import fix_settings
 from .measure import describe_machine, header, markdown_table
 
 PASSED_ON = (
@@ -41,6 +41,7 @@ PASSED_ON = (
     "max_length",
 )
 KEPT = ("accuracy", "parameters", "trained_parameters", "adapter_bytes", "train_seconds", "peak_memory_mb")
+SETTINGS = "comparison-settings.json"  # in --out: no other command writes a file of this name
 
 
 def compare(arguments: argparse.Namespace) -> None:

@@ -82,10 +82,11 @@ def factors(table: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     Only the largest `size` of the singular values are looked for, as in Halko, Martinsson, Tropp 2011, "Finding
     Structure with Randomness". Missing columns, of a table of smaller rank, are 0.
     """
-    wanted = min(size + 10, *table.shape)  # a few more than are kept, which makes those that are kept exact
+    wanted = min(size + 10, *table.shape)  # a few more than are kept, which makes those more exact
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # so that the same text always makes the same vectors
-        _, largest, right = torch.svd_lowrank(torch.from_numpy(table), q=wanted, niter=4)  # the largest first
+        # (vocab, neighbours) -> (wanted,), (neighbours, wanted); the largest first
+        _, largest, right = torch.svd_lowrank(torch.from_numpy(table), q=wanted, niter=4)
     telling = largest[:size] > 1e-3 * largest[0]
     values, vectors = largest[:size][telling].numpy(), right[:, :size][:, telling].numpy()
     found = table @ vectors / np.sqrt(values)  # U S / √S; (vocab, neighbours) -> (vocab, up to size)
