@@ -36,6 +36,12 @@ summary { cursor: pointer; }
 figure svg { max-width: 100%; height: auto; display: block; margin: auto; }
 """
 
+# Parts of metrics' names that are written otherwise.
+WRITTEN = {
+    "f1": "F1", "mcc": "MCC", "mse": "MSE", "pearson": "Pearson", "spearman": "Spearman",
+    "rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L",
+}  # fmt: skip
+
 
 def write_page(path: Path, title: str, parts: Sequence[str]) -> None:
     """One page out of pieces of HTML."""
@@ -51,6 +57,11 @@ def cards(numbers: Mapping[str, str]) -> str:
     """The most important numbers, large."""
     items = "".join(f"<li><b>{value}</b><span>{name}</span></li>" for name, value in numbers.items())
     return f"<ul class=cards>{items}</ul>"
+
+
+def in_words(metric: str) -> str:
+    """A metric's name as people write it: "F1 macro" for "f1_macro"."""
+    return " ".join(WRITTEN.get(part, part) for part in metric.split("_"))
 
 
 def heading(text: str) -> str:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .pages import in_words
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -41,7 +43,7 @@ def curves(history: Sequence[Mapping[str, Any]], metric: str) -> Figure:
         scores,
         color=ORANGE,
         marker="o",
-        label=f"{metric.replace('_', ' ')}, dev set",
+        label=f"{in_words(metric)}, dev set",
     )
     for entry, score in zip(evaluations, scores, strict=True):
         side = "right" if entry is evaluations[-1] else "center"  # the last one stands at the scale of the rates

@@ -5,10 +5,11 @@ from __future__ import annotations
 import html
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minibert.pages import marked
+from minibert.pages import in_words, marked
 
 TAG = re.compile(r"<[^>]*>")
 TEXT = "<b>Rain</b> & sun, rain & sun."
@@ -36,3 +37,11 @@ def test_far_from_the_marks_the_text_is_left_out():
     assert TAG.sub("", page) == " … 78901234 … 7890123 … "
     assert TAG.sub("", marked("0123456789", [(4, 5, "right")], around=6)) == "0123456789"
     assert TAG.sub("", marked("0123456789", [], around=6)) == "012345 … "
+
+
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [("accuracy", "accuracy"), ("f1_macro", "F1 macro"), ("exact_match", "exact match"), ("rougeL", "ROUGE-L")],
+)
+def test_metrics_are_named_as_people_write_them(metric, words):
+    assert in_words(metric) == words

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import plots
-from ..pages import cards, duration, folded, heading, paragraph, picture, table, write_page
+from ..pages import cards, duration, folded, heading, in_words, paragraph, picture, table, write_page
 from ..tasks.task import Examples, Task
 from ..tracing import Trace
 
@@ -39,13 +39,14 @@ def write_report(
     metrics: as in `metrics.json`. history: the lines of `log.jsonl`. answers: those to the dev set.
     steps: a forward pass of one of them.
     """
-    headline = {name.replace("_", " "): f"{metrics[name]:.3f}" for name in task.headline} | {
+    headline = {in_words(name): f"{metrics[name]:.3f}" for name in task.headline} | {
         "training": duration(metrics["train_seconds"]),
         "median latency": f"{metrics['latency_ms_p50']:.1f} ms",
     }
     costs = {name: round(metrics[name], 1) for name in COSTS if metrics[name] is not None}
     best = task.headline[0]
-    alt = f"Training loss over {history[-1]['step']} steps; {best} on the dev set ends at {metrics[best]:.3f}."
+    steps_taken = history[-1]["step"]
+    alt = f"Training loss over {steps_taken} steps; {in_words(best)} on the dev set ends at {metrics[best]:.3f}."
     parts = [
         f"<h1>{html.escape(title)}</h1>",
         f"<p class=sub>Figures of the dev set ({len(dev):,} examples), from the epoch that did best there.</p>",

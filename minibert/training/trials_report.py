@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import plots
 from ..intervals import OverRuns
-from ..pages import cards, duration, heading, paragraph, picture, table, write_page
+from ..pages import cards, duration, heading, in_words, paragraph, picture, table, write_page
 
 if TYPE_CHECKING:
     from .trials import Summary
@@ -54,7 +54,7 @@ def write_trials_page(
     many = len(summaries) > 1
     title = f"{len(summaries)} settings in {len(rows)} runs" if many else f"{len(rows)} runs of one setting"
     numbers = {
-        f"{first} on {split}, mean of {figures[first].runs}": f"{figures[first].mean:.3f}"
+        f"{in_words(first)} on {split}, mean of {figures[first].runs}": f"{figures[first].mean:.3f}"
         for split, figures in (("dev", best.dev), ("test", best.test))
         if figures
     }
@@ -70,7 +70,7 @@ def write_trials_page(
         parts += [heading("Runs"), _picture([summary for summary in summaries if summary.dev], rows, first)]
         parts += [heading("The best setting" if many else "Figures"), _figures_table(best)]
     if many:
-        parts += [heading(f"Settings by {first} on dev, the best first"), _settings_table(summaries, first)]
+        parts += [heading(f"Settings by {in_words(first)} on dev, the best first"), _settings_table(summaries, first)]
     parts += [heading("All runs"), _runs_table(rows, headline)]
     write_page(path, title, parts)
 
@@ -83,13 +83,13 @@ def _picture(summaries: Sequence[Summary], rows: Sequence[Mapping[str, Any]], me
         for summary in summaries
     }
     means = [summary.dev[metric] for summary in summaries]
-    alt = f"The {metric} of each run on dev, and of each setting the mean with its interval."
-    return picture(partial(plots.trials, values, means, metric), alt)
+    alt = f"The {in_words(metric)} of each run on dev, and of each setting the mean with its interval."
+    return picture(partial(plots.trials, values, means, in_words(metric)), alt)
 
 
 def _figures_table(best: Summary) -> str:
     lines = [
-        [f"{name} on {split}", *_mean_cells(over_runs), over_runs.runs]
+        [f"{in_words(name)} on {split}", *_mean_cells(over_runs), over_runs.runs]
         for split, figures in (("dev", best.dev), ("test", best.test))
         for name, over_runs in figures.items()
     ]
@@ -116,7 +116,7 @@ def _runs_table(rows: Sequence[Mapping[str, Any]], headline: Sequence[str]) -> s
         ]
         for row in rows
     ]
-    return table(["run", *(f"{name} on {split}" for split, name in columns), "best epoch", "note"], lines)
+    return table(["run", *(f"{in_words(name)} on {split}" for split, name in columns), "best epoch", "note"], lines)
 
 
 def _mean_cells(found: OverRuns | None) -> list[str]:
