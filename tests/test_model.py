@@ -88,6 +88,23 @@ def test_a_packed_batch_gives_what_the_padded_one_gives(name: str):
         torch.testing.assert_close(ours[key], padded_logits, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        ("BertForSequenceClassification", {"labels": (2,)}),
+        ("BertForTokenClassification", {"labels": (7,)}),
+        ("BertForQuestionAnswering", {"start_positions": (2,), "end_positions": (2,)}),
+    ],
+)
+def test_fine_tuning_asks_the_device_for_no_value(name: str, labels: dict[str, tuple[int, ...]]):
+    """Tensors on "meta" have no values: what would wait for a GPU's answer fails there."""
+    task = make_model(name, attn_implementation="auto").to("meta").train()
+    batch = PackedBatch.from_sequences([[1, 5, 9, 2], [1, 7, 2]]).to("meta")
+    truth = {key: torch.zeros(shape, dtype=torch.long, device="meta") for key, shape in labels.items()}
+    task(batch, **truth).loss.backward()
+    assert all(p.grad is not None for head, p in task.named_parameters() if not head.startswith("bert."))
+
+
 @pytest.mark.parametrize("attention", ["eager", "sdpa", "packed"])
 @pytest.mark.parametrize("output_hidden_states", [False, True])
 def test_the_tokens_that_are_read_do_not_change_when_the_others_are_left_out(

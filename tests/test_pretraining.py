@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from minibert import BertConfig, BertForMaskedLM, BertForPreTraining, BertTokenizer, InputError, TrainingArguments
 from minibert.checkpoints import tensorflow
 from minibert.checkpoints.names import from_minibert
-from minibert.data.batches import pack_examples
+from minibert.data.batches import move, pack_examples
 from minibert.data.instances import Instance, InstanceSettings, PretrainingInstances
 from minibert.data.prepare import prepare
 from minibert.data.shards import Corpus
@@ -211,6 +211,19 @@ def test_the_last_block_computes_only_what_the_losses_read(instances: Pretrainin
     batch = pack_instances([instances.block(0)[index] for index in range(5)])
     PretrainingLoss(model)(batch)
     assert computed == [5 + len(batch["masked_lm_ids"])]
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa", "packed", "auto"])
+def test_a_step_asks_the_device_for_no_value(instances: PretrainingInstances, tokenizer: BertTokenizer, attention: str):
+    """Tensors on "meta" have no values, so whatever would wait for a GPU's answer fails there."""
+    model = make_model("BertForPreTraining", config(tokenizer), attention).to("meta").train()
+    batch = pack_instances([instances.block(0)[index] for index in range(5)])
+    loss = PretrainingLoss(model)({name: move(value, torch.device("meta")) for name, value in batch.items()})
+    loss.sum().backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    torch.optim.AdamW(model.parameters()).step()
+    with pytest.raises(NotImplementedError):
+        loss.tolist()  # so it would be seen
 
 
 def test_the_stream_goes_on_anywhere_and_over_the_end_of_a_block(instances: PretrainingInstances):

@@ -66,7 +66,7 @@ class PretrainingLoss(nn.Module):
             assert isinstance(model, BertForPreTraining)
             logits = model.nsp(encoded.pooler_output)  # (batch, hidden) -> (batch, 2)
             of_pairs = _loss_and_correct(logits, batch["next_sentence_labels"])
-        tokens = torch.tensor(float(len(packed.input_ids)), device=wanted.device)
+        tokens = _number(len(packed.input_ids), wanted)
         return torch.stack([*of_words, *of_pairs, tokens])
 
 
@@ -86,4 +86,9 @@ def _loss_and_correct(logits: Tensor, wanted: Tensor) -> list[Tensor]:
     """The sum of the losses, how many are right, and how many there are. logits (rows, classes), wanted (rows,)."""
     loss = F.cross_entropy(full_precision(logits), wanted, reduction="sum")
     correct = (logits.argmax(dim=1) == wanted).sum()  # (rows, classes) -> ()
-    return [loss, correct.float(), torch.tensor(float(len(wanted)), device=wanted.device)]
+    return [loss, correct.float(), _number(len(wanted), wanted)]
+
+
+def _number(value: int, like: Tensor) -> Tensor:
+    """A float32 on the same device as another tensor. It is filled there: a copy would wait for the GPU."""
+    return torch.full((), float(value), device=like.device)
