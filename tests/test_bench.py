@@ -25,6 +25,7 @@ from minibert.benchmarks.comparison import check_close
 from minibert.benchmarks.lengths import SST2_COUNTS, attention_workloads, read_lengths, two_thirds_full
 from minibert.benchmarks.measure import markdown_table, spread, take_turns, times_as_fast
 from minibert.benchmarks.models import Setting
+from minibert.benchmarks.roofline import training_flops
 from minibert.benchmarks.scorecard import Score
 from minibert.benchmarks.targets import INFERENCE, INFERENCE_BF16, STARTUP, Target, targets_table
 from minibert.benchmarks.texts import classified_examples, made_up_ids, padded_batch
@@ -244,6 +245,15 @@ def test_pretraining_bench_is_two_thirds_full(tmp_path: Path, little: Path):
     results = json.loads(out.read_text())["results"]
     assert [result["program"] for result in results] == ["minibert", "transformers"]
     assert all(result["padding"] == pytest.approx(1 / 3) for result in results)
+    assert all(0 < result["share_of_product"] < 1 for result in results)
+
+
+def test_training_flops_of_a_hand_computed_case():
+    """4 H² + 2 H I = 96 weights in each of two blocks; texts of 1 and 3 tokens: (1 + 9) / 4 = 2.5 tokens are seen."""
+    config = BertConfig(**LITTLE | {"hidden_size": 4, "intermediate_size": 4, "num_attention_heads": 1})
+    per_token = 6 * 2 * 96 + 12 * 2 * 4 * 2.5
+    assert config.num_hidden_layers == 2
+    assert training_flops(config, [[1], [3]], tokens_per_second=10) == pytest.approx(10 * per_token)
 
 
 def test_trainers_without_transformers_are_told(little: Path, monkeypatch: pytest.MonkeyPatch):

@@ -19,6 +19,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
 from torch import Tensor
 
+from ..config import BertConfig
 from ..data.batches import length_grouped_batches
 from ..data.stream import pack_instances
 from ..training.arguments import TrainingArguments
@@ -41,6 +42,7 @@ from .comparison import (
 from .lengths import own_batches, read_lengths, sst2_lengths, two_thirds_full
 from .measure import check_writable
 from .models import Setting, library, open_with_minibert, open_with_transformers, weights
+from .roofline import product_flops, training_flops
 from .targets import FINETUNING, FINETUNING_BF16, PRETRAINING, targets_table
 from .texts import classified_examples, masked_examples
 
@@ -87,6 +89,8 @@ def bench_pretrain(arguments: argparse.Namespace) -> None:
         work, batches = arguments.lengths, own_batches(arguments.lengths, size)
     with weights("BertForMaskedLM", arguments.model, arguments.size) as setting:
         results, notes = compare({work: batches}, setting, masked_examples, arguments)
+        dtype = torch.bfloat16 if arguments.bf16 else torch.float32
+        notes.append(_use_of_the_machine(results, setting.config, batches, dtype))
     targets = "" if arguments.bf16 else targets_table(PRETRAINING, speeds(results) | memory_shares(results))
     report(f"MLM pretraining steps{_precision(arguments)}", arguments, results, notes, targets)
 
@@ -132,6 +136,20 @@ def check_equal(programs: Mapping[str, tuple[Build, Setting]], batches: Sequence
             losses = torch.stack([step(batches[number % len(batches)]) for number in range(CHECKED_STEPS)])
             wanted = losses if wanted is None else wanted
             check_close(name, losses, wanted, tolerance)
+
+
+def _use_of_the_machine(
+    results: list[dict[str, Any]], config: BertConfig, batches: list[list[int]], dtype: torch.dtype
+) -> str:
+    """Adds each program's `share_of_product` to its result, and says it in a sentence."""
+    roof = product_flops(best_device(), dtype)
+    for result in results:
+        result["share_of_product"] = training_flops(config, batches, result["tokens_per_second"]) / roof
+    shares = ", ".join(f"{result['program']} {result['share_of_product']:.0%}" for result in results)
+    return (
+        f"A large matrix product reaches {roof / 1e12:.3g} TFLOP/s here in {str(dtype).removeprefix('torch.')}. What "
+        f"the blocks need for the real tokens is a share of that: {shares}."
+    )
 
 
 def _precision(arguments: argparse.Namespace) -> str:
