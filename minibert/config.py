@@ -32,21 +32,23 @@ PRESETS = {
 HIDDEN_ACTS = ("gelu", "gelu_new", "relu", "tanh")
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 
-# What else stands in the config files that people have: book-keeping of the library that wrote the file, settings of
-# text generation, and a pooler description that Google's multilingual files carry. None of it changes what an encoder
-# computes, so all of it is read over.
+# What else stands in the config files that people have: book-keeping of the libraries that wrote the file, settings of
+# text generation, what a library on top does with the logits, and a pooler description that Google's multilingual files
+# carry. None of it changes what an encoder computes, so all of it is read over.
 BOOKKEEPING = frozenset(
     """
-    _attn_implementation _attn_implementation_autoset _commit_hash _name_or_path add_cross_attention architectures
-    auto_map bad_words_ids begin_suppress_tokens bos_token_id chunk_size_feed_forward cross_attention_hidden_size
-    decoder_start_token_id directionality diversity_penalty do_sample dtype early_stopping
-    encoder_no_repeat_ngram_size eos_token_id exponential_decay_length_penalty finetuning_task forced_bos_token_id
-    forced_eos_token_id gradient_checkpointing is_encoder_decoder length_penalty max_length min_length model_type
-    no_repeat_ngram_size num_beam_groups num_beams num_return_sequences output_attentions output_hidden_states
-    output_past output_scores pooler_fc_size pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head
-    pooler_type prefix remove_invalid_values repetition_penalty return_dict return_dict_in_generate sep_token_id
-    suppress_tokens temperature tf_legacy_loss tie_encoder_decoder tokenizer_class top_k top_p
-    torch_dtype torchscript transformers_version typical_p use_bfloat16 use_cache
+    _attn_implementation _attn_implementation_autoset _commit_hash _name_or_path _num_labels adapters
+    add_cross_attention architectures auto_map bad_words_ids begin_suppress_tokens bos_token_id
+    chunk_size_feed_forward cross_attention_hidden_size decoder_start_token_id directionality diversity_penalty
+    do_sample dtype early_stopping encoder_no_repeat_ngram_size eos_token_id eos_token_ids
+    exponential_decay_length_penalty finetuning_task forced_bos_token_id forced_eos_token_id gradient_checkpointing
+    is_encoder_decoder length_penalty max_length min_length model_type no_repeat_ngram_size num_beam_groups
+    num_beams num_return_sequences output_attentions output_hidden_states output_past output_scores pooler_fc_size
+    pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head pooler_type prefix remove_invalid_values
+    repetition_penalty return_dict return_dict_in_generate sbert_ce_default_activation_function
+    sentence_transformers sep_token_id suppress_tokens temperature tf_legacy_loss tie_encoder_decoder
+    tokenizer_class top_k top_p torch_dtype torchscript transformers_version typical_p use_bfloat16 use_cache
+    xla_device
     """.split()
 )
 
@@ -63,6 +65,7 @@ BERTS_OWN: dict[str, Any] = {
     "is_decoder": False,
     "position_embedding_type": "absolute",
     "pruned_heads": {},
+    "quantization_config": None,
     "tie_word_embeddings": True,
 }
 
@@ -126,7 +129,7 @@ class BertConfig:
     pad_token_id: int = 0
     classifier_dropout: float | None = None  # None: as hidden_dropout_prob
     num_labels: int = 2
-    id2label: Mapping[int, str] | None = None
+    id2label: Mapping[int, str] = None  # type: ignore[assignment]  # None: LABEL_0, LABEL_1 and so on
     problem_type: str | None = None  # None: "regression" for one label, else by the dtype of the labels
     task_specific_params: Mapping[str, Any] | None = None  # what a fine-tuned model's task has to remember
 
@@ -141,13 +144,15 @@ class BertConfig:
             )
         if self.pad_token_id >= self.vocab_size:
             raise InputError(f"pad_token_id must be below vocab_size, {self.vocab_size}: found {self.pad_token_id}.")
-        if self.id2label is not None and sorted(self.id2label) != list(range(self.num_labels)):
+        if self.id2label is None or self.id2label == _nameless(len(self.id2label)):
+            object.__setattr__(self, "id2label", _nameless(self.num_labels))
+        if sorted(self.id2label) != list(range(self.num_labels)):
             raise InputError(
                 f"id2label must name the labels 0 to {self.num_labels - 1} (num_labels is {self.num_labels}): "
                 f"found {sorted(self.id2label)}."
             )
-        if self.id2label is not None:  # sorted as texts, "10" stands before "2"; but logits go by number
-            object.__setattr__(self, "id2label", dict(sorted(self.id2label.items())))
+        # Sorted as texts, "10" stands before "2"; but logits go by number.
+        object.__setattr__(self, "id2label", dict(sorted(self.id2label.items())))
 
     @property
     def head_dim(self) -> int:
@@ -155,9 +160,9 @@ class BertConfig:
         return self.hidden_size // self.num_attention_heads
 
     @property
-    def label2id(self) -> dict[str, int] | None:
+    def label2id(self) -> dict[str, int]:
         """The inverse of `id2label`."""
-        return None if self.id2label is None else {label: i for i, label in self.id2label.items()}
+        return {label: i for i, label in self.id2label.items()}
 
     @property
     def head_dropout_prob(self) -> float:
@@ -242,10 +247,14 @@ class BertConfig:
         labels = values.pop("id2label")
         if self.task_specific_params is None:
             del values["task_specific_params"]
-        if labels is None and self.num_labels == 2:
-            del values["num_labels"]
-        elif labels is not None:
-            del values["num_labels"]
+        if labels != _nameless(self.num_labels):
             values["id2label"] = {str(i): label for i, label in labels.items()}
             values["label2id"] = self.label2id
+        if "id2label" in values or self.num_labels == 2:
+            del values["num_labels"]
         return values
+
+
+def _nameless(labels: int) -> dict[int, str]:
+    """The names that labels have if nobody names them, in `transformers`, too."""
+    return {i: f"LABEL_{i}" for i in range(labels)}

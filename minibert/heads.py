@@ -22,7 +22,7 @@ from .config import BertConfig
 from .errors import InputError
 from .losses import IGNORE, check_in_text, check_labels, classification_loss, cross_entropy, full_precision, lowest
 from .model import ACTIVATIONS, BertModel, BertPreTrainedModel
-from .outputs import BertModelOutput, MaskedLMOutput, PreTrainingOutput, QuestionAnsweringOutput, TaskOutput
+from .outputs import BertModelOutput, MaskedLMOutput, PreTrainingOutput, QuestionAnsweringOutput, TaskOutput, when_read
 from .packing import Layout, PackedBatch, check_device
 
 
@@ -335,14 +335,12 @@ def masked_lm_loss(head: MLMHead, hidden: Tensor, word_embeddings: Tensor, label
 def all_logits_later(
     head: MLMHead, hidden: Tensor, word_embeddings: Tensor, batch: PackedBatch
 ) -> Callable[[], Tensor]:
-    """A function for the logits at all tokens, which remembers whether gradients were asked for now."""
-    with_gradient = torch.is_grad_enabled()
+    """A function for the logits at all tokens, to be called before the weights change."""
 
     def logits() -> Tensor:
-        with torch.set_grad_enabled(with_gradient):
-            return batch.restore(head(hidden, word_embeddings))  # (tokens, hidden) -> (batch, seq, vocab)
+        return batch.restore(head(hidden, word_embeddings))  # (tokens, hidden) -> (batch, seq, vocab)
 
-    return logits
+    return when_read(logits, [word_embeddings, *head.parameters()])
 
 
 def token_labels(batch: PackedBatch, labels: Tensor) -> Tensor:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, overload
 
+import torch
 from torch import Tensor
+
+from .errors import InputError
 
 
 class ModelOutput:
@@ -120,3 +123,21 @@ class PreTrainingOutput(ModelOutput):
     @cached_property
     def prediction_logits(self) -> Tensor:
         return self.compute_logits()
+
+
+def when_read(compute: Callable[[], Tensor], weights: Sequence[Tensor]) -> Callable[[], Tensor]:
+    """A function that computes when it is called, with or without gradients as was asked for now.
+
+    It raises `InputError` if the weights have been changed since: what was computed with the old ones does not go with
+    the new ones.
+    """
+    with_gradient = torch.is_grad_enabled()
+    versions = [weight._version for weight in weights]  # torch counts the changes in place
+
+    def compute_now() -> Tensor:
+        if versions != [weight._version for weight in weights]:
+            raise InputError("The weights have changed since this output was made: read its logits before the step.")
+        with torch.set_grad_enabled(with_gradient):
+            return compute()
+
+    return compute_now

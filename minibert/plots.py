@@ -48,7 +48,8 @@ def curves(history: Sequence[Mapping[str, Any]], metric: str) -> Figure:
     for entry, score in zip(evaluations, scores, strict=True):
         side = "right" if entry is evaluations[-1] else "center"  # the last one stands at the scale of the rates
         right.annotate(f"{score:.3f}", (entry["step"], score), (0, 7), textcoords="offset points", ha=side)
-    right.set(title=f"{metric.replace('_', ' ').capitalize()} and learning rate", xlabel="step", xlim=(0, None))
+    title = in_words(metric)
+    right.set(title=f"{title[0].upper()}{title[1:]} and learning rate", xlabel="step", xlim=(0, None))
     right.margins(y=0.2)
     rates = right.twinx()
     rates.plot(steps, [entry["lr"] for entry in training], color=GREY, linestyle=":", label="learning rate")
@@ -69,7 +70,7 @@ def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> Figure:
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel="predicted", ylabel="true")
     if numbered:
-        short = [name if len(name) < 22 else f"{name[:20]}…" for name in names]
+        short = [_label(name, 21) for name in names]
         axes.set_xticks(range(len(names)), short, rotation=45 if max(map(len, short)) > 8 else 0, ha="center")
         axes.set_yticks(range(len(names)), short)
         for (row, column), count in np.ndenumerate(counts):
@@ -143,7 +144,7 @@ def trials(values: Mapping[str, Sequence[float]], means: Sequence[OverRuns], met
         low, high = over_runs.interval_95 or (over_runs.mean, over_runs.mean)
         axes.plot([low, high], [place, place], color=ORANGE, linewidth=2)
         axes.plot([over_runs.mean], [place], "|", color=ORANGE, markersize=16, markeredgewidth=2)
-    axes.set_yticks(range(len(values)), [name if len(name) < 50 else f"{name[:48]}…" for name in values])
+    axes.set_yticks(range(len(values)), [_label(name, 49) for name in values])
     axes.set(xlabel=f"{metric}, dev set", ylim=(len(values) - 0.5, -0.5))
     return figure
 
@@ -159,7 +160,7 @@ def class_shares(counts: Mapping[str, Mapping[str, int]]) -> Figure:
         places = np.arange(len(names)) + (number - (len(counts) - 1) / 2) * height
         axes.barh(places, shares, height, label=file, color=(BLUE, ORANGE, GREY)[number % 3])
     if len(names) <= MOST_NUMBERED_CLASSES:
-        axes.set_yticks(range(len(names)), [name if len(name) < 30 else f"{name[:28]}…" for name in names])
+        axes.set_yticks(range(len(names)), [_label(name, 29) for name in names])
     axes.invert_yaxis()
     axes.set(xlabel="share of the file's labels", ylabel="label")
     axes.legend(frameon=False)
@@ -202,9 +203,15 @@ def score_card(scores: Sequence[Score], title: str) -> Figure:
             [100 * score.deviation for score in line],
             color=color, marker=marker, capsize=4, label=f"from {start} weights",
         )  # fmt: skip
-    axes.set(title=title, xscale="log", xlabel="labelled examples", ylabel="accuracy on the dev set, %")
+    axes.set(title=_label(title, 80), xscale="log", xlabel="labelled examples", ylabel="accuracy on the dev set, %")
     axes.legend(frameon=False)
     return figure
+
+
+def _label(name: str, longest: int) -> str:
+    """A name of the user's, cut if it is long. Its dollars are not those of formulas, which matplotlib would set."""
+    short = name if len(name) <= longest else f"{name[: longest - 1]}…"
+    return short.replace("$", r"\$")
 
 
 def _plot_noisy(axes: Any, steps: Sequence[int], losses: Any) -> None:

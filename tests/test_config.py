@@ -20,7 +20,7 @@ configs = st.builds(
         num_attention_heads=heads,
         hidden_size=heads * head_dim,
         num_labels=max(1, len(labels)),
-        id2label=dict(enumerate(labels)) or None,
+        id2label=dict(enumerate(labels)) or None,  # type: ignore[arg-type]  # None names them
         **rest,
     ),
     heads=st.integers(1, 16),
@@ -112,7 +112,7 @@ def test_an_unknown_preset_names_those_there_are():
 
 def test_a_new_number_of_labels_forgets_their_names():
     config = BertConfig(id2label={0: "no", 1: "yes"})
-    assert config.replace(num_labels=3).id2label is None
+    assert config.replace(num_labels=3).id2label == {0: "LABEL_0", 1: "LABEL_1", 2: "LABEL_2"}
     assert config.replace(num_labels=2).id2label == {0: "no", 1: "yes"}
     assert config.replace(id2label={0: "a", 1: "b", 2: "c"}).num_labels == 3
     assert config.replace(hidden_act="relu").id2label == {0: "no", 1: "yes"}
@@ -126,8 +126,27 @@ def test_labels_stand_in_the_order_of_the_logits_whatever_the_order_of_the_file(
     assert list(by_text.values()) != names
     for values in ({"id2label": by_text}, {"label2id": {label: int(number) for number, label in by_text.items()}}):
         config = BertConfig.from_dict(values)
-        assert list((config.id2label or {}).values()) == names
+        assert list(config.id2label.values()) == names
         assert ClassificationTask.from_config(config, Columns()).names == names
+
+
+def test_labels_without_names_are_numbered_as_in_transformers():
+    config = BertConfig(num_labels=3)
+    assert config.id2label == transformers.BertConfig(num_labels=3).id2label
+    assert dataclasses.replace(config, num_labels=1).label2id == {"LABEL_0": 0}
+    assert "id2label" not in config.to_dict()
+
+
+def test_what_libraries_on_top_write_into_a_config_is_read_over():
+    found = {
+        "_num_labels": 9,
+        "sentence_transformers": {"version": "5"},
+        "xla_device": True,
+        "quantization_config": None,
+    }
+    assert BertConfig.from_dict(found) == BertConfig()
+    with pytest.raises(InputError, match="'quantization_config' is"):
+        BertConfig.from_dict({"quantization_config": {"bits": 4}})
 
 
 def test_a_config_cannot_be_changed_in_place():

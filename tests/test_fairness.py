@@ -69,6 +69,11 @@ def test_whole_words_are_swapped_both_ways_and_keep_their_capitals(tmp_path: Pat
     assert swap_words("I love Paris", swaps) == "I love New York"
 
 
+def test_words_match_whatever_their_capitals_also_where_a_letter_has_several(tmp_path: Path):
+    swaps = swaps_of(tmp_path, ("ali", "veli"), ("Straße", "Gasse"))
+    assert swap_words("Die Straße, ALİ, alı, ALI", swaps) == "Die Gasse, ALİ, alı, VELI"
+
+
 def test_the_first_row_is_the_way_back_for_a_word_that_stands_twice_in_the_second_column(tmp_path: Path):
     swaps = swaps_of(tmp_path, ("him", "her"), ("his", "her"))
     assert swap_words("his, him, her", swaps) == "her, her, him"

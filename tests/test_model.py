@@ -66,6 +66,19 @@ def test_a_row_without_any_token_encodes_to_zeros():
     assert output.last_hidden_state[:4].any()
 
 
+@pytest.mark.parametrize("name", ["BertForMaskedLM", "BertForPreTraining"])
+def test_logits_of_weights_that_have_changed_since_are_refused(name: str):
+    task = make_model(name)
+    key = "logits" if name == "BertForMaskedLM" else "prediction_logits"
+    before, after = task(**make_batch()), task(**make_batch())
+    assert before[key].requires_grad
+    before[key].sum().backward()
+    torch.optim.SGD(task.parameters(), lr=0.1).step()
+    before[key]  # computed in time, and kept
+    with pytest.raises(InputError, match="read its logits before the step"):
+        after[key]
+
+
 @pytest.mark.parametrize("name", HEADS)
 def test_a_packed_batch_gives_what_the_padded_one_gives(name: str):
     if name == "BertForMultipleChoice":

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minibert import plots
 from minibert.pages import in_words, marked
 
 TAG = re.compile(r"<[^>]*>")
@@ -45,3 +46,10 @@ def test_far_from_the_marks_the_text_is_left_out():
 )
 def test_metrics_are_named_as_people_write_them(metric, words):
     assert in_words(metric) == words
+
+
+def test_dollars_in_names_are_no_formulas():
+    """matplotlib typesets what stands between two dollars, and fails at "$$"."""
+    prices = plots.confusion([[1, 0], [0, 1]], ["$$", "US$ or A$"])
+    prices.draw_without_rendering()
+    assert [text.get_text() for text in prices.axes[0].get_xticklabels()] == [r"\$\$", r"US\$ or A\$"]

@@ -35,7 +35,6 @@ CONFIG = BertConfig(
     intermediate_size=28,
     max_position_embeddings=16,
     num_labels=9,
-    id2label=None,
 )
 LENGTHS = [16, 7, 11, 1, 0]  # tokens in each row
 MASKED = 10

@@ -553,6 +553,27 @@ def test_what_transformers_4_saved_without_rust_opens_here(tmp_path):
     ]
 
 
+def test_names_and_added_tokens_in_files_of_their_own_are_read(tmp_path):
+    """As transformers wrote them before `tokenizer_config.json` held both."""
+    names = {"unk_token": "[UNK]", "mask_token": {"content": "<mask>"}, "additional_special_tokens": ["<e1>"]}
+    renamed = ["<mask>" if token == "[MASK]" else token for token in VOCAB]
+    folder = write_folder(
+        tmp_path,
+        vocab=renamed,
+        tokenizer_config={"do_lower_case": False},
+        special_tokens_map=names,
+        added_tokens={"affable": len(VOCAB) + 1, "<e1>": len(VOCAB)},
+    )
+    opened, theirs = BertTokenizer.from_pretrained(folder), transformers.BertTokenizer.from_pretrained(folder)
+    assert (opened.mask_token, len(opened)) == ("<mask>", len(VOCAB) + 2)
+    assert opened.tokenize("Unaffable<e1>") == ["U", "##n", "affable", "<e1>"]
+    for sentence in ("The cat sat.", "<mask> Unaffable<e1>"):
+        assert_same(opened(sentence), theirs(sentence))
+    assert "affable" not in opened.all_special_tokens
+    again = BertTokenizer.from_pretrained(write_folder(tmp_path, tokenizer_config={"mask_token": "[CLS]"}))
+    assert again.mask_token == "[CLS]"  # what tokenizer_config.json says goes first
+
+
 def test_a_trained_models_tokenizer_opens_as_in_transformers(minilm_dir):
     opened, theirs = BertTokenizer.from_pretrained(minilm_dir), transformers.AutoTokenizer.from_pretrained(minilm_dir)
     assert_same(opened(SENTENCES, padding=True), theirs(SENTENCES, padding=True))
@@ -651,6 +672,7 @@ NO_BERTS: dict[str, tuple[dict[str, Any], str]] = {
         {"vocab": VOCAB, "tokenizer_config": {"added_tokens_decoder": {"x": "y"}}},
         "should map ids to tokens",
     ),
+    "added tokens of another shape": ({"vocab": VOCAB, "added_tokens": {"<e1>": "1"}}, "should map tokens to ids"),
     "no mask": ({"vocab": SPECIAL[:4]}, r"lacks \[MASK\], which every BERT needs"),
     "nothing": ({}, "has no vocabulary: vocab.txt or tokenizer.json is needed"),
     "a config alone": ({"tokenizer_config": {}}, "has no vocabulary"),

@@ -29,10 +29,10 @@ from huggingface_hub.errors import (
 from ..config import BertConfig
 from ..errors import InputError
 from . import catalog
+from .locate import TOKENIZER_FILES
 from .shards import INDEX_SUFFIX, WEIGHTS, shard_names
 
 CONFIG = "config.json"
-TOKENIZER_FILES = ("vocab.txt", "tokenizer.json", "tokenizer_config.json")
 
 log = logging.getLogger("minibert")
 

@@ -11,7 +11,9 @@ from .catalog import find, suggest
 
 NameOrPath = str | os.PathLike[str]
 
-TOKENIZER_FILES = ("vocab.txt", "tokenizer.json", "tokenizer_config.json")
+TOKENIZER_FILES = (
+    "vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+)  # fmt: skip
 
 # Where the models lie that come with minibert: in an installed package (see pyproject.toml), or in the repository.
 PACKAGE = Path(__file__).parents[1]

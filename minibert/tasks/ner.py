@@ -70,7 +70,7 @@ class NerTask(Task):
 
     @classmethod
     def from_config(cls, config: BertConfig, columns: Columns) -> NerTask:
-        names = list((config.id2label or {i: f"LABEL_{i}" for i in range(config.num_labels)}).values())
+        names = list(config.id2label.values())
         return cls(columns, saved_settings(config).get("scheme") or detect_scheme([[name] for name in names]), names)
 
     # ------------------------------------------------------------------------------------------------------- files

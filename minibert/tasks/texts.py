@@ -213,7 +213,7 @@ def mean_by_example(outputs: NDArray[np.float32], features: Features) -> NDArray
 
 def label_names(config: BertConfig) -> list[str]:
     """The labels of a saved model, in the order of its logits."""
-    return list((config.id2label or {i: f"LABEL_{i}" for i in range(config.num_labels)}).values())
+    return list(config.id2label.values())
 
 
 def describe_labels(names: Sequence[str]) -> str:

@@ -5,9 +5,11 @@
 | `vocab.txt` | Google, transformers up to 4 | the tokens, one a line |
 | `tokenizer.json` | transformers | the vocabulary, the switches, tokens that were added later |
 | `tokenizer_config.json` | transformers | the switches, the names of the special tokens, the longest input |
+| `special_tokens_map.json` | transformers up to 4 | the names of the special tokens, in old folders nowhere else |
+| `added_tokens.json` | transformers up to 4 | the ids of tokens that were added later, likewise |
 
-As in transformers, the vocabulary of `tokenizer.json` goes before `vocab.txt`, and the switches of
-`tokenizer_config.json` before all others. Google's releases have `vocab.txt` alone: whether to lower the case is then
+As in transformers, the vocabulary of `tokenizer.json` goes before `vocab.txt`, and what `tokenizer_config.json` says
+before all others. Google's releases have `vocab.txt` alone: whether to lower the case is then
 read off the name of the release, or off the vocabulary.
 """
 
@@ -29,6 +31,8 @@ from .wordpiece import CONTINUES, parse_vocab
 VOCAB = "vocab.txt"
 TOKENIZER = "tokenizer.json"
 CONFIG = "tokenizer_config.json"
+SPECIAL_TOKENS_MAP = "special_tokens_map.json"
+ADDED_TOKENS = "added_tokens.json"
 
 # Classes of transformers that cut text as BERT does, without the "Fast" that older names end with. The last two stand
 # for whatever is in `tokenizer.json`.
@@ -42,6 +46,7 @@ BERT_CLASSES = (
 )
 
 SPECIAL_TOKENS = ("unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+ADDITIONAL = "additional_special_tokens"
 
 # What else `tokenizer_config.json` has that is an argument of `BertTokenizer`, with its types.
 SETTINGS: dict[str, type | tuple[type, ...]] = {
@@ -64,6 +69,11 @@ def tokenizer_arguments(files: Mapping[str, bytes], name: str) -> dict[str, Any]
     Raises `InputError` if there is no vocabulary, if a file is broken, or if it describes no WordPiece of BERT's.
     """
     config = parse_json_object(files[CONFIG], f"{name}: {CONFIG}") if CONFIG in files else {}
+    if SPECIAL_TOKENS_MAP in files:
+        special = parse_json_object(files[SPECIAL_TOKENS_MAP], f"{name}: {SPECIAL_TOKENS_MAP}")
+        config = {key: special[key] for key in (*SPECIAL_TOKENS, ADDITIONAL) if key in special} | config
+    if ADDED_TOKENS in files and "added_tokens_decoder" not in config:
+        config["added_tokens_decoder"] = _decoder(files[ADDED_TOKENS], f"{name}: {ADDED_TOKENS}", config)
     if TOKENIZER in files:
         where = f"{name}: {TOKENIZER}"
         arguments = _from_tokenizer_json(parse_json_object(files[TOKENIZER], where), where)
@@ -133,7 +143,7 @@ def _added_tokens_of_config(config: dict[str, Any], vocab: Mapping[str, int], wh
     if not all(key.isdecimal() and isinstance(entry, dict) for key, entry in entries.items()):
         raise InputError(f"{where}: added_tokens_decoder should map ids to tokens.")
     added = _added_tokens([{**entry, "id": int(key)} for key, entry in entries.items()], vocab, where)
-    for value in _checked(config, "additional_special_tokens", list, where) or []:
+    for value in _checked(config, ADDITIONAL, list, where) or []:
         token = _content(value, where)
         if token in [known.content for known in added]:
             continue
@@ -144,6 +154,19 @@ def _added_tokens_of_config(config: dict[str, Any], vocab: Mapping[str, int], wh
             )
         added.append(AddedToken(token, special=True, normalized=False))
     return added
+
+
+def _decoder(content: bytes, where: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What `added_tokens.json` says, ids by token, in the form that took its place, tokens by id."""
+    ids = parse_json_object(content, where)
+    if not all(isinstance(number, int) and number >= 0 for number in ids.values()):
+        raise InputError(f"{where} should map tokens to ids.")
+    named = [config.get(key) for key in SPECIAL_TOKENS] + (_checked(config, ADDITIONAL, list, where) or [])
+    special = {_content(token, where) for token in named if token is not None}
+    return {
+        str(number): {"content": token, "special": token in special, "normalized": token not in special}
+        for token, number in ids.items()
+    }
 
 
 def _added_tokens(entries: list[Any], vocab: Mapping[str, int], where: str) -> list[AddedToken]:

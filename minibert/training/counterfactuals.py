@@ -37,10 +37,10 @@ def read_swaps(path: str | Path) -> dict[str, str]:
                 row, f"a word and its counterpart are needed: found {len(list(filter(None, words)))} words"
             )
         word, counterpart = words
-        if word.casefold() in swaps:
+        if word.lower() in swaps:
             raise table.fault(row, f"'{word}' stands in the first column twice")
-        swaps[word.casefold()] = counterpart
-        back.setdefault(counterpart.casefold(), word)
+        swaps[word.lower()] = counterpart
+        back.setdefault(counterpart.lower(), word)
     return back | swaps
 
 
@@ -48,7 +48,13 @@ def swap_words(text: str, swaps: Mapping[str, str]) -> str:
     """Each listed word, where it stands as a whole word, gives way to its counterpart, in capitals of the same kind."""
     longest_first = sorted(swaps, key=len, reverse=True)
     pattern = rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)"
-    return re.sub(pattern, lambda match: _as(match[0], swaps[match[0].casefold()]), text, flags=re.IGNORECASE)
+
+    def swap(match: re.Match[str]) -> str:
+        # Some letters match that are no capitals of each other, such as the Turkish ones: those words stay.
+        counterpart = swaps.get(match[0].lower())
+        return match[0] if counterpart is None else _as(match[0], counterpart)
+
+    return re.sub(pattern, swap, text, flags=re.IGNORECASE)
 
 
 def _as(word: str, counterpart: str) -> str:
