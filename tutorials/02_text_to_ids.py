@@ -100,7 +100,7 @@ show(figure, "A curve of different words against words read: it bends, but it st
 # list of words we fix, the next text has words that are not on it.
 #
 # Characters are the other end: a hundred of them spell everything. But then a review of 17 words is a row of more
-# than 80 characters, and chapter 4 will show that the cost of attention grows with the square of the row's length. A
+# than 60 characters, and chapter 4 will show that the cost of attention grows with the square of the row's length. A
 # single character also says very little.
 #
 # **WordPiece** (Schuster & Nakajima 2012; Wu et al. 2016, section 4.1) stands between the two: frequent words are one
@@ -210,7 +210,8 @@ def cut(word: str, vocab: dict[str, int]) -> list[str]:
 
 letters = sorted({char for word in word_counts for char in word})
 frequent = [word for word, _ in word_counts.most_common(500)]
-spelling_pieces = dict.fromkeys(["[UNK]", *letters, *(f"##{char}" for char in letters), *frequent])
+continuations = (f"##{piece}" for piece in (*letters, *frequent))
+spelling_pieces = dict.fromkeys(["[UNK]", *letters, *frequent, *continuations])
 test_vocab = {piece: number for number, piece in enumerate(spelling_pieces)}
 package = WordPiece(test_vocab)
 for word in (*word_counts, "\u2603", "snow\u2603"):  # the two with the snowman cannot be spelled
@@ -460,8 +461,10 @@ assert file_text.splitlines().index("the") != 2
 #
 # 1. Learn a vocabulary from a text in another language and measure tokens a word on English. Which language pays
 #    more?
-# 2. Change the score in `learn_vocabulary` to `count(pair) / (count(first) * count(second))`, which is close to the
-#    likelihood of Wu et al. Which pieces come first now, and why are they so odd?
+# 2. Change the score in `learn_vocabulary` to `count(pair) / (count(first) * count(second))`, which is often called
+#    WordPiece's score. Which pieces come first now, and why are they so odd? Then multiply the logarithm of
+#    `count(pair) * total / (count(first) * count(second))` by `count(pair)`, where `total` counts all pieces of the
+#    text. That is the gain in log-likelihood ([`tokenization/learn.py`](../minibert/tokenization/learn.py)).
 # 3. Take 5 % of the letters of the test reviews and replace each by its neighbour on the keyboard. How do the tokens
 #    a word grow?
 #

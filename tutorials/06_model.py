@@ -339,7 +339,8 @@ assert varint(bytes.fromhex("ac02"), 0) == (300, 2)
 # `bert/encoder/layer_0/...` repeat, and are not spelled out each time. Behind the entries stand the places at which
 # a key is spelled out in full (*restarts*, four bytes each) and their number: good for a search, and passed over here.
 # Each block is followed by a byte that says how it is compressed (not at all) and by a checksum: CRC-32C, *masked*,
-# that is rotated and shifted, because the checksum of something that holds its own checksum would tell little.
+# that is rotated by 15 bits and added to a constant, because the checksum of something that holds its own checksum
+# would tell little.
 
 # %%
 footer = index[-48:]

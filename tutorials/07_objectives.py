@@ -391,9 +391,9 @@ assert leaks["token"] > 0.08
 assert leaks["whole_word"] < 0.02
 
 # %% [markdown]
-# Whole-word masking hides all pieces of a word or none. (Google released it a year later: on the two tasks in its
-# README, SQuAD and MultiNLI, the large model gains one to two points.) Span masking hides runs of words, which is
-# harder still (Joshi et al. 2020).
+# Whole-word masking hides all pieces of a word or none. (Google released it seven months after the first models: on the
+# two tasks in its README, SQuAD and MultiNLI, the large model gains one to two points.) Span masking hides runs of
+# words, which is harder still (Joshi et al. 2020).
 #
 # ## Common mistakes
 #
@@ -441,8 +441,8 @@ assert set(documents) == set(range(len(corpus)))
 #
 # 1. Ask for 15, 40 and 80 % of the tokens (`masked_lm_prob`) in chapter 8. Wettig et al. (2023) found 40 % better than
 #    15 % for large models.
-# 2. In section 7.1 keep 10 % of the chosen tokens as they are. Where does the loss end? Compute it first: of all chosen
-#    ones a tenth can be read off, and the model does not know which.
+# 2. In section 7.1 keep 10 % of the chosen tokens as they are. Where does the loss end? Compute it first. A tenth of
+#    the chosen ones can be read off: what is visible is right. What changes if another tenth becomes random symbols?
 # 3. Make "which of two neighbours comes first?" out of `Corpus`, and run the fool of section 7.5 on it.
 #
 # ## Questions

@@ -420,7 +420,7 @@ assert len(firsts) <= 3
 # The package has all of this as a command, with evaluation, checkpoints, resuming, several processes and a report:
 #
 # ```text
-# python -m minibert.pretrain --corpus topics.txt --size tiny --vocab-size 1500 --max-length 32 --no-next-sentence
+# python -m minibert.pretrain --corpus topics.txt --size tiny --vocab-size 1500 --max-length 32 --no-next-sentence \
 #        --max-steps 320 --batch-size 48 --lr 3e-3 --out my-bert
 # ```
 #

@@ -147,9 +147,10 @@ model.zero_grad()
 # | corrected | divided by $1 - 0.999$ | 0.000009 |
 # | step | $0.001 \cdot 0.003 / \sqrt{0.000009}$ | **0.001** |
 #
-# The gradient has dropped out. Had it been 300, or 0.0000003, the step would have been the same: *the whole rate*, with
-# the gradient's sign. So the first step moves every weight of the encoder, all that was learnt in pretraining, as far
-# as the rate allows, on the word of 16 examples and a head of random numbers. Watch it, over the first 25 steps:
+# The gradient has dropped out. Had it been 300, or 0.00003, the step would have been the same: *the whole rate*, with
+# the gradient's sign. (Until $g$ comes near $10^{-8}$, the `eps` that is added to the root, against dividing by 0.) So
+# the first step moves every weight of the encoder, all that was learnt in pretraining, as far as the rate allows, on
+# the word of 16 examples and a head of random numbers. Watch it, over the first 25 steps:
 
 
 # %%
@@ -356,10 +357,11 @@ assert statistics.mean(found["word order"]["from scratch"]) < 0.62
 #
 # On sentiment pretraining is a head start, and no more. Its old novels and its encyclopedia hold few opinions of soup
 # and software, so most of what *lovely* and *rude* have to say must come from these 1,824 examples, with pretraining or
-# without. Give both five epochs, and the gain is gone: `EXPERIMENTS.md` notes 0.70 and 0.74 of the `dev` sentences with
-# pretraining, and 0.74 from scratch. That is no law. BERTs that have read more gain much on sentiment (the same file
-# has 0.89 on another set, for a larger one). But it is a warning: **pretraining gives what it has learnt, where the
-# task needs it.** Ask what your task needs, and whether your BERT has read any of it. Then measure.
+# without. In the runs that `EXPERIMENTS.md` notes, nothing is left of it: 0.70 and 0.74 of the `dev` sentences with
+# pretraining, and 0.74 for a random model with a vocabulary of its own (one seed). That is no law. BERTs that have read
+# more gain much on sentiment (the same file has 0.89 on another set, for a larger one). But it is a warning:
+# **pretraining gives what it has learnt, where the task needs it.** Ask what your task needs, and whether your BERT has
+# read any of it. Then measure.
 #
 # ## 9.5 The learning rate
 #
@@ -501,13 +503,13 @@ show(figure, "Claimed gains when equal methods are compared, best of five agains
 # writes metrics, predictions and a report. Without arguments it takes the reviews of this chapter.
 #
 # ```text
-# python -m minibert.finetune --train train.tsv --dev dev.tsv --test test.tsv --lr 1e-3 --epochs 3
+# python -m minibert.finetune --train train.tsv --dev dev.tsv --test test.tsv --lr 1e-3 --epochs 3 \
 #        --seeds 5 --out my-runs
 # python -m minibert.finetune --find-lr rates.html          # draws the loss while the rate grows
 # ```
 #
-# A last word on rates. The paper fine-tunes with 5e-5, 3e-5 or 2e-5 (appendix A.3), twenty times less than we did. Both
-# are right: the wider and deeper a model, the shorter its steps must be. Ours is 128 wide, BERT-base 768.
+# A last word on rates. The paper fine-tunes with 5e-5, 3e-5 or 2e-5 (appendix A.3), twenty to fifty times less than we
+# did. Both are right: the wider and deeper a model, the shorter its steps must be. Ours is 128 wide, BERT-base 768.
 #
 # ## Common mistakes
 #

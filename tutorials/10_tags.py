@@ -624,10 +624,10 @@ def best_row_of_all(logits: np.ndarray) -> list[int]:
 
 
 generator = np.random.default_rng(0)
-for _ in range(4):
-    logits = generator.normal(size=(4, 7))
+for _ in range(100):
+    logits = generator.normal(size=(3, 7))
     assert best_row(logits) == best_row_of_all(logits)
-print("4 times the best of 2,401 rows, found without trying them")
+print("100 times the best of 343 rows, found without trying them")
 
 # %%
 scores = {"argmax": [], "Viterbi": []}

@@ -717,8 +717,9 @@ for task in batches:
 # The package does this for any of its tasks, with a folder for each in the end:
 #
 # ```text
-# python -m minibert.finetune --task classification --train classification=kinds.tsv --dev classification=kinds-dev.tsv
-#        --task similarity --train similarity=pairs.tsv --dev similarity=pairs-dev.tsv --model MODEL --out both
+# python -m minibert.finetune --task classification --train classification=kinds.tsv \
+#        --dev classification=kinds-dev.tsv --task similarity --train similarity=pairs.tsv \
+#        --dev similarity=pairs-dev.tsv --model MODEL --out both
 # ```
 #
 # ## Common mistakes

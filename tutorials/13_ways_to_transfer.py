@@ -529,11 +529,12 @@ show(
 # pretraining.
 #
 # What may you conclude from three seeds? The standard error of a mean of three is the deviation divided by $\sqrt 3$:
-# two to three points for most of these. So:
+# one to three points. So:
 #
 # - **Pretraining is worth more than the choice of the way.** The grey runner is far behind all others.
-# - **A hundredth of the weights does nearly what all of them do**, or all: the lead of full training is not larger than
-#   its own error. Ten seeds might show that it is real. These three do not.
+# - **A hundredth of the weights does nearly what all of them do**, or all: the lead of full training, two to four
+#   points, is about one standard error of such a difference (3 to 4 points). Ten seeds might show that it is real.
+#   These three do not.
 # - **Now look at green, and be honest about red.** BitFit, LoRA, adapters and prefix all train pooler and head as well.
 #   If their new weights did nothing, they would stand where green stands, and that is where they stand. With so small a
 #   base, so few sentences and 40 steps, nearly all the gain is the head's. In the papers the same ways do clearly

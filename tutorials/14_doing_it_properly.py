@@ -370,6 +370,7 @@ def mcnemar(first: NDArray, second: NDArray) -> float:
 paper = np.zeros((2, 7), dtype=bool)
 paper[0, 0] = paper[1, 1:] = True
 assert mcnemar(*paper) == 0.125
+assert mcnemar(paper[0, :2], paper[1, :2]) == 1  # one against one
 
 bayes = fools["naive Bayes, pairs too"]
 for name, first, second in (
@@ -647,9 +648,9 @@ assert accuracy(biased, same_bias) > accuracy(biased, fair) + 0.1
 assert moved["learnt from signed reviews"] > moved["learnt without signatures"] + 0.2
 
 # %% [markdown]
-# Read the first line as the owner of that model would. It is the *best* score of this chapter, on a test set that was
-# collected like the training set. No interval, no seed, no fold says that anything is wrong. Only swapping does. A bias
-# in how data were collected is in all parts of them alike, and so every score agrees with it.
+# Read the first line as the owner of that model would. It is the *best* score that a BERT gets in this chapter, on a
+# test set that was collected like the training set. No interval, no seed, no fold says that anything is wrong. Only
+# swapping does. A bias in how data were collected is in all parts of them alike, and so every score agrees with it.
 #
 # From the command line: `python -m minibert.evaluate --model DIR --data test.tsv --swap names.tsv`.
 #
@@ -663,7 +664,8 @@ assert moved["learnt from signed reviews"] > moved["learnt without signatures"] 
 # confidence, all of the same width, and takes the mean distance of confidence and accuracy, in which a bin weighs as
 # much as it has answers (Guo et al. 2017). A confidence on the border of two bins belongs to the lower one.
 #
-# On paper, with two bins: six answers at 0.9, of which three are right, and four at 0.6, of which three are right:
+# On paper, where answers fall into two of the bins: six at 0.9, of which three are right, and four at 0.6, of which
+# three are right:
 # $\frac{6}{10}|0.5 - 0.9| + \frac{4}{10}|0.75 - 0.6| = 0.24 + 0.06 = 0.30$.
 #
 # ### Build it yourself

@@ -665,10 +665,10 @@ assert min(readable["subject"][-1], readable["other noun"][-1]) > 0.8
 # | you see | you may say | you may not say |
 # | --- | --- | --- |
 # | a head looks at X | its weights are there | the model uses X |
-# | a head is removed, nothing happens | it is not needed *alone* | it does nothing |
 # | a probe reads X | X can be read | X is used; the model has *learnt* X |
 # | the lens sees X | the head would say X here | before that, X was not there |
 # | a gradient is small | a tiny change does little | the token does not matter |
+# | a head is removed, nothing happens | it is not needed *alone* | it does nothing |
 # | hiding a token changes the answer | the answer depends on it, in this row | it is *the* reason |
 # | a moved vector turns the answer | the fact was in it, and it was used | it is nowhere else |
 #

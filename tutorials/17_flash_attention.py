@@ -227,6 +227,8 @@ written_out, _ = eager_attention(*(tensor.unsqueeze(1) for tensor in tensors), l
 assert_close(torch.from_numpy(answer), theirs)
 assert_close(torch.from_numpy(log_sums), their_sums)
 assert_close(torch.from_numpy(answer), written_out.squeeze(1))
+far, _ = own_flash(np.full((1, WIDTH), 80.0), np.full((40, WIDTH), -80.0), value[:40], tile=32)  # all far below 0
+assert_close(torch.from_numpy(far[0]), torch.from_numpy(value[:40].mean(axis=0)))
 print("equal to the package's flash attention, and to the definition")
 
 # %% [markdown]

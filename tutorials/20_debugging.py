@@ -614,8 +614,8 @@ print(f"eps 1e-5 instead of 1e-12: logits off by up to {off:.1e}; accuracy {accu
 assert 1e-6 < off < 1e-2
 
 # %% [markdown]
-# Hardly anything, and no accuracy will show it. A parity test with a tolerance of $10^{-5}$ may or may not. Where the
-# numbers *before* the norm are small, it grows: the variance is then no longer large beside `eps`.
+# Hardly anything, and no accuracy will show it. A parity test with a tolerance of $10^{-5}$ does; one with $10^{-2}$
+# does not. Where the numbers *before* the norm are small, it grows: the variance is then no longer large beside `eps`.
 #
 # ## 20.9 Who catches what
 #
