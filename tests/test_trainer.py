@@ -28,6 +28,7 @@ from minibert import (
     Trainer,
     TrainingArguments,
 )
+from minibert.errors import DivergedError
 from minibert.training.interrupt import InterruptGuard, stopped
 from minibert.training.optimizer import parameter_groups
 from minibert.training.schedules import linear_schedule
@@ -333,7 +334,7 @@ def test_the_best_model_is_kept_though_no_checkpoint_is_due(tmp_path: Path):
         model, args, train_dataset=data, eval_dataset=data, compute_metrics=lambda _: {"score": next(scores)}
     )
     trainer.train()
-    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-3", "checkpoint-4"]
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-3", "checkpoint-5"]
     best = BertForSequenceClassification.from_pretrained(tmp_path / "checkpoint-3")
     assert all(torch.equal(a, b) for a, b in zip(best.state_dict().values(), model.state_dict().values(), strict=True))
 
@@ -385,6 +386,117 @@ def test_a_diverged_run_stops_with_a_sentence(tmp_path: Path):
         model.classifier.bias.fill_(math.nan)
     with pytest.raises(InputError, match=r"The loss became nan before step 1: .* lower learning rate \(now 0.001\)"):
         Trainer(model, arguments(tmp_path), train_dataset=make_examples(8)).train()
+
+
+@pytest.mark.parametrize("save_steps", [1, 3, 20])
+@pytest.mark.parametrize("evaluation", ["no", "steps"])
+def test_no_checkpoint_of_a_diverged_run_is_kept_though_no_log_line_was_due(
+    save_steps: int, evaluation: str, tmp_path: Path
+):
+    """Already the first step makes the weights far too large. Nothing is judged by them, either."""
+    data = make_examples(16)
+    args = arguments(
+        tmp_path,
+        learning_rate=1e20,
+        max_steps=20,
+        logging_steps=20,
+        save_strategy="steps",
+        save_steps=save_steps,
+        eval_strategy=evaluation,
+        eval_steps=3,
+    )
+    model = make_model("BertForSequenceClassification", QUIET)
+    trainer = Trainer(model, args, train_dataset=data, eval_dataset=data)
+    with pytest.raises(DivergedError, match="the run has diverged") as raised:
+        trainer.train()
+    assert "last good checkpoint" not in str(raised.value)
+    assert checkpoints(tmp_path) == []
+    assert trainer.state.log_history == []
+
+
+def test_an_update_that_ruins_the_weights_is_seen_before_they_are_saved(tmp_path: Path):
+    """The losses are numbers up to the end: only the weights tell it."""
+    model = make_model("BertForSequenceClassification", QUIET)
+    args = arguments(tmp_path, max_steps=2, learning_rate=1e38, save_strategy="steps", save_steps=1)
+    trainer = Trainer(model, args, train_dataset=make_examples(8))
+    trainer._schedule = lambda step, *_: float(step)  # type: ignore[method-assign]
+    with pytest.raises(DivergedError, match=r"norm of the weights became (inf|nan) in step 2: .*checkpoint-1\.$"):
+        trainer.train()
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-1"]
+
+
+@pytest.mark.parametrize(("steps", "found"), [(6, [4, 6]), (8, [4, 8])])
+def test_the_last_step_is_evaluated_and_saved(steps: int, found: list[int], tmp_path: Path):
+    """As in `transformers`, though it is no multiple of eval_steps and save_steps; and once if it is."""
+    data = make_examples(16)
+    scores = iter([0.1, 0.2])
+    args = arguments(
+        tmp_path,
+        max_steps=steps,
+        eval_strategy="steps",
+        eval_steps=4,
+        save_strategy="steps",
+        save_steps=4,
+        load_best_model_at_end=True,
+        metric_for_best_model="score",
+    )
+    model = make_model("BertForSequenceClassification", QUIET)
+    trainer = Trainer(
+        model, args, train_dataset=data, eval_dataset=data, compute_metrics=lambda _: {"score": next(scores)}
+    )
+    trainer.train()
+    assert [entry["step"] for entry in trainer.state.log_history if "eval_score" in entry] == found
+    assert [path.name for path in checkpoints(tmp_path)] == [f"checkpoint-{step}" for step in found]
+    assert trainer.state.best_model_checkpoint == str(tmp_path / f"checkpoint-{steps}")
+
+
+def test_a_checkpoint_between_two_log_lines_forgets_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Losses and tokens of a resumed run, and its speed, are those of all steps since the last log line."""
+    now = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+
+    def collate(examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        now[0] += 1  # a second a batch
+        return padded_for_transformers(examples)
+
+    def slow_metrics(prediction: Any) -> dict[str, float]:
+        now[0] += 100  # which do not count
+        return {}
+
+    data = make_examples(16)
+    settings: dict[str, Any] = {"max_steps": 10, "logging_steps": 5, "save_steps": 4, "eval_steps": 4}
+    args = arguments(tmp_path, save_strategy="steps", eval_strategy="steps", **settings)
+    results = []
+    for checkpoint in (None, tmp_path / "checkpoint-4", tmp_path / "checkpoint-8"):
+        model = make_model("BertForSequenceClassification", QUIET)
+        trainer = Trainer(model, args, collate, data, data, compute_metrics=slow_metrics)
+        loss = trainer.train(resume_from_checkpoint=checkpoint).training_loss
+        log = [entry for entry in trainer.state.log_history if "loss" in entry]
+        results.append((loss, trainer.state.total_tokens, log))
+    assert results[1] == results[0]
+    assert results[2] == results[0]
+
+    path = tmp_path / "checkpoint-8" / "trainer_state.json"  # as before this was kept
+    state = json.loads(path.read_text())
+    del state["unlogged"]
+    path.write_text(json.dumps(state))
+    model = make_model("BertForSequenceClassification", QUIET)
+    assert Trainer(model, args, collate, data, data).train(path.parent).global_step == 10
+
+
+def test_the_loss_of_a_run_that_stops_early_counts_what_no_log_line_told(tmp_path: Path):
+    data = make_examples(8)
+    settings: dict[str, Any] = {"eval_strategy": "epoch", "early_stopping_patience": 1, "early_stopping_threshold": 99}
+    found = []
+    for every in (1, 500):
+        args = arguments(tmp_path, num_train_epochs=9, logging_steps=every, **settings)
+        torch.manual_seed(0)
+        model = make_model("BertForSequenceClassification", QUIET)
+        trainer = Trainer(model, args, train_dataset=data, eval_dataset=data)
+        result = trainer.train()
+        found.append((result.global_step, pytest.approx(result.training_loss), trainer.state.total_tokens))
+    assert found[0][0] == 4
+    assert found[0] == found[1]
 
 
 def test_the_log_has_a_line_a_step(tmp_path: Path):

@@ -14,7 +14,7 @@ import re
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -35,6 +35,19 @@ class Saves(Protocol):
     def save_pretrained(self, directory: Path) -> Any: ...
 
 
+class Reading(NamedTuple):
+    """What a `Meter` has counted: the sums of the figures, over so many steps, tokens and seconds."""
+
+    sums: dict[str, float]
+    steps: int
+    tokens: int
+    seconds: float
+
+    def means(self) -> dict[str, float]:
+        """The figures of an average step."""
+        return {name: total / self.steps for name, total in self.sums.items()}
+
+
 @dataclass
 class TrainerState:
     """Where a run is, as `transformers` names it."""
@@ -43,8 +56,9 @@ class TrainerState:
     max_steps: int = 0
     epoch: float = 0.0
     train_seconds: float = 0.0  # over all calls, if the run was stopped and taken up again
-    total_loss: float = 0.0  # the sum over all steps
+    total_loss: float = 0.0  # the sum over all steps that are logged
     total_tokens: int = 0
+    unlogged: Reading = field(default_factory=lambda: Reading({}, 0, 0, 0.0))  # of the steps since, at a checkpoint
     next_instance: tuple[int, int] = (0, 0)  # in pretraining: block and index
     best_metric: float | None = None
     best_model_checkpoint: str | None = None

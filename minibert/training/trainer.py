@@ -42,6 +42,7 @@ from .interrupt import InterruptGuard
 from .optimizer import create_optimizer
 from .schedules import SCHEDULES
 from .state import (
+    Reading,
     Saves,
     TrainerState,
     checkpoints,
@@ -163,7 +164,7 @@ class Trainer:
         state, started = self.state, time.perf_counter() - self.state.train_seconds
 
         model.train()
-        meter = Meter(model.device)
+        meter = Meter(model.device, Reading(*state.unlogged))
         enough = self._gains_nothing()
         bar = tqdm(
             total=total_steps,
@@ -190,18 +191,21 @@ class Trainer:
                 state.train_seconds = pause - started
                 improved = False
                 if self._is_due(args.eval_strategy, args.eval_steps or args.logging_steps, epoch_ends):
+                    self._check_unlogged(meter, pause)
                     with averaged():
                         improved = self._evaluate_and_compare()
                     enough = self._gains_nothing()
                 interrupted = self._must_stop(interrupt)
                 keeps_best = improved and args.load_best_model_at_end
                 if interrupted or keeps_best or self._is_due(args.save_strategy, args.save_steps, epoch_ends):
+                    self._check_unlogged(meter, pause)
                     with averaged():
                         self._save_checkpoint(optimizer, improved)
                 if interrupted:
                     raise KeyboardInterrupt
                 meter.leave_out(time.perf_counter() - pause)
 
+        self._count(meter.read())  # early stopping may come between two log lines
         if average:
             average.swap()
         if args.load_best_model_at_end and state.best_model_checkpoint is not None:
@@ -317,27 +321,40 @@ class Trainer:
             return None
         return class_weights(self._labels(), self.model.config.num_labels).to(self.model.device)
 
+    def _count(self, reading: Reading) -> None:
+        self.state.total_loss += reading.sums.get("loss", 0.0)
+        self.state.total_tokens += reading.tokens
+
     def _log_training(self, meter: Meter, learning_rate: float, bar: tqdm[Any]) -> None:
-        totals, steps, tokens, seconds = meter.read()
-        self.state.total_loss += totals["loss"]
-        self.state.total_tokens += tokens
-        figures = {name: total / steps for name, total in totals.items()}
+        reading = meter.read()
+        self._count(reading)
+        figures = reading.means()
         self._check(figures)
-        tokens_per_second = tokens / seconds
+        tokens_per_second = reading.tokens / reading.seconds
         bar.set_postfix_str(f"loss {figures['loss']:.3f}, {tokens_per_second:,.0f} tokens/s", refresh=False)
         self._log(figures | {"lr": learning_rate, "tokens_per_second": round(tokens_per_second, 1)})
 
+    def _check_unlogged(self, meter: Meter, now: float) -> None:
+        """Raise `InputError` if the run has diverged, before its weights are evaluated or saved."""
+        self.state.unlogged = meter.so_far(now)
+        self._check(self.state.unlogged.means())
+        step = self.state.global_step
+        norm = whole(nn.utils.get_total_norm([weight.detach() for weight in self.model.parameters()])).item()
+        if not math.isfinite(norm):  # the last update can do that after a loss that was a number
+            raise self._diverged(f"The norm of the weights became {norm} in step {step}", step)
+
     def _check(self, figures: Mapping[str, float]) -> None:
-        """Raise `InputError` if the run has diverged, before a checkpoint of it is written."""
+        """Raise `InputError` if the figures are those of a run that has diverged."""
         for name, what in (("loss", "loss"), ("grad_norm", "gradient")):
             if not math.isfinite(figures.get(name, 0.0)):
-                raise self._diverged(f"The {what} became {figures[name]} before step {self.state.global_step}")
+                step = self.state.global_step
+                raise self._diverged(f"The {what} became {figures[name]} before step {step}", step - 1)
 
-    def _diverged(self, sign: str) -> InputError:
-        """The error to raise. A checkpoint of the step before is deleted: its are the weights that led here."""
+    def _diverged(self, sign: str, step: int) -> InputError:
+        """The error to raise. A checkpoint of this step is deleted: its are the weights that led here."""
         folder = Path(self.args.output_dir)
         if self.writes_files:
-            shutil.rmtree(folder / f"checkpoint-{self.state.global_step - 1}", ignore_errors=True)
+            shutil.rmtree(folder / f"checkpoint-{step}", ignore_errors=True)
         saved = checkpoints(folder)
         newest = f" The last good checkpoint is {saved[-1]}." if saved else ""
         return DivergedError(
@@ -357,7 +374,8 @@ class Trainer:
     def _is_due(self, strategy: str, every: int, epoch_ends: bool) -> bool:
         if strategy == "epoch":
             return epoch_ends
-        return strategy == "steps" and self.state.global_step % every == 0
+        state = self.state
+        return strategy == "steps" and (state.global_step % every == 0 or state.global_step == state.max_steps)
 
     def _evaluate_and_compare(self) -> bool:
         """Evaluate; whether it was the best so far."""
@@ -479,18 +497,22 @@ class Trainer:
 
 
 class Meter:
-    """Figures and speed since they were last read. Only then are the figures fetched from the device."""
+    """Figures and speed since they were last read. Only then are the figures fetched from the device.
 
-    def __init__(self, device: torch.device) -> None:
+    begun: what the meter of an interrupted run had counted; this one goes on from there.
+    """
+
+    def __init__(self, device: torch.device, begun: Reading) -> None:
         self._device = device
-        self._totals: dict[str, Tensor] = {}
-        self._steps = self._tokens = 0
-        self._since = time.perf_counter()
+        self._totals = {name: torch.tensor(total, device=device) for name, total in begun.sums.items()}
+        self._steps, self._tokens = begun.steps, begun.tokens
+        self._since = time.perf_counter() - begun.seconds
 
     def add(self, figures: Mapping[str, Tensor], tokens: int) -> None:
         """The figures of one step."""
         for name, figure in figures.items():
-            self._totals[name] = self._totals.get(name, torch.zeros((), device=self._device)) + figure.detach()
+            total = self._totals.setdefault(name, torch.zeros((), device=self._device))
+            total += figure.detach()
         self._steps += 1
         self._tokens += tokens
 
@@ -498,15 +520,19 @@ class Meter:
         """Time just spent on something else, such as an evaluation."""
         self._since += seconds
 
-    def read(self) -> tuple[dict[str, float], int, int, float]:
-        """The sums of the figures, the number of steps, of tokens, and of seconds."""
+    def so_far(self, now: float) -> Reading:
+        """What was counted up to now."""
+        sums = torch.stack(list(self._totals.values())).tolist() if self._totals else []
+        return Reading(dict(zip(self._totals, sums, strict=True)), self._steps, self._tokens, now - self._since)
+
+    def read(self) -> Reading:
+        """The same, and begin anew."""
         now = time.perf_counter()
-        sums = torch.stack(list(self._totals.values())).tolist()
-        result = dict(zip(self._totals, sums, strict=True)), self._steps, self._tokens, now - self._since
+        reading = self.so_far(now)
         self._totals = {}
         self._steps = self._tokens = 0
         self._since = now
-        return result
+        return reading
 
 
 class Rows:
