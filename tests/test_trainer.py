@@ -357,6 +357,64 @@ def test_metrics_may_be_numbers_of_numpy_and_torch(number: Any, tmp_path: Path):
     assert [line["eval_score"] for line in lines if "eval_score" in line] == [number.tolist()]
 
 
+def test_metrics_may_lie_in_one_another(tmp_path: Path):
+    data = make_examples(4)
+    args = arguments(tmp_path, max_steps=1, eval_strategy="epoch", save_strategy="epoch", logging_dir=str(tmp_path))
+    nested: Any = {"n": np.int64(3), "by_class": [np.float32(0.5), {np.int64(1): torch.tensor(2)}]}
+    model = make_model("BertForSequenceClassification", QUIET)
+    Trainer(model, args, train_dataset=data, eval_dataset=data, compute_metrics=lambda _: {"per": nested}).train()
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    found = [line["eval_per"] for line in lines if "eval_per" in line]
+    assert found == [{"n": 3, "by_class": [0.5, {"1": 2}]}]
+
+
+def test_a_run_that_needs_no_best_model_may_evaluate_without_labels(tmp_path: Path):
+    data = make_examples(8)
+    bare = [{"input_ids": [1, 2, 3]}] * 3
+    model = make_model("BertForSequenceClassification", QUIET)
+    settings: dict[str, Any] = {"eval_strategy": "epoch", "save_strategy": "epoch"}
+    trainer = Trainer(model, arguments(tmp_path, **settings), train_dataset=data, eval_dataset=bare)
+    assert trainer.train().global_step == 4
+    assert trainer.state.best_model_checkpoint is None
+    for asked, name in (
+        ({"load_best_model_at_end": True}, "loss"),
+        ({"early_stopping_patience": 1}, "loss"),
+        ({"metric_for_best_model": "f1"}, "f1"),
+    ):
+        args = arguments(tmp_path, **settings, **asked)
+        with pytest.raises(InputError, match=f"metric_for_best_model is '{name}', but the metrics are eval_runtime, "):
+            Trainer(model, args, train_dataset=data, eval_dataset=bare).train()
+
+
+def test_a_loss_of_ones_own_is_learnt_by_and_told(tmp_path: Path):
+    """As in many notebooks: it takes the labels out, and asks the output for its logits."""
+
+    class Doubled(Trainer):
+        def compute_loss(
+            self,
+            model: torch.nn.Module,
+            inputs: dict[str, Any],
+            return_outputs: bool = False,
+            num_items_in_batch: Any = None,
+        ) -> Any:
+            labels = inputs.pop("labels")
+            outputs = model(**inputs)
+            loss = 2 * torch.nn.functional.cross_entropy(outputs.get("logits"), labels)
+            return (loss, outputs) if return_outputs else loss
+
+    data = make_examples(8)
+    results = []
+    for kind in (Trainer, Doubled):
+        torch.manual_seed(0)
+        model = make_model("BertForSequenceClassification", QUIET)
+        args = arguments(tmp_path, learning_rate=0, max_grad_norm=0)
+        trainer = kind(model, args, train_dataset=data, compute_metrics=accuracy)
+        results.append([trainer.train().training_loss, trainer.evaluate(data)["eval_loss"]])
+        assert trainer.predict(data).label_ids.tolist() == [example["labels"] for example in data]
+        assert trainer.predict([{"input_ids": [1, 5, 2]}]).label_ids is None
+    assert results[1] == pytest.approx([2 * loss for loss in results[0]])
+
+
 def test_a_run_whose_folder_was_moved_still_finds_its_best_checkpoint(tmp_path: Path):
     data = make_examples(8)
     scores = iter([0.9, 0.5, 0.4])
@@ -591,7 +649,13 @@ def test_bf16_training_keeps_the_weights_in_float32(tmp_path: Path):
             "load_best_model_at_end needs eval_strategy and save_strategy to be the same",
         ),
         ({"num_train_epochs": 0}, "num_train_epochs must be above 0"),
-        ({"eval_steps": 0.1}, "eval_steps must be at least 1: found 0.1"),
+        ({"eval_steps": 0.1}, "eval_steps must be a whole number: found 0.1"),
+        ({"eval_steps": 0}, "eval_steps must be at least 1: found 0"),
+        ({"max_steps": 2.5}, "max_steps must be a whole number: found 2.5"),
+        ({"seed": None}, "seed must be a whole number: found None"),
+        ({"learning_rate": "2e-5"}, "learning_rate must be a number: found '2e-5'"),
+        ({"num_train_epochs": "3"}, "num_train_epochs must be a number: found '3'"),
+        ({"save_total_limit": -1}, "save_total_limit must be 0 or more: found -1"),
         ({"report_to": "wandb"}, "report_to must be 'none': read log.jsonl"),
         ({"seed": -1}, "seed must be from 0 to"),
         ({"seed": 1 << 32}, "seed must be from 0 to"),
@@ -600,6 +664,33 @@ def test_bf16_training_keeps_the_weights_in_float32(tmp_path: Path):
 def test_settings_that_no_run_can_have_get_a_sentence(changes: dict[str, Any], sentence: str):
     with pytest.raises(InputError, match=sentence):
         TrainingArguments(**changes)
+
+
+def test_settings_that_some_notebooks_have_are_taken(tmp_path: Path):
+    """Numbers of NumPy, `report_to=[]`, and 0, by which `transformers` means all checkpoints."""
+    settings = {"learning_rate": np.float32(1e-3), "max_steps": np.int64(2), "num_train_epochs": 3, "report_to": []}
+    args = arguments(tmp_path, save_strategy="steps", save_steps=1, save_total_limit=0, **settings)
+    Trainer(make_model("BertForSequenceClassification", QUIET), args, train_dataset=make_examples(8)).train()
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-1", "checkpoint-2"]
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        ([{"text": "a", "labels": 1}], "must hold tokenized examples, with input_ids: number 0 has text, labels"),
+        ([([1, 2], 1)], "must hold a dict for each example: number 0 is tuple"),
+        ({"input_ids": [[1, 2]], "labels": [1]}, "must be one data set, .* found a dict of input_ids, labels"),
+        ((row for row in make_examples(2)), "must have a length and give examples by number: found generator"),
+    ],
+)
+def test_what_is_no_data_set_of_examples_gets_a_sentence(data: Any, sentence: str, tmp_path: Path):
+    model, good = make_model("BertForSequenceClassification", QUIET), make_examples(8)
+    with pytest.raises(InputError, match=f"train_dataset {sentence}"):
+        Trainer(model, arguments(tmp_path), train_dataset=data).train()
+    trainer = Trainer(model, arguments(tmp_path, eval_strategy="epoch"), train_dataset=good, eval_dataset=data)
+    with pytest.raises(InputError, match=f"eval_dataset {sentence}"):
+        trainer.train()
+    assert trainer.state.global_step == 0
 
 
 def test_examples_without_labels_are_no_examples_to_learn_from(tmp_path: Path):

@@ -245,7 +245,7 @@ class Trainer:
         args = self.args
         lengths = self._lengths(self.train_dataset, "train_dataset")
         if args.eval_strategy != "no":  # or the lack would show after an epoch
-            _check_data(self.eval_dataset, "eval_dataset")
+            _check_row(_check_data(self.eval_dataset, "eval_dataset"), 0, "eval_dataset")
         batches_per_epoch = math.ceil(len(lengths) / args.per_device_train_batch_size)
         steps_per_epoch = math.ceil(batches_per_epoch / args.gradient_accumulation_steps)
         total_steps = args.max_steps if args.max_steps > 0 else math.ceil(steps_per_epoch * args.num_train_epochs)
@@ -305,15 +305,26 @@ class Trainer:
         return {"loss": total}, sum(_tokens(batch) for batch in batches)
 
     def _loss_of(self, batch: dict[str, Any]) -> Tensor:
-        output = self.model(**batch)
-        if self.args.label_smoothing_factor or self.args.class_weights:
-            return class_loss(output, batch.get("labels"), self.args.label_smoothing_factor, self._class_weights)
-        if output.loss is None:
+        loss = self.compute_loss(self.model, dict(batch))  # a copy: overrides may take the labels out
+        if loss is None:
             raise InputError(
                 f"The model gives no loss: the examples have {', '.join(batch)}. It learns from {' or '.join(LABELS)}, "
                 "as its head says."
             )
-        return output.loss
+        return loss
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """The loss of a batch, and with `return_outputs` also the model's output. Override it to learn by another loss.
+
+        num_items_in_batch: not read; it is here for overrides that were written for `transformers` and pass it on.
+        """
+        output = model(**inputs)
+        loss = output.loss
+        if model.training and (self.args.label_smoothing_factor or self.args.class_weights):  # evaluation goes without
+            loss = class_loss(output, inputs.get("labels"), self.args.label_smoothing_factor, self._class_weights)
+        return (loss, output) if return_outputs else loss
 
     @cached_property
     def _class_weights(self) -> Tensor | None:
@@ -338,8 +349,8 @@ class Trainer:
         """Raise `InputError` if the run has diverged, before its weights are evaluated or saved."""
         self.state.unlogged = meter.so_far(now)
         self._check(self.state.unlogged.means())
-        step = self.state.global_step
-        norm = whole(nn.utils.get_total_norm([weight.detach() for weight in self.model.parameters()])).item()
+        norms = [whole(weight.detach().norm()) for weight in self.model.parameters()]
+        norm, step = torch.stack(norms).norm().item(), self.state.global_step
         if not math.isfinite(norm):  # the last update can do that after a loss that was a number
             raise self._diverged(f"The norm of the weights became {norm} in step {step}", step)
 
@@ -384,11 +395,14 @@ class Trainer:
         numbers = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items() if isinstance(value, float))
         if self.writes_files:
             tqdm.write(f"epoch {self.state.epoch:.2f}: {numbers}")
-        if self.args.best_metric not in metrics:
-            name = self.args.metric_for_best_model
+        args = self.args
+        if args.best_metric not in metrics:
+            if not args.needs_metric:
+                return False
+            name = args.metric_for_best_model or "loss"
             raise InputError(f"metric_for_best_model is '{name}', but the metrics are {', '.join(metrics)}.")
-        value = metrics[self.args.best_metric]
-        if not self.args.is_better(value, self.state.best_metric):
+        value = metrics[args.best_metric]
+        if not args.is_better(value, self.state.best_metric):
             return False
         self.state.best_metric = value
         return True
@@ -410,7 +424,7 @@ class Trainer:
         if not self.writes_files:
             return
         save_checkpoint(output_dir, model, optimizer_state, state, self.processing_class)
-        if self.args.save_total_limit is not None:
+        if self.args.save_total_limit:
             keep_newest(output_dir, self.args.save_total_limit, state.best_model_checkpoint)
 
     def _resume(self, checkpoint: str | Path | Literal[True], optimizer: torch.optim.Optimizer) -> None:
@@ -445,18 +459,21 @@ class Trainer:
         self.model.eval()
         for indices in tqdm(batches, desc=prefix, unit="batch", disable=self.args.disable_tqdm, leave=False, delay=1):
             batch = self.batch(dataset, indices, padded=True)
-            with self._precision():
-                output = self.model(**batch)
-            logits = [output[name] for name in output.names if name.endswith("logits")]
             given = [batch[key] for key in LABELS if batch.get(key) is not None]
+            with self._precision():
+                if given:
+                    loss, output = self.compute_loss(self.model, dict(batch), return_outputs=True)
+                else:
+                    loss, output = None, self.model(**batch)
+            logits = [output[name] for name in output.names if name.endswith("logits")]
             if self.preprocess_logits_for_metrics is not None:
                 kept = self.preprocess_logits_for_metrics(_alone(logits), _alone(given))
                 logits = [kept] if isinstance(kept, Tensor) else list(kept)
             predictions.put(indices, logits)
             if given:
                 labels.put(indices, given)
-            if output.loss is not None:
-                total_loss += output.loss.item() * len(indices)
+            if loss is not None:
+                total_loss += loss.item() * len(indices)
         seconds = time.perf_counter() - started
         metrics: dict[str, float] = {}
         if labels.filled:
@@ -465,7 +482,7 @@ class Trainer:
                 numbers = self.compute_metrics(EvalPrediction(predictions.arrays(), labels.arrays()))
                 for key, value in numbers.items():
                     name = key if key.startswith(f"{prefix}_") else f"{prefix}_{key}"
-                    metrics[name] = value.tolist() if hasattr(value, "tolist") else value  # JSON knows no float32
+                    metrics[name] = _plain(value)
         metrics[f"{prefix}_runtime"] = seconds
         metrics[f"{prefix}_samples_per_second"] = len(lengths) / seconds
         return PredictionOutput(predictions.arrays(), labels.arrays() if labels.filled else None, metrics)
@@ -474,7 +491,7 @@ class Trainer:
 
     def _lengths(self, dataset: Dataset | None, name: str) -> list[int]:
         dataset = _check_data(dataset, name)
-        return [len(dataset[index]["input_ids"]) for index in range(len(dataset))]
+        return [len(_check_row(dataset, index, name)["input_ids"]) for index in range(len(dataset))]
 
     def _labels(self) -> list[Any]:
         """Those of the training examples, each a number or a list."""
@@ -563,10 +580,41 @@ def _alone(tensors: list[Tensor]) -> Any:
 
 
 def _check_data(dataset: Dataset | None, name: str) -> Dataset:
-    """The data set. Raises `InputError` if there is none."""
+    """The data set. Raises `InputError` if there is none, or something else."""
+    if isinstance(dataset, Mapping):
+        raise InputError(
+            f"{name} must be one data set, such as a list with a dict for each example: found a dict of "
+            f"{', '.join(map(str, dataset))}."
+        )
+    if dataset is not None and not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
+        raise InputError(
+            f"{name} must have a length and give examples by number: found {type(dataset).__name__}. "
+            "Make a list of it, if it fits into memory."
+        )
     if dataset is None or not len(dataset):
         raise InputError(f"There is no data: {name} is missing or empty.")
     return dataset
+
+
+def _check_row(dataset: Dataset, index: int, name: str) -> Mapping[str, Any]:
+    """An example. Raises `InputError` if it is none that a tokenizer makes."""
+    row: object = dataset[index]
+    if not isinstance(row, Mapping):
+        raise InputError(f"{name} must hold a dict for each example: number {index} is {type(row).__name__}.")
+    if "input_ids" not in row:
+        raise InputError(
+            f"{name} must hold tokenized examples, with input_ids: number {index} has {', '.join(map(str, row))}."
+        )
+    return row
+
+
+def _plain(value: Any) -> Any:
+    """A metric as JSON knows it: without the numbers of NumPy and torch, however deep they lie."""
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def best_device() -> torch.device:
