@@ -14,7 +14,7 @@ import re
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from ..files import replacing, write_text
 from ..model import BertPreTrainedModel
 from ..transfer.adapter_files import load_trained, save_adapter
 from .distributed import divided_like, load_optimizer_state
+from .meter import Reading
 from .shared_encoder import SharedEncoder
 
 
@@ -33,19 +34,6 @@ class Saves(Protocol):
     """Anything that is saved beside a model, such as its tokenizer."""
 
     def save_pretrained(self, directory: Path) -> Any: ...
-
-
-class Reading(NamedTuple):
-    """What a `Meter` has counted: the sums of the figures, over so many steps, tokens and seconds."""
-
-    sums: dict[str, float]
-    steps: int
-    tokens: int
-    seconds: float
-
-    def means(self) -> dict[str, float]:
-        """The figures of an average step."""
-        return {name: total / self.steps for name, total in self.sums.items()}
 
 
 @dataclass

@@ -39,10 +39,10 @@ from .class_loss import class_loss
 from .distributed import whole, whole_model, whole_optimizer_state
 from .early_stopping import evaluations_without_gain
 from .interrupt import InterruptGuard
+from .meter import Meter, Reading
 from .optimizer import create_optimizer
 from .schedules import SCHEDULES
 from .state import (
-    Reading,
     Saves,
     TrainerState,
     checkpoints,
@@ -346,7 +346,7 @@ class Trainer:
         self._log(figures | {"lr": learning_rate, "tokens_per_second": round(tokens_per_second, 1)})
 
     def _check_unlogged(self, meter: Meter, now: float) -> None:
-        """Raise `InputError` if the run has diverged, before its weights are evaluated or saved."""
+        """Note what no log line has told yet. Raises `InputError` if the run has diverged, before it is saved."""
         self.state.unlogged = meter.so_far(now)
         self._check(self.state.unlogged.means())
         norms = [whole(weight.detach().norm()) for weight in self.model.parameters()]
@@ -511,45 +511,6 @@ class Trainer:
 
     def _precision(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.model.device.type, dtype=torch.bfloat16, enabled=self.args.bf16)
-
-
-class Meter:
-    """Figures and speed since they were last read. Only then are the figures fetched from the device.
-
-    begun: what the meter of an interrupted run had counted; this one goes on from there.
-    """
-
-    def __init__(self, device: torch.device, begun: Reading) -> None:
-        self._device = device
-        self._totals = {name: torch.tensor(total, device=device) for name, total in begun.sums.items()}
-        self._steps, self._tokens = begun.steps, begun.tokens
-        self._since = time.perf_counter() - begun.seconds
-
-    def add(self, figures: Mapping[str, Tensor], tokens: int) -> None:
-        """The figures of one step."""
-        for name, figure in figures.items():
-            total = self._totals.setdefault(name, torch.zeros((), device=self._device))
-            total += figure.detach()
-        self._steps += 1
-        self._tokens += tokens
-
-    def leave_out(self, seconds: float) -> None:
-        """Time just spent on something else, such as an evaluation."""
-        self._since += seconds
-
-    def so_far(self, now: float) -> Reading:
-        """What was counted up to now."""
-        sums = torch.stack(list(self._totals.values())).tolist() if self._totals else []
-        return Reading(dict(zip(self._totals, sums, strict=True)), self._steps, self._tokens, now - self._since)
-
-    def read(self) -> Reading:
-        """The same, and begin anew."""
-        now = time.perf_counter()
-        reading = self.so_far(now)
-        self._totals = {}
-        self._steps = self._tokens = 0
-        self._since = now
-        return reading
 
 
 class Rows:
