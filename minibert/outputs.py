@@ -39,6 +39,10 @@ class ModelOutput:
             raise KeyError(f"no '{key}' here, but {', '.join(self.keys())}")
         return getattr(self, key)
 
+    def get(self, key: str, default: Any = None) -> Any:
+        """A field, or the default if it is not there."""
+        return getattr(self, key) if key in self else default
+
     def __contains__(self, key: object) -> bool:
         return key in self.keys()
 

@@ -12,7 +12,7 @@ from minibert import BertForTokenClassification, InputError, PackedBatch
 from minibert.data.batches import batches_by_length, length_grouped_batches, move, pack_examples
 from minibert.packing import Layout
 
-from .helpers import SMALL
+from .helpers import SMALL, make_model
 
 lengths = st.lists(st.integers(1, 60), min_size=1, max_size=300)
 
@@ -104,6 +104,20 @@ def test_padding_that_examples_bring_along_is_left_out():
     assert batch["input_ids"].input_ids.tolist() == [1, 5, 2, 1, 5, 6, 7, 2]
     assert batch["labels"].tolist() == [3, 4]
     assert set(batch) == {"input_ids", "labels"}
+
+
+def test_positions_that_examples_bring_along_are_packed():
+    examples = [
+        {"input_ids": [1, 5, 2, 0], "attention_mask": [1, 1, 1, 0], "position_ids": [4, 5, 6, 0]},
+        {"input_ids": [1, 6, 7, 2], "attention_mask": [1, 1, 1, 1], "position_ids": [0, 3, 2, 1]},
+    ]
+    for padded in (False, True):
+        batch = pack_examples(examples, padded)
+        assert set(batch) == {"input_ids"}
+        assert batch["input_ids"].position_ids.tolist() == [4, 5, 6, 0, 3, 2, 1]
+    model = make_model("BertForSequenceClassification")
+    columns = {key: torch.tensor([example[key] for example in examples]) for key in examples[0]}
+    torch.testing.assert_close(model(**batch).logits, model(**columns).logits)
 
 
 def test_labels_of_tokens_are_packed_with_them_and_padded_with_them():

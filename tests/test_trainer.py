@@ -28,6 +28,7 @@ from minibert import (
     Trainer,
     TrainingArguments,
 )
+from minibert.errors import DivergedError
 from minibert.training.interrupt import InterruptGuard, stopped
 from minibert.training.optimizer import parameter_groups
 from minibert.training.schedules import linear_schedule
@@ -333,7 +334,7 @@ def test_the_best_model_is_kept_though_no_checkpoint_is_due(tmp_path: Path):
         model, args, train_dataset=data, eval_dataset=data, compute_metrics=lambda _: {"score": next(scores)}
     )
     trainer.train()
-    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-3", "checkpoint-4"]
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-3", "checkpoint-5"]
     best = BertForSequenceClassification.from_pretrained(tmp_path / "checkpoint-3")
     assert all(torch.equal(a, b) for a, b in zip(best.state_dict().values(), model.state_dict().values(), strict=True))
 
@@ -354,6 +355,64 @@ def test_metrics_may_be_numbers_of_numpy_and_torch(number: Any, tmp_path: Path):
     Trainer(model, args, train_dataset=data, eval_dataset=data, compute_metrics=lambda _: {"score": number}).train()
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [line["eval_score"] for line in lines if "eval_score" in line] == [number.tolist()]
+
+
+def test_metrics_may_lie_in_one_another(tmp_path: Path):
+    data = make_examples(4)
+    args = arguments(tmp_path, max_steps=1, eval_strategy="epoch", save_strategy="epoch", logging_dir=str(tmp_path))
+    nested: Any = {"n": np.int64(3), "by_class": [np.float32(0.5), {np.int64(1): torch.tensor(2)}]}
+    model = make_model("BertForSequenceClassification", QUIET)
+    Trainer(model, args, train_dataset=data, eval_dataset=data, compute_metrics=lambda _: {"per": nested}).train()
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    found = [line["eval_per"] for line in lines if "eval_per" in line]
+    assert found == [{"n": 3, "by_class": [0.5, {"1": 2}]}]
+
+
+def test_a_run_that_needs_no_best_model_may_evaluate_without_labels(tmp_path: Path):
+    data = make_examples(8)
+    bare = [{"input_ids": [1, 2, 3]}] * 3
+    model = make_model("BertForSequenceClassification", QUIET)
+    settings: dict[str, Any] = {"eval_strategy": "epoch", "save_strategy": "epoch"}
+    trainer = Trainer(model, arguments(tmp_path, **settings), train_dataset=data, eval_dataset=bare)
+    assert trainer.train().global_step == 4
+    assert trainer.state.best_model_checkpoint is None
+    for asked, name in (
+        ({"load_best_model_at_end": True}, "loss"),
+        ({"early_stopping_patience": 1}, "loss"),
+        ({"metric_for_best_model": "f1"}, "f1"),
+    ):
+        args = arguments(tmp_path, **settings, **asked)
+        with pytest.raises(InputError, match=f"metric_for_best_model is '{name}', but the metrics are eval_runtime, "):
+            Trainer(model, args, train_dataset=data, eval_dataset=bare).train()
+
+
+def test_a_loss_of_ones_own_is_learnt_by_and_told(tmp_path: Path):
+    """As in many notebooks: it takes the labels out, and asks the output for its logits."""
+
+    class Doubled(Trainer):
+        def compute_loss(
+            self,
+            model: torch.nn.Module,
+            inputs: dict[str, Any],
+            return_outputs: bool = False,
+            num_items_in_batch: Any = None,
+        ) -> Any:
+            labels = inputs.pop("labels")
+            outputs = model(**inputs)
+            loss = 2 * torch.nn.functional.cross_entropy(outputs.get("logits"), labels)
+            return (loss, outputs) if return_outputs else loss
+
+    data = make_examples(8)
+    results = []
+    for kind in (Trainer, Doubled):
+        torch.manual_seed(0)
+        model = make_model("BertForSequenceClassification", QUIET)
+        args = arguments(tmp_path, learning_rate=0, max_grad_norm=0)
+        trainer = kind(model, args, train_dataset=data, compute_metrics=accuracy)
+        results.append([trainer.train().training_loss, trainer.evaluate(data)["eval_loss"]])
+        assert trainer.predict(data).label_ids.tolist() == [example["labels"] for example in data]
+        assert trainer.predict([{"input_ids": [1, 5, 2]}]).label_ids is None
+    assert results[1] == pytest.approx([2 * loss for loss in results[0]])
 
 
 def test_a_run_whose_folder_was_moved_still_finds_its_best_checkpoint(tmp_path: Path):
@@ -385,6 +444,117 @@ def test_a_diverged_run_stops_with_a_sentence(tmp_path: Path):
         model.classifier.bias.fill_(math.nan)
     with pytest.raises(InputError, match=r"The loss became nan before step 1: .* lower learning rate \(now 0.001\)"):
         Trainer(model, arguments(tmp_path), train_dataset=make_examples(8)).train()
+
+
+@pytest.mark.parametrize("save_steps", [1, 3, 20])
+@pytest.mark.parametrize("evaluation", ["no", "steps"])
+def test_no_checkpoint_of_a_diverged_run_is_kept_though_no_log_line_was_due(
+    save_steps: int, evaluation: str, tmp_path: Path
+):
+    """Already the first step makes the weights far too large. Nothing is judged by them, either."""
+    data = make_examples(16)
+    args = arguments(
+        tmp_path,
+        learning_rate=1e20,
+        max_steps=20,
+        logging_steps=20,
+        save_strategy="steps",
+        save_steps=save_steps,
+        eval_strategy=evaluation,
+        eval_steps=3,
+    )
+    model = make_model("BertForSequenceClassification", QUIET)
+    trainer = Trainer(model, args, train_dataset=data, eval_dataset=data)
+    with pytest.raises(DivergedError, match="the run has diverged") as raised:
+        trainer.train()
+    assert "last good checkpoint" not in str(raised.value)
+    assert checkpoints(tmp_path) == []
+    assert trainer.state.log_history == []
+
+
+def test_an_update_that_ruins_the_weights_is_seen_before_they_are_saved(tmp_path: Path):
+    """The losses are numbers up to the end: only the weights tell it."""
+    model = make_model("BertForSequenceClassification", QUIET)
+    args = arguments(tmp_path, max_steps=2, learning_rate=1e38, save_strategy="steps", save_steps=1)
+    trainer = Trainer(model, args, train_dataset=make_examples(8))
+    trainer._schedule = lambda step, *_: float(step)  # type: ignore[method-assign]
+    with pytest.raises(DivergedError, match=r"norm of the weights became (inf|nan) in step 2: .*checkpoint-1\.$"):
+        trainer.train()
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-1"]
+
+
+@pytest.mark.parametrize(("steps", "found"), [(6, [4, 6]), (8, [4, 8])])
+def test_the_last_step_is_evaluated_and_saved(steps: int, found: list[int], tmp_path: Path):
+    """As in `transformers`, though it is no multiple of eval_steps and save_steps; and once if it is."""
+    data = make_examples(16)
+    scores = iter([0.1, 0.2])
+    args = arguments(
+        tmp_path,
+        max_steps=steps,
+        eval_strategy="steps",
+        eval_steps=4,
+        save_strategy="steps",
+        save_steps=4,
+        load_best_model_at_end=True,
+        metric_for_best_model="score",
+    )
+    model = make_model("BertForSequenceClassification", QUIET)
+    trainer = Trainer(
+        model, args, train_dataset=data, eval_dataset=data, compute_metrics=lambda _: {"score": next(scores)}
+    )
+    trainer.train()
+    assert [entry["step"] for entry in trainer.state.log_history if "eval_score" in entry] == found
+    assert [path.name for path in checkpoints(tmp_path)] == [f"checkpoint-{step}" for step in found]
+    assert trainer.state.best_model_checkpoint == str(tmp_path / f"checkpoint-{steps}")
+
+
+def test_a_checkpoint_between_two_log_lines_forgets_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Losses and tokens of a resumed run, and its speed, are those of all steps since the last log line."""
+    now = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+
+    def collate(examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        now[0] += 1  # a second a batch
+        return padded_for_transformers(examples)
+
+    def slow_metrics(prediction: Any) -> dict[str, float]:
+        now[0] += 100  # which do not count
+        return {}
+
+    data = make_examples(16)
+    settings: dict[str, Any] = {"max_steps": 10, "logging_steps": 5, "save_steps": 4, "eval_steps": 4}
+    args = arguments(tmp_path, save_strategy="steps", eval_strategy="steps", **settings)
+    results = []
+    for checkpoint in (None, tmp_path / "checkpoint-4", tmp_path / "checkpoint-8"):
+        model = make_model("BertForSequenceClassification", QUIET)
+        trainer = Trainer(model, args, collate, data, data, compute_metrics=slow_metrics)
+        loss = trainer.train(resume_from_checkpoint=checkpoint).training_loss
+        log = [entry for entry in trainer.state.log_history if "loss" in entry]
+        results.append((loss, trainer.state.total_tokens, log))
+    assert results[1] == results[0]
+    assert results[2] == results[0]
+
+    path = tmp_path / "checkpoint-8" / "trainer_state.json"  # as before this was kept
+    state = json.loads(path.read_text())
+    del state["unlogged"]
+    path.write_text(json.dumps(state))
+    model = make_model("BertForSequenceClassification", QUIET)
+    assert Trainer(model, args, collate, data, data).train(path.parent).global_step == 10
+
+
+def test_the_loss_of_a_run_that_stops_early_counts_what_no_log_line_told(tmp_path: Path):
+    data = make_examples(8)
+    settings: dict[str, Any] = {"eval_strategy": "epoch", "early_stopping_patience": 1, "early_stopping_threshold": 99}
+    found = []
+    for every in (1, 500):
+        args = arguments(tmp_path, num_train_epochs=9, logging_steps=every, **settings)
+        torch.manual_seed(0)
+        model = make_model("BertForSequenceClassification", QUIET)
+        trainer = Trainer(model, args, train_dataset=data, eval_dataset=data)
+        result = trainer.train()
+        found.append((result.global_step, pytest.approx(result.training_loss), trainer.state.total_tokens))
+    assert found[0][0] == 4
+    assert found[0] == found[1]
 
 
 def test_the_log_has_a_line_a_step(tmp_path: Path):
@@ -479,7 +649,13 @@ def test_bf16_training_keeps_the_weights_in_float32(tmp_path: Path):
             "load_best_model_at_end needs eval_strategy and save_strategy to be the same",
         ),
         ({"num_train_epochs": 0}, "num_train_epochs must be above 0"),
-        ({"eval_steps": 0.1}, "eval_steps must be at least 1: found 0.1"),
+        ({"eval_steps": 0.1}, "eval_steps must be a whole number: found 0.1"),
+        ({"eval_steps": 0}, "eval_steps must be at least 1: found 0"),
+        ({"max_steps": 2.5}, "max_steps must be a whole number: found 2.5"),
+        ({"seed": None}, "seed must be a whole number: found None"),
+        ({"learning_rate": "2e-5"}, "learning_rate must be a number: found '2e-5'"),
+        ({"num_train_epochs": "3"}, "num_train_epochs must be a number: found '3'"),
+        ({"save_total_limit": -1}, "save_total_limit must be 0 or more: found -1"),
         ({"report_to": "wandb"}, "report_to must be 'none': read log.jsonl"),
         ({"seed": -1}, "seed must be from 0 to"),
         ({"seed": 1 << 32}, "seed must be from 0 to"),
@@ -488,6 +664,33 @@ def test_bf16_training_keeps_the_weights_in_float32(tmp_path: Path):
 def test_settings_that_no_run_can_have_get_a_sentence(changes: dict[str, Any], sentence: str):
     with pytest.raises(InputError, match=sentence):
         TrainingArguments(**changes)
+
+
+def test_settings_that_some_notebooks_have_are_taken(tmp_path: Path):
+    """Numbers of NumPy, `report_to=[]`, and 0, by which `transformers` means all checkpoints."""
+    settings = {"learning_rate": np.float32(1e-3), "max_steps": np.int64(2), "num_train_epochs": 3, "report_to": []}
+    args = arguments(tmp_path, save_strategy="steps", save_steps=1, save_total_limit=0, **settings)
+    Trainer(make_model("BertForSequenceClassification", QUIET), args, train_dataset=make_examples(8)).train()
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-1", "checkpoint-2"]
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        ([{"text": "a", "labels": 1}], "must hold tokenized examples, with input_ids: number 0 has text, labels"),
+        ([([1, 2], 1)], "must hold a dict for each example: number 0 is tuple"),
+        ({"input_ids": [[1, 2]], "labels": [1]}, "must be one data set, .* found a dict of input_ids, labels"),
+        ((row for row in make_examples(2)), "must have a length and give examples by number: found generator"),
+    ],
+)
+def test_what_is_no_data_set_of_examples_gets_a_sentence(data: Any, sentence: str, tmp_path: Path):
+    model, good = make_model("BertForSequenceClassification", QUIET), make_examples(8)
+    with pytest.raises(InputError, match=f"train_dataset {sentence}"):
+        Trainer(model, arguments(tmp_path), train_dataset=data).train()
+    trainer = Trainer(model, arguments(tmp_path, eval_strategy="epoch"), train_dataset=good, eval_dataset=data)
+    with pytest.raises(InputError, match=f"eval_dataset {sentence}"):
+        trainer.train()
+    assert trainer.state.global_step == 0
 
 
 def test_examples_without_labels_are_no_examples_to_learn_from(tmp_path: Path):

@@ -164,6 +164,7 @@ def test_class_weights_are_those_of_torch_and_smoothing_reaches_the_trainer(tmp_
     weights = class_weights([example["labels"] for example in data], 3)
     trainer = Trainer(model, arguments(tmp_path, class_weights=True, label_smoothing_factor=0.1), train_dataset=data)
     batch = trainer.batch(data, list(range(9)))
+    model.train()
     expected = F.cross_entropy(model(**batch).logits, batch["labels"], weights, label_smoothing=0.1)
     torch.testing.assert_close(trainer._loss_of(batch), expected)
 
@@ -188,6 +189,8 @@ def test_heads_that_choose_no_class_refuse_smoothing(tmp_path: Path):
     regression = BertForSequenceClassification(SMALL.replace(num_labels=1))
     with pytest.raises(InputError, match="heads that choose one of several classes: this one does not"):
         Trainer(regression, args, train_dataset=[{"input_ids": [1, 5, 2], "labels": 0.5}]).train()
+    with pytest.raises(InputError, match="heads that choose one of several classes: this one does not"):
+        Trainer(regression, args, train_dataset=[{"input_ids": [1, 5, 2], "labels": 3}]).train()
     with pytest.raises(InputError, match="heads that choose one of several classes: this one does not"):
         Trainer(BertForQuestionAnswering(SMALL), args, train_dataset=spans).train()
 

@@ -41,10 +41,11 @@ def batches_by_length(lengths: Sequence[int], batch_size: int) -> list[list[int]
 def pack_examples(examples: Sequence[Mapping[str, Any]], padded: bool = False) -> dict[str, Any]:
     """A batch out of examples as a tokenizer makes them (lists, arrays or tensors): what `model(**batch)` takes.
 
-    `input_ids` becomes a `PackedBatch`; padding that the examples may bring along is left out. `label` is renamed to
-    `labels`; labels that belong to tokens are packed as well. Examples that are no single rows (multiple choice), or
-    have holes in their masks, stay padded tensors and must be of one length. With `padded`, the model's answers to the
-    batch, and so the labels of tokens, are (batch, seq, ...), -100 at places without a token.
+    `input_ids` becomes a `PackedBatch`, which carries `token_type_ids` and `position_ids`, too; padding that the
+    examples may bring along is left out. `label` is renamed to `labels`; labels that belong to tokens are packed as
+    well. Examples that are no single rows (multiple choice), or have holes in their masks, stay padded tensors and must
+    be of one length. With `padded`, the model's answers to the batch, and so the labels of tokens, are
+    (batch, seq, ...), -100 at places without a token.
     """
     for example in examples:
         if example.keys() != examples[0].keys():
@@ -64,12 +65,13 @@ def pack_examples(examples: Sequence[Mapping[str, Any]], padded: bool = False) -
     def cut(values: list[Any]) -> list[Any]:
         return [row[:length] for row, length in zip(values, lengths, strict=True)]
 
-    types = cut(columns["token_type_ids"]) if "token_type_ids" in columns else None
-    packed = replace(PackedBatch.from_sequences(cut(rows), types), padded=padded)
+    types = cut(columns.pop("token_type_ids")) if "token_type_ids" in columns else None
+    packed = replace(PackedBatch.from_sequences(cut(columns.pop("input_ids")), types), padded=padded)
+    if "position_ids" in columns:
+        positions = [place for row in cut(columns.pop("position_ids")) for place in row]
+        packed = replace(packed, position_ids=_stack("position_ids", positions))
     batch: dict[str, Any] = {"input_ids": packed}
     for key, values in columns.items():
-        if key in ("input_ids", "token_type_ids"):
-            continue
         if all(_has_whole_numbers(value, len(row)) for value, row in zip(values, rows, strict=True)):
             labels = _stack(key, [number for row in cut(values) for number in row])
             batch[key] = packed.restore(labels, fill=-100)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from numbers import Integral, Real
 
 from ..errors import InputError
 from .schedules import SCHEDULES
@@ -43,7 +44,7 @@ class TrainingArguments:
     eval_steps: int | None = None  # None: as logging_steps
     save_strategy: str = "steps"  # "no", "steps" (every save_steps) or "epoch"
     save_steps: int = 500
-    save_total_limit: int | None = None  # keep only so many checkpoints, and the best
+    save_total_limit: int | None = None  # keep only so many checkpoints, and the best; None or 0: all
     load_best_model_at_end: bool = False
     metric_for_best_model: str | None = None  # None: "loss"
     greater_is_better: bool | None = None  # None: yes, unless the metric is a loss
@@ -53,17 +54,26 @@ class TrainingArguments:
     logging_dir: str | None = None  # if set, every log line is also appended to log.jsonl in it
     logging_steps: int = 500
     disable_tqdm: bool = False
-    report_to: str = "none"  # which is all there is, so that snippets which say it run; log.jsonl has everything
+    report_to: str | list[str] = "none"  # or []: all there is, so that snippets which say it run; see log.jsonl
 
     seed: int = 42
     bf16: bool = False  # matrix products in bfloat16; weights, sums and losses stay in float32
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type == "int" or (field.type == "int | None" and value is not None):
+                _require(isinstance(value, Integral), field.name, "a whole number", value)
+                setattr(self, field.name, int(value))  # JSON, and so a checkpoint, knows no numbers of NumPy
+            elif field.type == "float":
+                _require(isinstance(value, Real), field.name, "a number", value)
+                setattr(self, field.name, value if isinstance(value, int) else float(value))
         for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
             _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
         for name in ("logging_steps", "save_steps", "eval_steps"):
             value = getattr(self, name)
             _require(value is None or value >= 1, name, "at least 1", value)
+        _require((self.save_total_limit or 0) >= 0, "save_total_limit", "0 or more", self.save_total_limit)
         for name in (
             "learning_rate", "weight_decay", "adam_epsilon", "max_grad_norm", "warmup_steps", "early_stopping_threshold"
         ):  # fmt: skip
@@ -78,7 +88,7 @@ class TrainingArguments:
         for name in ("eval_strategy", "save_strategy"):
             value = getattr(self, name)
             _require(value in ("no", "steps", "epoch"), name, "'no', 'steps' or 'epoch'", value)
-        _require(self.report_to == "none", "report_to", "'none': read log.jsonl in logging_dir", self.report_to)
+        _require(self.report_to in ("none", []), "report_to", "'none': read log.jsonl in logging_dir", self.report_to)
         if self.load_best_model_at_end and (
             "no" in (self.eval_strategy, self.save_strategy) or self.eval_strategy != self.save_strategy
         ):
@@ -104,6 +114,11 @@ class TrainingArguments:
         """The key of the metric that decides which checkpoint is best, as it stands in the evaluation's result."""
         name = self.metric_for_best_model or "loss"
         return name if name.startswith("eval_") else f"eval_{name}"
+
+    @property
+    def needs_metric(self) -> bool:
+        """Whether the run cannot do without `best_metric`."""
+        return bool(self.load_best_model_at_end or self.early_stopping_patience or self.metric_for_best_model)
 
     @property
     def more_is_better(self) -> bool:

@@ -18,7 +18,13 @@ def class_loss(output: ModelOutput, labels: Tensor | None, smoothing: float, wei
     `InputError` for a head of another kind.
     """
     logits = getattr(output, "logits", None)
-    if logits is None or labels is None or labels.is_floating_point() or logits.shape[:-1] != labels.shape:
+    if (
+        logits is None
+        or labels is None
+        or labels.is_floating_point()
+        or logits.shape[:-1] != labels.shape
+        or logits.shape[-1] == 1
+    ):
         raise InputError(
             "Label smoothing and class weights are for heads that choose one of several classes: this one does not."
         )

@@ -117,9 +117,6 @@ def pretrain(arguments: argparse.Namespace) -> dict[str, Any]:
                 f"process {rank()} lost the others after step {trainer.state.global_step}: one of them has ended. "
                 "Start the same command again with --resume; the number of processes may be another."
             ) from error
-        evaluated = bool(trainer.state.log_history) and "eval_loss" in trainer.state.log_history[-1]
-        if held_out and not evaluated:
-            trainer.evaluate()
         trainer.save_model(out)
     metrics = _metrics(trainer)
     if rank() == 0:

@@ -177,10 +177,12 @@ class PretrainingTrainer(Trainer):
 
     def _check(self, figures: Mapping[str, float]) -> None:
         super()._check(figures)
-        if figures["mlm_loss"] > self._guessing + WORSE_THAN_GUESSING:
+        loss, step = figures.get("mlm_loss", 0.0), self.state.global_step
+        if loss > self._guessing + WORSE_THAN_GUESSING:
             raise self._diverged(
-                f"The loss of the masked words became {figures['mlm_loss']:.1f} before step {self.state.global_step}, "
-                f"while guessing among all words alike has {self._guessing:.1f}"
+                f"The loss of the masked words became {loss:.1f} before step {step}, while guessing among all words "
+                f"alike has {self._guessing:.1f}",
+                step - 1,
             )
 
     def _log(self, values: Mapping[str, Any]) -> None:

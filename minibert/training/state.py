@@ -26,6 +26,7 @@ from ..files import replacing, write_text
 from ..model import BertPreTrainedModel
 from ..transfer.adapter_files import load_trained, save_adapter
 from .distributed import divided_like, load_optimizer_state
+from .meter import Reading
 from .shared_encoder import SharedEncoder
 
 
@@ -43,8 +44,9 @@ class TrainerState:
     max_steps: int = 0
     epoch: float = 0.0
     train_seconds: float = 0.0  # over all calls, if the run was stopped and taken up again
-    total_loss: float = 0.0  # the sum over all steps
+    total_loss: float = 0.0  # the sum over all steps that are logged
     total_tokens: int = 0
+    unlogged: Reading = field(default_factory=lambda: Reading({}, 0, 0, 0.0))  # of the steps since, at a checkpoint
     next_instance: tuple[int, int] = (0, 0)  # in pretraining: block and index
     best_metric: float | None = None
     best_model_checkpoint: str | None = None

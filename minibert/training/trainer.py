@@ -39,6 +39,7 @@ from .class_loss import class_loss
 from .distributed import whole, whole_model, whole_optimizer_state
 from .early_stopping import evaluations_without_gain
 from .interrupt import InterruptGuard
+from .meter import Meter, Reading
 from .optimizer import create_optimizer
 from .schedules import SCHEDULES
 from .state import (
@@ -163,7 +164,7 @@ class Trainer:
         state, started = self.state, time.perf_counter() - self.state.train_seconds
 
         model.train()
-        meter = Meter(model.device)
+        meter = Meter(model.device, Reading(*state.unlogged))
         enough = self._gains_nothing()
         bar = tqdm(
             total=total_steps,
@@ -190,18 +191,21 @@ class Trainer:
                 state.train_seconds = pause - started
                 improved = False
                 if self._is_due(args.eval_strategy, args.eval_steps or args.logging_steps, epoch_ends):
+                    self._check_unlogged(meter, pause)
                     with averaged():
                         improved = self._evaluate_and_compare()
                     enough = self._gains_nothing()
                 interrupted = self._must_stop(interrupt)
                 keeps_best = improved and args.load_best_model_at_end
                 if interrupted or keeps_best or self._is_due(args.save_strategy, args.save_steps, epoch_ends):
+                    self._check_unlogged(meter, pause)
                     with averaged():
                         self._save_checkpoint(optimizer, improved)
                 if interrupted:
                     raise KeyboardInterrupt
                 meter.leave_out(time.perf_counter() - pause)
 
+        self._count(meter.read())  # early stopping may come between two log lines
         if average:
             average.swap()
         if args.load_best_model_at_end and state.best_model_checkpoint is not None:
@@ -241,7 +245,7 @@ class Trainer:
         args = self.args
         lengths = self._lengths(self.train_dataset, "train_dataset")
         if args.eval_strategy != "no":  # or the lack would show after an epoch
-            _check_data(self.eval_dataset, "eval_dataset")
+            _check_row(_check_data(self.eval_dataset, "eval_dataset"), 0, "eval_dataset")
         batches_per_epoch = math.ceil(len(lengths) / args.per_device_train_batch_size)
         steps_per_epoch = math.ceil(batches_per_epoch / args.gradient_accumulation_steps)
         total_steps = args.max_steps if args.max_steps > 0 else math.ceil(steps_per_epoch * args.num_train_epochs)
@@ -301,15 +305,26 @@ class Trainer:
         return {"loss": total}, sum(_tokens(batch) for batch in batches)
 
     def _loss_of(self, batch: dict[str, Any]) -> Tensor:
-        output = self.model(**batch)
-        if self.args.label_smoothing_factor or self.args.class_weights:
-            return class_loss(output, batch.get("labels"), self.args.label_smoothing_factor, self._class_weights)
-        if output.loss is None:
+        loss = self.compute_loss(self.model, dict(batch))  # a copy: overrides may take the labels out
+        if loss is None:
             raise InputError(
                 f"The model gives no loss: the examples have {', '.join(batch)}. It learns from {' or '.join(LABELS)}, "
                 "as its head says."
             )
-        return output.loss
+        return loss
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """The loss of a batch, and with `return_outputs` also the model's output. Override it to learn by another loss.
+
+        num_items_in_batch: not read; it is here for overrides that were written for `transformers` and pass it on.
+        """
+        output = model(**inputs)
+        loss = output.loss
+        if model.training and (self.args.label_smoothing_factor or self.args.class_weights):  # evaluation goes without
+            loss = class_loss(output, inputs.get("labels"), self.args.label_smoothing_factor, self._class_weights)
+        return (loss, output) if return_outputs else loss
 
     @cached_property
     def _class_weights(self) -> Tensor | None:
@@ -317,27 +332,40 @@ class Trainer:
             return None
         return class_weights(self._labels(), self.model.config.num_labels).to(self.model.device)
 
+    def _count(self, reading: Reading) -> None:
+        self.state.total_loss += reading.sums.get("loss", 0.0)
+        self.state.total_tokens += reading.tokens
+
     def _log_training(self, meter: Meter, learning_rate: float, bar: tqdm[Any]) -> None:
-        totals, steps, tokens, seconds = meter.read()
-        self.state.total_loss += totals["loss"]
-        self.state.total_tokens += tokens
-        figures = {name: total / steps for name, total in totals.items()}
+        reading = meter.read()
+        self._count(reading)
+        figures = reading.means()
         self._check(figures)
-        tokens_per_second = tokens / seconds
+        tokens_per_second = reading.tokens / reading.seconds
         bar.set_postfix_str(f"loss {figures['loss']:.3f}, {tokens_per_second:,.0f} tokens/s", refresh=False)
         self._log(figures | {"lr": learning_rate, "tokens_per_second": round(tokens_per_second, 1)})
 
+    def _check_unlogged(self, meter: Meter, now: float) -> None:
+        """Note what no log line has told yet. Raises `InputError` if the run has diverged, before it is saved."""
+        self.state.unlogged = meter.so_far(now)
+        self._check(self.state.unlogged.means())
+        norms = [whole(weight.detach().norm()) for weight in self.model.parameters()]
+        norm, step = torch.stack(norms).norm().item(), self.state.global_step
+        if not math.isfinite(norm):  # the last update can do that after a loss that was a number
+            raise self._diverged(f"The norm of the weights became {norm} in step {step}", step)
+
     def _check(self, figures: Mapping[str, float]) -> None:
-        """Raise `InputError` if the run has diverged, before a checkpoint of it is written."""
+        """Raise `InputError` if the figures are those of a run that has diverged."""
         for name, what in (("loss", "loss"), ("grad_norm", "gradient")):
             if not math.isfinite(figures.get(name, 0.0)):
-                raise self._diverged(f"The {what} became {figures[name]} before step {self.state.global_step}")
+                step = self.state.global_step
+                raise self._diverged(f"The {what} became {figures[name]} before step {step}", step - 1)
 
-    def _diverged(self, sign: str) -> InputError:
-        """The error to raise. A checkpoint of the step before is deleted: its are the weights that led here."""
+    def _diverged(self, sign: str, step: int) -> InputError:
+        """The error to raise. A checkpoint of this step is deleted: its are the weights that led here."""
         folder = Path(self.args.output_dir)
         if self.writes_files:
-            shutil.rmtree(folder / f"checkpoint-{self.state.global_step - 1}", ignore_errors=True)
+            shutil.rmtree(folder / f"checkpoint-{step}", ignore_errors=True)
         saved = checkpoints(folder)
         newest = f" The last good checkpoint is {saved[-1]}." if saved else ""
         return DivergedError(
@@ -357,7 +385,8 @@ class Trainer:
     def _is_due(self, strategy: str, every: int, epoch_ends: bool) -> bool:
         if strategy == "epoch":
             return epoch_ends
-        return strategy == "steps" and self.state.global_step % every == 0
+        state = self.state
+        return strategy == "steps" and (state.global_step % every == 0 or state.global_step == state.max_steps)
 
     def _evaluate_and_compare(self) -> bool:
         """Evaluate; whether it was the best so far."""
@@ -366,11 +395,14 @@ class Trainer:
         numbers = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items() if isinstance(value, float))
         if self.writes_files:
             tqdm.write(f"epoch {self.state.epoch:.2f}: {numbers}")
-        if self.args.best_metric not in metrics:
-            name = self.args.metric_for_best_model
+        args = self.args
+        if args.best_metric not in metrics:
+            if not args.needs_metric:
+                return False
+            name = args.metric_for_best_model or "loss"
             raise InputError(f"metric_for_best_model is '{name}', but the metrics are {', '.join(metrics)}.")
-        value = metrics[self.args.best_metric]
-        if not self.args.is_better(value, self.state.best_metric):
+        value = metrics[args.best_metric]
+        if not args.is_better(value, self.state.best_metric):
             return False
         self.state.best_metric = value
         return True
@@ -392,7 +424,7 @@ class Trainer:
         if not self.writes_files:
             return
         save_checkpoint(output_dir, model, optimizer_state, state, self.processing_class)
-        if self.args.save_total_limit is not None:
+        if self.args.save_total_limit:
             keep_newest(output_dir, self.args.save_total_limit, state.best_model_checkpoint)
 
     def _resume(self, checkpoint: str | Path | Literal[True], optimizer: torch.optim.Optimizer) -> None:
@@ -427,18 +459,21 @@ class Trainer:
         self.model.eval()
         for indices in tqdm(batches, desc=prefix, unit="batch", disable=self.args.disable_tqdm, leave=False, delay=1):
             batch = self.batch(dataset, indices, padded=True)
-            with self._precision():
-                output = self.model(**batch)
-            logits = [output[name] for name in output.names if name.endswith("logits")]
             given = [batch[key] for key in LABELS if batch.get(key) is not None]
+            with self._precision():
+                if given:
+                    loss, output = self.compute_loss(self.model, dict(batch), return_outputs=True)
+                else:
+                    loss, output = None, self.model(**batch)
+            logits = [output[name] for name in output.names if name.endswith("logits")]
             if self.preprocess_logits_for_metrics is not None:
                 kept = self.preprocess_logits_for_metrics(_alone(logits), _alone(given))
                 logits = [kept] if isinstance(kept, Tensor) else list(kept)
             predictions.put(indices, logits)
             if given:
                 labels.put(indices, given)
-            if output.loss is not None:
-                total_loss += output.loss.item() * len(indices)
+            if loss is not None:
+                total_loss += loss.item() * len(indices)
         seconds = time.perf_counter() - started
         metrics: dict[str, float] = {}
         if labels.filled:
@@ -447,7 +482,7 @@ class Trainer:
                 numbers = self.compute_metrics(EvalPrediction(predictions.arrays(), labels.arrays()))
                 for key, value in numbers.items():
                     name = key if key.startswith(f"{prefix}_") else f"{prefix}_{key}"
-                    metrics[name] = value.tolist() if hasattr(value, "tolist") else value  # JSON knows no float32
+                    metrics[name] = _plain(value)
         metrics[f"{prefix}_runtime"] = seconds
         metrics[f"{prefix}_samples_per_second"] = len(lengths) / seconds
         return PredictionOutput(predictions.arrays(), labels.arrays() if labels.filled else None, metrics)
@@ -456,7 +491,7 @@ class Trainer:
 
     def _lengths(self, dataset: Dataset | None, name: str) -> list[int]:
         dataset = _check_data(dataset, name)
-        return [len(dataset[index]["input_ids"]) for index in range(len(dataset))]
+        return [len(_check_row(dataset, index, name)["input_ids"]) for index in range(len(dataset))]
 
     def _labels(self) -> list[Any]:
         """Those of the training examples, each a number or a list."""
@@ -476,37 +511,6 @@ class Trainer:
 
     def _precision(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.model.device.type, dtype=torch.bfloat16, enabled=self.args.bf16)
-
-
-class Meter:
-    """Figures and speed since they were last read. Only then are the figures fetched from the device."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._totals: dict[str, Tensor] = {}
-        self._steps = self._tokens = 0
-        self._since = time.perf_counter()
-
-    def add(self, figures: Mapping[str, Tensor], tokens: int) -> None:
-        """The figures of one step."""
-        for name, figure in figures.items():
-            self._totals[name] = self._totals.get(name, torch.zeros((), device=self._device)) + figure.detach()
-        self._steps += 1
-        self._tokens += tokens
-
-    def leave_out(self, seconds: float) -> None:
-        """Time just spent on something else, such as an evaluation."""
-        self._since += seconds
-
-    def read(self) -> tuple[dict[str, float], int, int, float]:
-        """The sums of the figures, the number of steps, of tokens, and of seconds."""
-        now = time.perf_counter()
-        sums = torch.stack(list(self._totals.values())).tolist()
-        result = dict(zip(self._totals, sums, strict=True)), self._steps, self._tokens, now - self._since
-        self._totals = {}
-        self._steps = self._tokens = 0
-        self._since = now
-        return result
 
 
 class Rows:
@@ -537,10 +541,41 @@ def _alone(tensors: list[Tensor]) -> Any:
 
 
 def _check_data(dataset: Dataset | None, name: str) -> Dataset:
-    """The data set. Raises `InputError` if there is none."""
+    """The data set. Raises `InputError` if there is none, or something else."""
+    if isinstance(dataset, Mapping):
+        raise InputError(
+            f"{name} must be one data set, such as a list with a dict for each example: found a dict of "
+            f"{', '.join(map(str, dataset))}."
+        )
+    if dataset is not None and not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
+        raise InputError(
+            f"{name} must have a length and give examples by number: found {type(dataset).__name__}. "
+            "Make a list of it, if it fits into memory."
+        )
     if dataset is None or not len(dataset):
         raise InputError(f"There is no data: {name} is missing or empty.")
     return dataset
+
+
+def _check_row(dataset: Dataset, index: int, name: str) -> Mapping[str, Any]:
+    """An example. Raises `InputError` if it is none that a tokenizer makes."""
+    row: object = dataset[index]
+    if not isinstance(row, Mapping):
+        raise InputError(f"{name} must hold a dict for each example: number {index} is {type(row).__name__}.")
+    if "input_ids" not in row:
+        raise InputError(
+            f"{name} must hold tokenized examples, with input_ids: number {index} has {', '.join(map(str, row))}."
+        )
+    return row
+
+
+def _plain(value: Any) -> Any:
+    """A metric as JSON knows it: without the numbers of NumPy and torch, however deep they lie."""
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def best_device() -> torch.device:
