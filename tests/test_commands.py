@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -27,7 +28,7 @@ from minibert.commandline import run
 from minibert.packing import PackedBatch
 from minibert.tasks.classification import ClassificationTask
 from minibert.tasks.task import Columns
-from minibert.training.finetuning import complete_folder
+from minibert.training.finetuning import complete_folder, print_summary
 from minibert.training.judging import Judge
 from minibert.training.state import TrainerState
 
@@ -399,6 +400,7 @@ def test_a_model_is_not_overwritten_by_what_is_learnt_from_it(files: list[object
         (["--dev", "dev.tsv"], "--train and --dev are needed both"),
         (["--out", "out", "--resume"], "out has no interrupted run to --resume"),
         (["--out", "out", "--resume", "--overwrite"], "choose one"),
+        (["--resume"], "--resume needs the --out of the run that is to go on"),
         (["--model", "brt-base-uncased"], "bert-base-uncased"),
     ],
 )
@@ -531,3 +533,10 @@ def test_without_arguments_it_learns_from_the_sample(tmp_path: Path, monkeypatch
     call("finetune")
     metrics = json.loads((tmp_path / "runs" / "finetune-1" / "metrics.json").read_text())
     assert metrics["accuracy"] > 0.6
+
+
+def test_the_command_to_try_can_be_copied_whatever_the_folder_is_called(capsys: pytest.CaptureFixture[str]):
+    metrics = {"accuracy": 1.0, "f1_macro": 1.0, "mcc": 1.0}
+    print_summary(Path("my models/o'ut"), ClassificationTask(Columns()), metrics)
+    command = capsys.readouterr().out.partition("Try: ")[2]
+    assert shlex.split(command)[3:] == ["--model", str(Path("my models/o'ut")), "your own text"]
