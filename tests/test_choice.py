@@ -141,6 +141,15 @@ def test_the_command_writes_a_file_that_the_task_reads(tmp_path, capsys):
     assert len(read_table(out).rows) == len(ChoiceTask(Columns()).read(out)) == 20
 
 
+def test_the_command_does_not_write_over_the_text_that_it_reads(tmp_path, capsys):
+    text = tmp_path / "story.txt"
+    text.write_text(before := " ".join(map(sentence, range(9))))
+    with pytest.raises(SystemExit):
+        run(continuations.build_parser(), continuations.main, ["--corpus", str(tmp_path), "--out", str(text)])
+    assert "story.txt is a file that is read: choose another name to write to." in capsys.readouterr().err
+    assert text.read_text() == before
+
+
 @pytest.mark.parametrize(
     ("text", "flags", "problem"),
     [

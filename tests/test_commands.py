@@ -385,6 +385,10 @@ def test_a_model_is_not_overwritten_by_what_is_learnt_from_it(files: list[object
     with pytest.raises(CommandError, match="2"):
         call("finetune", *files, "--model", finished, "--out", finished, "--overwrite")
     assert "--overwrite would delete the model itself" in one_line(capsys.readouterr().err)
+    answers = ["--train", finished / "predictions.jsonl", "--dev", finished / "predictions.jsonl"]
+    with pytest.raises(CommandError, match="2"):
+        call("finetune", *answers, "--out", finished, "--overwrite")
+    assert "--overwrite would delete the data itself" in one_line(capsys.readouterr().err)
     assert {path.name for path in finished.iterdir()} == RESULTS
 
 

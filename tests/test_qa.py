@@ -155,6 +155,17 @@ def test_a_split_by_article_keeps_every_question_and_divides_no_article(tmp_path
                for name in parts)  # fmt: skip
 
 
+def test_a_split_replaces_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    articles = [squad(asked(str(i), "1939"))["data"][0] for i in range(10)]
+    whole = write(tmp_path / "train.json", {"version": "1.1", "data": articles})
+    before = whole.read_text()
+    with pytest.raises(CommandError):
+        call("data.squad", whole, "--out", tmp_path)
+    assert f"{tmp_path} has train.json already: choose another --out." in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["train.json"]
+    assert whole.read_text() == before
+
+
 def test_a_split_that_leaves_nothing_to_learn_from_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     one = write(tmp_path / "one.json", squad(asked("a", "1939")))
     with pytest.raises(CommandError):

@@ -128,6 +128,12 @@ def test_the_learning_rate_finder_draws_a_page_and_trains_nothing(
     assert not (tmp_path / "out").exists()
     assert "<svg" in page.read_text()
     assert "A tenth of the rate with the lowest loss: " in capsys.readouterr().out
+    train = Path(str(files[1]))
+    before = train.read_text()
+    with pytest.raises(CommandError):
+        call("finetune", *files, "--model", small_model, "--find-lr", train)
+    assert "train.tsv is a file that is read: choose another name" in capsys.readouterr().err.splitlines()[-1]
+    assert train.read_text() == before
 
 
 @pytest.mark.parametrize(

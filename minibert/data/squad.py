@@ -169,6 +169,9 @@ def main(arguments: argparse.Namespace) -> None:
     chosen = random.Random(arguments.seed).sample(range(len(articles)), dev + test)
     splits = {"train": set(range(len(articles))) - set(chosen), "dev": set(chosen[:dev]), "test": set(chosen[dev:])}
     out = Path(arguments.out)
+    there = [f"{name}.json" for name in splits if (out / f"{name}.json").exists()]
+    if there:
+        raise InputError(f"{out} has {' and '.join(there)} already: choose another --out.")
     out.mkdir(parents=True, exist_ok=True)
     for name, numbers in splits.items():
         if numbers:

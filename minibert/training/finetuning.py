@@ -80,7 +80,7 @@ SETTINGS_OF = (
     ("adapters", "adapter_size", Adapters.size),
     ("patience", "minimal_gain", 0.0),
 )  # the flag, its setting, and the setting's default
-TASKS_OF: tuple[tuple[str, str | float | None, tuple[str, ...]], ...] = (
+TASKS_OF = (
     ("text_column", "text", ("classification", "multilabel", "ner", "regression", "similarity", "summarization")),
     ("text_b_column", "text_b", ("classification", "multilabel", "regression", "similarity")),
     (
@@ -187,8 +187,8 @@ def _check_settings(arguments: argparse.Namespace, tasks: Sequence[str]) -> None
     for flag, setting, default in SETTINGS_OF:
         if getattr(arguments, flag) is None and getattr(arguments, setting) != default:
             raise InputError(f"--{setting.replace('_', '-')} is a setting of --{flag}, which is missing.")
-    for flag, default, readers in TASKS_OF:
-        if getattr(arguments, flag) != default and not set(tasks) & set(readers):
+    for flag, usual, readers in TASKS_OF:
+        if getattr(arguments, flag) != usual and not set(tasks) & set(readers):
             found, wanted = " and ".join(tasks), " or ".join(readers)
             raise InputError(f"--{flag.replace('_', '-')} is for --task {wanted}, not for {found}: leave it out.")
     if arguments.sampling != "proportional" and len(tasks) == 1:
@@ -330,10 +330,12 @@ def free_folder(arguments: argparse.Namespace, to_resume: str = f"{CHECKPOINTS}/
     strangers = [name for name in found if name not in RESULTS]
     if strangers:
         raise InputError(f"{out} holds more than an earlier run ({', '.join(strangers[:3])}): it is not overwritten.")
-    if found and arguments.model is not None and os.path.exists(arguments.model):
-        model = Path(arguments.model).resolve()
-        if out.resolve() in (model, *model.parents):
-            raise InputError(f"--overwrite would delete the model itself, {arguments.model}: choose another --out.")
+    for flag, what in (("model", "the model"), ("train", "the data"), ("dev", "the data"), ("test", "the data")):
+        path = getattr(arguments, flag)
+        if not found or not isinstance(path, (str, Path)) or not os.path.exists(path):
+            continue
+        if out.resolve() in (Path(path).resolve(), *Path(path).resolve().parents):
+            raise InputError(f"--overwrite would delete {what} itself, {path}: choose another --out.")
     return out
 
 
