@@ -184,7 +184,7 @@ def test_predict_answers_texts_of_ones_own(finished: Path, tmp_path: Path, capsy
 def test_predict_does_not_mind_labels(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     call("predict", "--model", finished, "good fun", "bad sound")
     wanted = capsys.readouterr().out
-    for labels in (("", ""), ("so-so", "never seen")):
+    for labels in (("", ""), ("so-so", "never seen"), ("good", "")):
         table = write_table(tmp_path / "texts.tsv", list(zip(("good fun", "bad sound"), labels, strict=True)))
         call("predict", "--model", finished, "--input", table)
         assert capsys.readouterr().out == wanted
@@ -193,9 +193,9 @@ def test_predict_does_not_mind_labels(finished: Path, tmp_path: Path, capsys: py
 def test_a_test_file_whose_labels_are_all_empty_is_not_judged(finished: Path, tmp_path: Path):
     """As competitions hand it out. One that lacks some of them is refused."""
     task = ClassificationTask(Columns(), ["bad", "good"])
-    assert not task.read(write_table(tmp_path / "x.tsv", [("a film", ""), ("fun", "")]), need_truth=False).have_truth
+    assert not task.read(write_table(tmp_path / "x.tsv", [("a film", ""), ("fun", "")]), truths="if told").have_truth
     with pytest.raises(InputError, match="line 3: 'label' must be a label: found ''"):
-        task.read(write_table(tmp_path / "y.tsv", [("a film", "good"), ("fun", "")]), need_truth=False)
+        task.read(write_table(tmp_path / "y.tsv", [("a film", "good"), ("fun", "")]), truths="if told")
 
 
 def test_lines_of_json_are_utf_8_whatever_the_terminal_speaks(finished: Path, monkeypatch: pytest.MonkeyPatch):

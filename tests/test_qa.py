@@ -81,7 +81,7 @@ def test_both_versions_of_squad_and_tables_are_read(tmp_path: Path):
     ]
     assert [[len(answers) for answers in examples.truths] for examples in read] == [[2], [1, 0], [1]]
     assert read[0][0].columns["title"] == "One"
-    asking = task.read(write(tmp_path / "x.tsv", "question\tcontext\nWhen?\tIn 1939.\n"), need_truth=False)
+    asking = task.read(write(tmp_path / "x.tsv", "question\tcontext\nWhen?\tIn 1939.\n"), truths="if told")
     assert (asking[0].given["question"], asking.have_truth) == ("When?", False)
 
 

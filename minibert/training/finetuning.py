@@ -298,7 +298,7 @@ def read_files(arguments: argparse.Namespace, task: Task) -> tuple[Examples, Exa
     if train_file is None or dev_file is None:
         raise InputError("--train and --dev are needed both: one file to learn from, another to judge by.")
     train, dev = task.read(train_file), task.read(dev_file)
-    test = None if test_file is None else task.read(test_file, need_truth=False)
+    test = None if test_file is None else task.read(test_file, "if told")
     for other in (dev, test):
         if other is not None:
             task.check(train, other)
