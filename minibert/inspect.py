@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from .commandline import Parser, positive_int, run
+from .commandline import Parser, check_names, positive_int, run
 from .files import check_output
 
 
@@ -46,6 +46,7 @@ def build_parser() -> Parser:
 
 
 def main(arguments: argparse.Namespace) -> None:
+    check_names(arguments)
     from .inspection.facts import inspect_splits
     from .inspection.page import lines, write_inspection_page
     from .inspection.questions import inspect_questions

@@ -404,6 +404,7 @@ def test_a_model_is_not_overwritten_by_what_is_learnt_from_it(files: list[object
         (["--dev", "dev.tsv"], "--train and --dev are needed both"),
         (["--out", "out", "--resume"], "out has no interrupted run to --resume"),
         (["--out", "out", "--resume", "--overwrite"], "choose one"),
+        (["--train", "caf\udce9.tsv"], "The name 'caf\\udce9.tsv' is not UTF-8"),
         (["--resume"], "--resume needs the --out of the run that is to go on"),
         (["--model", "brt-base-uncased"], "bert-base-uncased"),
     ],

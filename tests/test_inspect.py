@@ -353,6 +353,7 @@ def test_the_command_writes_lines_json_and_a_page_that_needs_no_network(
         ("", [], "is empty"),
         ('{"text": "x"}\n', ["--html", "NOWHERE/page.html"], "NOWHERE"),
         ('{"text": "x"}\n', ["--html", "DATA"], "data.jsonl is a file that is read: choose another name to write to"),
+        ('{"text": "x"}\n', ["--dev", "caf\udce9.tsv"], "The name 'caf\\udce9.tsv' is not UTF-8"),
         ('{"text": "x"}\n', ["--dev", "nowhere.tsv"], "nowhere.tsv: no such file"),
         ('{"text": "x"}\n', ["--max-length", "0"], "a whole number, at least 1"),
         ('{"question": "x?"}\n', ["--task", "qa"], "line 1: 'context' is missing"),
