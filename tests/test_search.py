@@ -410,6 +410,7 @@ def test_runs_with_other_settings_are_not_taken_up(files, small_model: Path, tmp
         ("finetune", ["--seeds", 2, "--max-length", 9999], "--max-length 9999 is more than the 32 positions"),
         ("search", ["--try", "max-length=16,9999"], "--max-length 9999 is more than the 32 positions"),
         ("search", ["--folds", 2, "--test", "missing.tsv"], "missing.tsv: no such file"),
+        ("finetune", ["--gradual-unfreezing"], "Gradual unfreezing takes two epochs or more: found 1"),
         ("finetune", ["--task", "regression", "--label-smoothing", 0.1], "--label-smoothing is for --task choice"),
         ("finetune", ["--task", "regression", "--balanced-sampling"], "--balanced-sampling is for --task choice"),
         ("finetune", ["--task", "regression", "--class-weights"], "--class-weights is for --task classification"),
@@ -433,6 +434,22 @@ def test_an_earlier_run_is_not_overwritten_by_a_command_that_fails(
         "metrics.json": "weeks of work",
         "model.safetensors": "weeks of work",
     }
+
+
+def test_runs_that_cannot_go_on_are_not_deleted(files, small_model: Path, tmp_path: Path, capsys, monkeypatch):
+    def stop(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("minibert.training.trials.finetune", stop)
+    flags = [*files, "--model", small_model, "--epochs", 1, "--seeds", 2, "--out", tmp_path / "out"]
+    error: BaseException = KeyboardInterrupt()
+    with pytest.raises(CommandError, match="130"):
+        call("finetune", *flags)
+    error = InputError("The checkpoint is broken.")
+    with pytest.raises(CommandError, match="2"):
+        call("finetune", *flags, "--resume")
+    assert "The checkpoint is broken." in one_line(capsys.readouterr().err)
+    assert (tmp_path / "out" / "trials" / "plan.json").exists()
 
 
 @pytest.mark.parametrize("folds", [None, 2])

@@ -113,7 +113,7 @@ def run_trials(
                 f"stopped in run {number} of {len(trials)}, {trial.name}. Go on with: {resume_command(command, out)}"
             ) from None
         except InputError:
-            if not results:  # it is about the files or flags of all runs
+            if not results and not arguments.resume:  # it is about the files or flags of all runs
                 shutil.rmtree(out if is_new else out / TRIALS)
             raise
     summaries = summarize(results, headline)
