@@ -6,6 +6,7 @@ import argparse
 
 from .commandline import Parser, PlainParser, positive_int, run
 from .config import PRESETS
+from .files import check_output
 
 
 def build_parser() -> Parser:
@@ -87,6 +88,9 @@ def _add_rounds(parser: argparse.ArgumentParser, rounds: int = 10) -> None:
 
 
 def main(arguments: argparse.Namespace) -> None:
+    given = vars(arguments)
+    if given.get("json") is not None:
+        check_output(given["json"], [given.get("lengths")])
     # What is imported here brings torch along.
     if arguments.subject == "attention":
         from .benchmarks.attention import bench_attention as bench

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from .errors import InputError
+from .files import HALF_CHARACTER
 
 
 class PlainParser(argparse.ArgumentParser):
@@ -123,6 +124,14 @@ def run(parser: Parser, command: Callable[[argparse.Namespace], None], argv: Seq
         _end(parser, f"{where}{error.strerror or error}.", 2)
     except KeyboardInterrupt as interrupt:
         _end(parser, str(interrupt) or "interrupted.", 130)
+
+
+def check_names(arguments: argparse.Namespace) -> None:
+    """For commands that write down what they were given: raise `InputError` for a file name that is not UTF-8."""
+    values = [value if isinstance(value, list) else [value] for value in vars(arguments).values()]
+    for value in (one for group in values for one in group):
+        if isinstance(value, str) and HALF_CHARACTER.search(value):  # so Python shows bytes that are no UTF-8
+            raise InputError(f"The name {value!a} is not UTF-8, so that no report can tell it: rename the file.")
 
 
 def resume_command(command: str, out: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .commandline import Parser, positive_float, positive_int, run
+from .commandline import Parser, check_names, positive_float, positive_int, run
 
 # The name of each way, and the flags of `finetune` that it stands for. Learning rates are finetune's defaults.
 WAYS: dict[str, list[str]] = {
@@ -63,6 +63,7 @@ def build_parser() -> Parser:
 
 
 def main(arguments: argparse.Namespace) -> None:
+    check_names(arguments)
     from .benchmarks.transfer import compare  # brings torch along
 
     compare(arguments)

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import argparse
 
-from .commandline import OneOrMore, Parser, positive_float, positive_int, run, seed, share, whole_number
+from .commandline import (
+    OneOrMore,
+    Parser,
+    check_names,
+    positive_float,
+    positive_int,
+    run,
+    seed,
+    share,
+    whole_number,
+)  # fmt: skip
 from .data.public import PUBLIC
 from .tasks import TASKS
 
@@ -153,6 +163,7 @@ def _add_transfer(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> None:
+    check_names(arguments)
     if arguments.seeds > 1:
         from .training.search import search
 

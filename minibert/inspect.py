@@ -6,7 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
-from .commandline import Parser, positive_int, run
+from .commandline import Parser, check_names, positive_int, run
+from .files import check_output
 
 
 def build_parser() -> Parser:
@@ -45,6 +46,7 @@ def build_parser() -> Parser:
 
 
 def main(arguments: argparse.Namespace) -> None:
+    check_names(arguments)
     from .inspection.facts import inspect_splits
     from .inspection.page import lines, write_inspection_page
     from .inspection.questions import inspect_questions
@@ -55,6 +57,8 @@ def main(arguments: argparse.Namespace) -> None:
 
     given = {"train": arguments.train, "dev": arguments.dev, "test": arguments.test}
     files = {name: Path(path) for name, path in given.items() if path is not None}
+    if arguments.html is not None:
+        check_output(arguments.html, files.values())
     tokenizer = None if arguments.model is None else BertTokenizer.from_pretrained(arguments.model)
     max_length = arguments.max_length or task_class(arguments.task).max_length
     if arguments.task == "qa":

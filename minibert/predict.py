@@ -44,7 +44,7 @@ def main(arguments: argparse.Namespace) -> None:
     elif arguments.input.endswith(".txt"):
         examples = judge.task.from_text_file(arguments.input)
     else:
-        examples = judge.task.read(arguments.input, need_truth=False)
+        examples = judge.task.read(arguments.input, "ignored")
     for line in judge.predict(examples):
         print(json.dumps(line, ensure_ascii=False))
 

@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from .commandline import Parser, PlainParser, positive_float, positive_int, run, seed, share, whole_number
+from .commandline import Parser, PlainParser, check_names, positive_float, positive_int, run, seed, share, whole_number
 from .config import PRESETS
 from .errors import InputError
 
@@ -51,6 +51,7 @@ def build_parser() -> Parser:
 
 
 def main(arguments: argparse.Namespace) -> None:
+    check_names(arguments)
     if arguments.command == "vocabulary":
         learn_vocabulary(arguments)
     elif arguments.command == "prepare":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .commandline import Parser, positive_int, run
+from .commandline import Parser, check_names, positive_int, run
 from .errors import InputError
 from .finetune import add_flags
 
@@ -41,6 +41,7 @@ def build_parser() -> Parser:
 
 
 def main(arguments: argparse.Namespace) -> None:
+    check_names(arguments)
     if arguments.folds == 1:
         raise InputError("--folds needs at least 2: one part to judge by, the others to learn from.")
     if arguments.group_column is not None and arguments.folds is None:

@@ -117,6 +117,15 @@ def test_unwritable_result_is_refused_before_anything_is_measured(capsys: pytest
     assert "there is no such folder" in capsys.readouterr().err
 
 
+def test_figures_do_not_take_the_place_of_the_lengths(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    lengths = tmp_path / "lengths"
+    lengths.write_text("3\n")
+    with pytest.raises(SystemExit):
+        run(bench.build_parser(), bench.main, ["attention", "--lengths", str(lengths), "--json", str(lengths)])
+    assert "is a file that is read" in capsys.readouterr().err
+    assert lengths.read_text() == "3\n"
+
+
 def test_help_answers_without_torch():
     code = (
         "import sys\nfrom minibert import bench\nbench.build_parser().format_help()\nsys.exit('torch' in sys.modules)"

@@ -16,7 +16,7 @@ from minibert.commandline import run
 from minibert.data import continuations
 from minibert.data.tables import read_table
 from minibert.tasks.choice import ChoiceTask
-from minibert.tasks.task import Columns, Example, Examples
+from minibert.tasks.task import Columns, Example, Examples, Truth
 
 from .helpers import make_model
 
@@ -27,10 +27,10 @@ GOOD: list[dict[str, Any]] = [
 ]
 
 
-def read(folder: Path, *rows: object, need_truth: bool = True) -> Examples:
+def read(folder: Path, *rows: object, truths: Truth = "needed") -> Examples:
     path = folder / "a.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return ChoiceTask(Columns()).read(path, need_truth)
+    return ChoiceTask(Columns()).read(path, truths)
 
 
 def test_a_label_is_a_number_or_the_text_of_a_choice(tmp_path):
@@ -38,7 +38,7 @@ def test_a_label_is_a_number_or_the_text_of_a_choice(tmp_path):
     digits = {"question": "2 + 2?", "choices": ["3", "1", "4"], "label": "1"}
     assert read(tmp_path, digits).truths == [1]
     unlabelled = [{key: row[key] for key in ("question", "choices")} for row in GOOD]
-    assert not read(tmp_path, *unlabelled, need_truth=False).have_truth
+    assert not read(tmp_path, *unlabelled, truths="if told").have_truth
 
 
 @pytest.mark.parametrize(
@@ -139,6 +139,15 @@ def test_the_command_writes_a_file_that_the_task_reads(tmp_path, capsys):
     run(continuations.build_parser(), continuations.main, ["--corpus", str(tmp_path / "a.txt"), "--out", str(out)])
     assert capsys.readouterr().out.startswith("20 questions with 4 choices")
     assert len(read_table(out).rows) == len(ChoiceTask(Columns()).read(out)) == 20
+
+
+def test_the_command_does_not_write_over_the_text_that_it_reads(tmp_path, capsys):
+    text = tmp_path / "story.txt"
+    text.write_text(before := " ".join(map(sentence, range(9))))
+    with pytest.raises(SystemExit):
+        run(continuations.build_parser(), continuations.main, ["--corpus", str(tmp_path), "--out", str(text)])
+    assert "story.txt is a file that is read: choose another name to write to." in capsys.readouterr().err
+    assert text.read_text() == before
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -27,7 +28,7 @@ from minibert.commandline import run
 from minibert.packing import PackedBatch
 from minibert.tasks.classification import ClassificationTask
 from minibert.tasks.task import Columns
-from minibert.training.finetuning import complete_folder
+from minibert.training.finetuning import complete_folder, print_summary
 from minibert.training.judging import Judge
 from minibert.training.state import TrainerState
 
@@ -183,7 +184,7 @@ def test_predict_answers_texts_of_ones_own(finished: Path, tmp_path: Path, capsy
 def test_predict_does_not_mind_labels(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     call("predict", "--model", finished, "good fun", "bad sound")
     wanted = capsys.readouterr().out
-    for labels in (("", ""), ("so-so", "never seen")):
+    for labels in (("", ""), ("so-so", "never seen"), ("good", "")):
         table = write_table(tmp_path / "texts.tsv", list(zip(("good fun", "bad sound"), labels, strict=True)))
         call("predict", "--model", finished, "--input", table)
         assert capsys.readouterr().out == wanted
@@ -192,9 +193,9 @@ def test_predict_does_not_mind_labels(finished: Path, tmp_path: Path, capsys: py
 def test_a_test_file_whose_labels_are_all_empty_is_not_judged(finished: Path, tmp_path: Path):
     """As competitions hand it out. One that lacks some of them is refused."""
     task = ClassificationTask(Columns(), ["bad", "good"])
-    assert not task.read(write_table(tmp_path / "x.tsv", [("a film", ""), ("fun", "")]), need_truth=False).have_truth
+    assert not task.read(write_table(tmp_path / "x.tsv", [("a film", ""), ("fun", "")]), truths="if told").have_truth
     with pytest.raises(InputError, match="line 3: 'label' must be a label: found ''"):
-        task.read(write_table(tmp_path / "y.tsv", [("a film", "good"), ("fun", "")]), need_truth=False)
+        task.read(write_table(tmp_path / "y.tsv", [("a film", "good"), ("fun", "")]), truths="if told")
 
 
 def test_lines_of_json_are_utf_8_whatever_the_terminal_speaks(finished: Path, monkeypatch: pytest.MonkeyPatch):
@@ -384,6 +385,10 @@ def test_a_model_is_not_overwritten_by_what_is_learnt_from_it(files: list[object
     with pytest.raises(CommandError, match="2"):
         call("finetune", *files, "--model", finished, "--out", finished, "--overwrite")
     assert "--overwrite would delete the model itself" in one_line(capsys.readouterr().err)
+    answers = ["--train", finished / "predictions.jsonl", "--dev", finished / "predictions.jsonl"]
+    with pytest.raises(CommandError, match="2"):
+        call("finetune", *answers, "--out", finished, "--overwrite")
+    assert "--overwrite would delete the data itself" in one_line(capsys.readouterr().err)
     assert {path.name for path in finished.iterdir()} == RESULTS
 
 
@@ -399,6 +404,8 @@ def test_a_model_is_not_overwritten_by_what_is_learnt_from_it(files: list[object
         (["--dev", "dev.tsv"], "--train and --dev are needed both"),
         (["--out", "out", "--resume"], "out has no interrupted run to --resume"),
         (["--out", "out", "--resume", "--overwrite"], "choose one"),
+        (["--train", "caf\udce9.tsv"], "The name 'caf\\udce9.tsv' is not UTF-8"),
+        (["--resume"], "--resume needs the --out of the run that is to go on"),
         (["--model", "brt-base-uncased"], "bert-base-uncased"),
     ],
 )
@@ -531,3 +538,10 @@ def test_without_arguments_it_learns_from_the_sample(tmp_path: Path, monkeypatch
     call("finetune")
     metrics = json.loads((tmp_path / "runs" / "finetune-1" / "metrics.json").read_text())
     assert metrics["accuracy"] > 0.6
+
+
+def test_the_command_to_try_can_be_copied_whatever_the_folder_is_called(capsys: pytest.CaptureFixture[str]):
+    metrics = {"accuracy": 1.0, "f1_macro": 1.0, "mcc": 1.0}
+    print_summary(Path("my models/o'ut"), ClassificationTask(Columns()), metrics)
+    command = capsys.readouterr().out.partition("Try: ")[2]
+    assert shlex.split(command)[3:] == ["--model", str(Path("my models/o'ut")), "your own text"]

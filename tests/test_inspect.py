@@ -352,6 +352,8 @@ def test_the_command_writes_lines_json_and_a_page_that_needs_no_network(
         ('{"body": "x"}\n', [], "there is no column 'text', but body. Name the right one with --text-column"),
         ("", [], "is empty"),
         ('{"text": "x"}\n', ["--html", "NOWHERE/page.html"], "NOWHERE"),
+        ('{"text": "x"}\n', ["--html", "DATA"], "data.jsonl is a file that is read: choose another name to write to"),
+        ('{"text": "x"}\n', ["--dev", "caf\udce9.tsv"], "The name 'caf\\udce9.tsv' is not UTF-8"),
         ('{"text": "x"}\n', ["--dev", "nowhere.tsv"], "nowhere.tsv: no such file"),
         ('{"text": "x"}\n', ["--max-length", "0"], "a whole number, at least 1"),
         ('{"question": "x?"}\n', ["--task", "qa"], "line 1: 'context' is missing"),
@@ -360,6 +362,8 @@ def test_the_command_writes_lines_json_and_a_page_that_needs_no_network(
 def test_a_bad_file_or_flag_gets_one_line(content: str, flags: list[str], sentence: str, tmp_path: Path, capsys):
     (tmp_path / "data.jsonl").write_text(content)
     flags = [flag.replace("NOWHERE", str(tmp_path / "NOWHERE")) for flag in flags]
+    flags = [str(tmp_path / "data.jsonl") if flag == "DATA" else flag for flag in flags]
     with pytest.raises(CommandError, match="2"):
         call("inspect", tmp_path / "data.jsonl", *flags)
     assert sentence in one_line(capsys.readouterr().err)
+    assert (tmp_path / "data.jsonl").read_text() == content

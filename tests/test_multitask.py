@@ -134,7 +134,7 @@ def tables(folder: Path) -> list[object]:
 def test_a_run_end_to_end(small_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out = tmp_path / "out"
     flags = [*tables(tmp_path), "--test", f"classification={tmp_path / 'dev1.tsv'}", "--model", small_model]
-    call("finetune", *flags, "--out", out, "--epochs", 1, "--batch-size", 4, "--sampling", "square-root")
+    call("finetune", *flags, "--out", out, "--epochs", 1, "--batch-size", 4, "--sampling", "square-root", "--calibrate")
     assert {path.name for path in out.iterdir()} == {"tasks", "metrics.json", "log.jsonl"}
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["classification"]["test"]["accuracy"] == metrics["classification"]["accuracy"]
@@ -163,6 +163,7 @@ def test_a_run_end_to_end(small_model: Path, tmp_path: Path, capsys: pytest.Capt
         (["--task", "similarity"], "Each --task can be given once"),
         (["--dataset", "sst2"], "--dataset is for one task at a time"),
         (["--class-weights"], "--class-weights is for one task at a time"),
+        (["--stride", "5"], "--stride is for --task qa, not for classification and similarity"),
         (["--lora"], "--lora is for one task at a time"),
     ],
 )

@@ -101,9 +101,9 @@ def test_json_lines_and_files_without_tags(tmp_path):
     row = {"tokens": ["Paris", "in"], "tags": ["B-LOC", "O"], "source": "web"}
     file = task().read(write(tmp_path, "a.jsonl", json.dumps(row)))
     assert (file.given("tokens"), file.truths, file[0].columns["source"]) == ([row["tokens"]], [row["tags"]], "web")
-    words_alone = task().read(write(tmp_path, "words.txt", "Paris\n\nin\n"), need_truth=False)
+    words_alone = task().read(write(tmp_path, "words.txt", "Paris\n\nin\n"), truths="if told")
     assert (words_alone.given("tokens"), words_alone.have_truth) == ([["Paris"], ["in"]], False)
-    texts = task().read(write(tmp_path, "texts.jsonl", '{"text": "in Paris."}'), need_truth=False)
+    texts = task().read(write(tmp_path, "texts.jsonl", '{"text": "in Paris."}'), truths="if told")
     assert (texts.given("tokens"), texts.have_truth) == ([["in", "Paris", "."]], False)
 
 

@@ -56,6 +56,7 @@ def test_whatever_is_wrong_is_one_line(text: Path, tmp_path: Path, capsys: pytes
     for subcommand in (["vocabulary", "--out", out], ["prepare", "--vocab", "bert", "--out", out]):
         assert "required" in pretrain_fails(capsys, *subcommand)
     assert "no such file or directory" in pretrain_fails(capsys, "vocabulary", tmp_path / "none.txt", "--out", out)
+    assert "is not UTF-8, so that no report" in pretrain_fails(capsys, "vocabulary", "caf\udce9.txt", "--out", out)
     assert "There is no text" in pretrain_fails(capsys, "vocabulary", empty, "--out", out)
     assert "byte 2 is 0xff" in pretrain_fails(capsys, "vocabulary", broken, "--out", out)
     assert "has no room" in pretrain_fails(capsys, "vocabulary", text, "--size", 7, "--out", out)

@@ -81,7 +81,7 @@ def test_both_versions_of_squad_and_tables_are_read(tmp_path: Path):
     ]
     assert [[len(answers) for answers in examples.truths] for examples in read] == [[2], [1, 0], [1]]
     assert read[0][0].columns["title"] == "One"
-    asking = task.read(write(tmp_path / "x.tsv", "question\tcontext\nWhen?\tIn 1939.\n"), need_truth=False)
+    asking = task.read(write(tmp_path / "x.tsv", "question\tcontext\nWhen?\tIn 1939.\n"), truths="if told")
     assert (asking[0].given["question"], asking.have_truth) == ("When?", False)
 
 
@@ -153,6 +153,17 @@ def test_a_split_by_article_keeps_every_question_and_divides_no_article(tmp_path
     assert sorted(q.id for part in parts.values() for q in part) == sorted(q.id for q in read_squad(whole))
     assert all((tmp_path / "two" / f"{name}.json").read_bytes() == (tmp_path / "one" / f"{name}.json").read_bytes()
                for name in parts)  # fmt: skip
+
+
+def test_a_split_replaces_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    articles = [squad(asked(str(i), "1939"))["data"][0] for i in range(10)]
+    whole = write(tmp_path / "train.json", {"version": "1.1", "data": articles})
+    before = whole.read_text()
+    with pytest.raises(CommandError):
+        call("data.squad", whole, "--out", tmp_path)
+    assert f"{tmp_path} has train.json already: choose another --out." in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["train.json"]
+    assert whole.read_text() == before
 
 
 def test_a_split_that_leaves_nothing_to_learn_from_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -68,6 +68,28 @@ def test_small_numbers_keep_their_digits():
     assert task.read_logits(np.array([[2.5]], dtype=np.float32)) == [{"score": 1.25e-9}]
 
 
+def test_numbers_far_from_0_keep_the_digits_in_which_they_differ():
+    times = [1.7e9, 1.7e9 + 1, 1.7e9 + 2, 1.7e9 + 5]
+    task = RegressionTask(Columns())
+    task.learn_labels(examples := make_examples(*times))
+    logits = np.array([[task.target(examples, example)] for example in examples], dtype=np.float32)
+    assert [answer["score"] for answer in task.read_logits(logits)] == pytest.approx(times, rel=0, abs=1e-5)
+
+
+@pytest.mark.parametrize("labels", [(0.0, 1e-300), (-1e300, 1e300)])
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_labels_without_a_deviation_are_refused(labels: tuple[float, float]):
+    with pytest.raises(InputError, match=r"the deviation of the labels is (0\.0|inf): choose another unit"):
+        RegressionTask(Columns()).learn_labels(make_examples(*labels))
+
+
+def test_a_saved_model_whose_unit_cannot_be_is_refused():
+    task = RegressionTask(Columns(), deviation=0)
+    config = make_model("BertForSequenceClassification").config.replace(**task.config_changes())
+    with pytest.raises(InputError, match="must be a number above 0: found 0"):
+        RegressionTask.from_config(config, Columns())
+
+
 def test_a_saved_model_knows_its_unit_again():
     task = RegressionTask(Columns(), long_texts="both")
     task.learn_labels(make_examples(3.0, 5.0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -334,14 +335,15 @@ def test_what_is_kept_of_the_best_run_has_its_adapter(tmp_path: Path):
     assert found == {"metrics.json", "model.safetensors", "adapter/adapter_config.json"}
 
 
+@pytest.mark.parametrize("where", ["finetune", "_one_line"])  # in a run, and just after one
 def test_ctrl_c_says_in_which_run_and_how_to_go_on(
-    files, small_model: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+    where: str, files, small_model: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
 ):
-    def interrupted(arguments: argparse.Namespace, summary: bool) -> dict[str, Any]:
+    def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
     flags = [str(flag) for flag in [*files, "--model", small_model, "--try", "lr=1e-3,1e-4", "--out", tmp_path / "out"]]
-    monkeypatch.setattr("minibert.training.trials.finetune", interrupted)
+    monkeypatch.setattr(f"minibert.training.trials.{where}", interrupted)
     monkeypatch.setattr(sys, "argv", ["search", *flags])
     with pytest.raises(CommandError, match="130"):
         call("search", *flags)
@@ -399,3 +401,71 @@ def test_runs_with_other_settings_are_not_taken_up(files, small_model: Path, tmp
     assert (tmp_path / "out" / "trials.json").read_text() == before
     call("finetune", *flags[:-4], "--out", tmp_path / "out", "--overwrite")  # a single run takes the place of all
     assert {path.name for path in (tmp_path / "out").iterdir()} == RESULTS
+
+
+@pytest.mark.parametrize(
+    ("command", "flags", "sentence"),
+    [
+        ("finetune", ["--seeds", 2, "--model", "minibert-tinny"], "minibert-tinny"),
+        ("finetune", ["--seeds", 2, "--max-length", 9999], "--max-length 9999 is more than the 32 positions"),
+        ("search", ["--try", "max-length=16,9999"], "--max-length 9999 is more than the 32 positions"),
+        ("search", ["--folds", 2, "--test", "missing.tsv"], "missing.tsv: no such file"),
+        ("finetune", ["--gradual-unfreezing"], "Gradual unfreezing takes two epochs or more: found 1"),
+        ("finetune", ["--task", "regression", "--label-smoothing", 0.1], "--label-smoothing is for --task choice"),
+        ("finetune", ["--task", "regression", "--balanced-sampling"], "--balanced-sampling is for --task choice"),
+        ("finetune", ["--task", "regression", "--class-weights"], "--class-weights is for --task classification"),
+    ],
+)
+def test_an_earlier_run_is_not_overwritten_by_a_command_that_fails(
+    command: str, flags: list[object], sentence: str, small_model: Path, tmp_path: Path, capsys, monkeypatch
+):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    numbers = [(text, str(place)) for place, (text, _) in enumerate(GOOD)]
+    table = write_table(tmp_path / "train.tsv", numbers * 2)
+    old = tmp_path / "old"
+    old.mkdir()
+    for name in ("metrics.json", "model.safetensors"):
+        (old / name).write_text("weeks of work")
+    data = ["--train", table] if "--folds" in flags else ["--train", table, "--dev", table]
+    with pytest.raises(CommandError, match="2"):
+        call(command, *data, "--model", small_model, "--epochs", 1, "--out", old, "--overwrite", *flags)
+    assert sentence in one_line(capsys.readouterr().err)
+    assert {path.name: path.read_text() for path in old.rglob("*")} == {
+        "metrics.json": "weeks of work",
+        "model.safetensors": "weeks of work",
+    }
+
+
+def test_runs_that_cannot_go_on_are_not_deleted(files, small_model: Path, tmp_path: Path, capsys, monkeypatch):
+    def stop(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("minibert.training.trials.finetune", stop)
+    flags = [*files, "--model", small_model, "--epochs", 1, "--seeds", 2, "--out", tmp_path / "out"]
+    error: BaseException = KeyboardInterrupt()
+    with pytest.raises(CommandError, match="130"):
+        call("finetune", *flags)
+    error = InputError("The checkpoint is broken.")
+    with pytest.raises(CommandError, match="2"):
+        call("finetune", *flags, "--resume")
+    assert "The checkpoint is broken." in one_line(capsys.readouterr().err)
+    assert (tmp_path / "out" / "trials" / "plan.json").exists()
+
+
+@pytest.mark.parametrize("folds", [None, 2])
+def test_runs_on_other_data_are_not_taken_up(folds: int | None, small_model: Path, tmp_path: Path, capsys):
+    train, dev, test = (write_table(tmp_path / f"{name}.tsv", GOOD * 4) for name in ("train", "dev", "test"))
+    data = ["--train", train, "--test", test, *(["--folds", folds] if folds else ["--dev", dev])]
+    flags = [*data, "--model", small_model, "--epochs", 1, "--out", tmp_path / "out"]
+    command = "search" if folds else "finetune"
+    flags += [] if folds else ["--seeds", 2]
+    call(command, *flags)
+    for path in [train, test] if folds else [train, dev, test]:
+        whole = path.read_text()
+        write_table(path, GOOD * 2)
+        with pytest.raises(CommandError, match="2"):
+            call(command, *flags, "--resume")
+        said = one_line(capsys.readouterr().err)
+        assert re.search(f"--{path.stem} of the run in .*trials held other data: --resume with the same", said)
+        path.write_text(whole)
+    call(command, *flags, "--resume")

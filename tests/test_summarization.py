@@ -54,7 +54,7 @@ def test_articles_are_read_under_their_own_names_or_the_users(tmp_path: Path):
     assert sentences(examples[0]) == ("Rain", "fell.")
     assert (
         not SummarizationTask(Columns())
-        .read(write_lines(tmp_path / "c.jsonl", [{"article": "Rain."}]), need_truth=False)
+        .read(write_lines(tmp_path / "c.jsonl", [{"article": "Rain."}]), truths="if told")
         .have_truth
     )
 

@@ -133,3 +133,25 @@ def test_the_example_at_the_end_of_a_run_is_one_that_predict_takes(name: str):
     if isinstance(task, TextTask):
         task.pairs = True
         assert task.from_texts(shlex.split(task.to_try()))[0].given == {"text": "one text", "text_b": "and another"}
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "text"),
+    [
+        ("classification", "a.jsonl", '{"text": "good", "label": 1.0}'),
+        ("multilabel", "a.jsonl", '{"text": "good", "label": 1.0}'),
+        ("regression", "a.tsv", "text\ttext_b\tlabel\ngood\tbad\thigh\n"),
+        ("similarity", "a.tsv", "text\ttext_b\tlabel\ngood\tbad\thigh\n"),
+        ("choice", "a.jsonl", '{"question": "Who?", "choices": ["He.", "She."], "label": null}'),
+        ("ner", "a.jsonl", '{"tokens": ["Anna"], "tags": null}'),
+        ("summarization", "a.jsonl", '{"article": "Rain.", "summary": ""}'),
+        ("qa", "a.jsonl", '{"question": "Who?", "context": "Anna.", "answers": null}'),
+    ],
+)
+def test_truths_that_cannot_be_are_refused_unless_they_are_ignored(task: str, name: str, text: str, tmp_path: Path):
+    (tmp_path / name).write_text(text)
+    reader = task_class(task).from_config(BertConfig(), Columns())
+    with pytest.raises(InputError):
+        reader.read(tmp_path / name, "if told")
+    examples = reader.read(tmp_path / name, "ignored")
+    assert (len(examples), examples.have_truth, examples.truths) == (1, False, [None])

@@ -16,6 +16,7 @@ from minibert import BertForSequenceClassification, BertTokenizer
 from minibert.checkpoints.huggingface import HuggingFaceWeights
 from minibert.transfer import load_adapter
 
+from .helpers import GOOD, write_table
 from .test_commands import CommandError, call
 
 QUICK = ("--epochs", 2, "--batch-size", 8, "--lr", 1e-2)
@@ -127,6 +128,12 @@ def test_the_learning_rate_finder_draws_a_page_and_trains_nothing(
     assert not (tmp_path / "out").exists()
     assert "<svg" in page.read_text()
     assert "A tenth of the rate with the lowest loss: " in capsys.readouterr().out
+    train = Path(str(files[1]))
+    before = train.read_text()
+    with pytest.raises(CommandError):
+        call("finetune", *files, "--model", small_model, "--find-lr", train)
+    assert "train.tsv is a file that is read: choose another name" in capsys.readouterr().err.splitlines()[-1]
+    assert train.read_text() == before
 
 
 @pytest.mark.parametrize(
@@ -148,6 +155,15 @@ def test_the_learning_rate_finder_draws_a_page_and_trains_nothing(
         (("--lora-targets", "key"), "--lora-targets is a setting of --lora, which is missing"),
         (("--adapter-size", "8", "--lora"), "--adapter-size is a setting of --adapters, which is missing"),
         (("--minimal-gain", "0.1"), "--minimal-gain is a setting of --patience, which is missing"),
+        (("--tag-scheme", "iob1"), "--tag-scheme is for --task ner, not for classification: leave it out"),
+        (("--stride", "5"), "--stride is for --task qa, not for classification"),
+        (("--max-answer-length", "5"), "--max-answer-length is for --task qa"),
+        (("--summary-sentences", "2"), "--summary-sentences is for --task summarization"),
+        (("--label-separator", ";"), "--label-separator is for --task multilabel"),
+        (("--task", "regression", "--calibrate"), "--calibrate is for --task classification, not for regression"),
+        (("--task", "ner", "--long-texts", "tail"), "--long-texts is for --task classification or multilabel or"),
+        (("--task", "qa", "--text-column", "x"), "--text-column is for --task"),
+        (("--sampling", "square-root"), "--sampling mixes several tasks, and there is one"),
         (("--text-b-column", "sentence2"), "there is no column 'sentence2', but text, label"),
     ],
 )
@@ -199,6 +215,11 @@ def test_compare_tells_accuracy_parameters_time_and_memory_and_goes_on(
         call("compare", *flags, "--seeds", 1, "--ways", "full", "--epochs", 2)
     refusal = capsys.readouterr().err.splitlines()[-1]
     assert re.search("--epochs of the run in .* was 1.0, and is 2.0 now: choose another --out", refusal)
+    write_table(Path(str(files[1])), GOOD * 4)
+    with pytest.raises(CommandError):
+        call("compare", *flags, "--seeds", 1, "--ways", "full")
+    refusal = capsys.readouterr().err.splitlines()[-1]
+    assert re.search("--train of the run in .* held other data: choose another --out", refusal)
 
 
 def test_compare_tells_what_is_wrong(
@@ -207,6 +228,7 @@ def test_compare_tells_what_is_wrong(
     flags = [*files, "--model", small_model, "--out", tmp_path / "ways", "--seeds", 1]
     for wrong, sentence in [
         (("--ways", "full,magic"), "there is no way 'magic'"),
+        (("--test", "caf\udce9.tsv"), r"The name 'caf\\udce9.tsv' is not UTF-8"),
         (("--examples", 99), "--examples 99 is more than the 32"),
         (("--ways", "top-2"), "has 2 blocks: leave top-2 out"),
         (("--ways", "full", "--label-column", "verdict"), "A run with no flags failed: .*there is no column 'verdict'"),

@@ -26,7 +26,7 @@ from ..compare import WAYS
 from ..data.tables import read_table
 from ..errors import InputError
 from ..files import write_json, write_text
-from ..training.begun import fix_settings
+from ..training.begun import checksum, fix_settings
 from .measure import describe_machine, header, markdown_table
 
 PASSED_ON = (
@@ -133,10 +133,15 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _check_folder(arguments: argparse.Namespace, out: Path) -> None:
-    """Make the folder. Raises `InputError` if it holds runs with other settings: they cannot be compared with these."""
+    """Make the folder. Raises `InputError` if it holds runs with other settings: they cannot be compared with these.
+
+    Of the files, what they hold counts, and not their names.
+    """
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file: --out must be a folder, or not exist yet.")
     path = out / SETTINGS
     if out.exists() and not path.exists() and any(out.iterdir()):
         raise InputError(f"{out} is not empty, and holds no comparison: choose another --out.")
-    fix_settings(path, _settings(arguments), {}, advice="choose another --out")
+    files = {name: vars(arguments)[name] for name in ("train", "dev", "test")}
+    data = {name: file and checksum(row.values for row in read_table(file).rows) for name, file in files.items()}
+    fix_settings(path, _settings(arguments), data, advice="choose another --out")

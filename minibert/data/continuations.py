@@ -15,7 +15,7 @@ from typing import Any
 
 from ..commandline import Parser, positive_int, run, seed
 from ..errors import InputError
-from ..files import write_text
+from ..files import check_output, write_text
 from .corpus import Document, find_files, read_documents
 from .sentences import split_sentences
 
@@ -41,7 +41,9 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.choices < 2:
         raise InputError("--choices must be at least 2: with one there is nothing to choose.")
     chance = random.Random(arguments.seed)
-    documents = (document for path in find_files(arguments.corpus) for document in read_documents(path))
+    corpus = find_files(arguments.corpus)
+    check_output(arguments.out, corpus)
+    documents = (document for path in corpus for document in read_documents(path))
     questions = draw(documents, arguments.questions, arguments.choices, chance)
     if not questions:
         raise InputError(f"No document has {arguments.choices + 1} different sentences of {SHORTEST} words or more.")

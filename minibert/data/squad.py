@@ -38,17 +38,18 @@ class Question(NamedTuple):
     columns: Mapping[str, Any]
 
 
-def read_squad(path: str | Path) -> list[Question]:
+def read_squad(path: str | Path, with_answers: bool = True) -> list[Question]:
     """The questions of a SQuAD `.json`, or of a table with the columns `question`, `context`, perhaps `id`, `answers`.
 
     Raises `InputError` for a broken file, and for an answer that does not stand where it is said to.
+    with_answers=False: nothing is read of the answers.
     """
     path = Path(path)
     if path.suffix == ".json":
-        questions = list(_squad_questions(path, _contents(path)["data"]))
+        questions = list(_squad_questions(path, _contents(path)["data"], with_answers))
     else:
         table = read_table(path)
-        questions = [_table_question(path, row) for row in table.rows]
+        questions = [_table_question(path, row, with_answers) for row in table.rows]
     if not questions:
         raise InputError(f"{path} has no questions.")
     twice = [name for name, count in Counter(question.id for question in questions).items() if count > 1]
@@ -69,7 +70,7 @@ def _contents(path: Path) -> dict[str, Any]:
     return contents
 
 
-def _squad_questions(path: Path, articles: list[Any]) -> Iterator[Question]:
+def _squad_questions(path: Path, articles: list[Any], with_answers: bool) -> Iterator[Question]:
     for i, article in enumerate(articles):
         where = f"{path}, article {i + 1}"
         for j, paragraph in enumerate(_field(article, "paragraphs", list, where)):
@@ -78,23 +79,31 @@ def _squad_questions(path: Path, articles: list[Any]) -> Iterator[Question]:
             for k, question in enumerate(_field(paragraph, "qas", list, in_paragraph)):
                 in_question = f"{in_paragraph}, question {k + 1}"
                 columns = {"title": article.get("title", str(i + 1))}
-                yield _question(question, context, in_question, f"{i + 1}-{j + 1}-{k + 1}", 0, columns)
+                default_id = f"{i + 1}-{j + 1}-{k + 1}"
+                yield _question(question, context, in_question, default_id, 0, columns, with_answers)
 
 
-def _table_question(path: Path, row: Row) -> Question:
+def _table_question(path: Path, row: Row, with_answers: bool) -> Question:
     where = f"{path}, line {row.line}"
-    return _question(row.values, _field(row.values, "context", str, where), where, str(row.line), row.line, row.values)
+    context = _field(row.values, "context", str, where)
+    return _question(row.values, context, where, str(row.line), row.line, row.values, with_answers)
 
 
 def _question(
-    values: Any, context: str, where: str, default_id: str, line: int, columns: Mapping[str, Any]
+    values: Any,
+    context: str,
+    where: str,
+    default_id: str,
+    line: int,
+    columns: Mapping[str, Any],
+    with_answers: bool,
 ) -> Question:
     text = _field(values, "question", str, where)
     for name, value in (("context", context), ("question", text)):
         if not value.strip():
             raise InputError(f"{where}: the {name} is empty.")
     answers = None
-    if "answers" in values:
+    if with_answers and "answers" in values:
         answers = [
             {name: _field(answer, name, kind, where) for name, kind in (("text", str), ("answer_start", int))}
             for answer in _field(values, "answers", list, where)
@@ -169,6 +178,9 @@ def main(arguments: argparse.Namespace) -> None:
     chosen = random.Random(arguments.seed).sample(range(len(articles)), dev + test)
     splits = {"train": set(range(len(articles))) - set(chosen), "dev": set(chosen[:dev]), "test": set(chosen[dev:])}
     out = Path(arguments.out)
+    there = [f"{name}.json" for name in splits if (out / f"{name}.json").exists()]
+    if there:
+        raise InputError(f"{out} has {' and '.join(there)} already: choose another --out.")
     out.mkdir(parents=True, exist_ok=True)
     for name, numbers in splits.items():
         if numbers:

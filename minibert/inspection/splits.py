@@ -100,7 +100,7 @@ def read_split(name: str, path: str | Path, columns: Columns) -> Split:
 
 def read_tagged_split(name: str, path: str | Path, columns: Columns) -> Split:
     """Sentences with a tag a word, in any form that `tasks/ner.py` reads. Their classes are the kinds of entities."""
-    sentences = NerTask(columns).read(path, need_truth=False)
+    sentences = NerTask(columns).read(path, "if told")
     texts = [" ".join(sentence.given["tokens"]) for sentence in sentences]
     labels = classes = None
     if sentences.have_truth:

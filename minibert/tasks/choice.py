@@ -25,7 +25,7 @@ from ..heads import BertForMultipleChoice
 from ..packing import PackedBatch
 from ..pages import heading, paragraph, table
 from ..tokenization import BertTokenizer
-from .task import Columns, Example, Examples, Features, Task
+from .task import Columns, Example, Examples, Features, Task, Truth, reads_truth
 
 MISTAKES = 25  # in a report
 
@@ -48,11 +48,11 @@ class ChoiceTask(Task):
     def from_config(cls, config: BertConfig, columns: Columns) -> ChoiceTask:
         return cls(columns)
 
-    def read(self, path: str | Path, need_truth: bool = True) -> Examples:
+    def read(self, path: str | Path, truths: Truth = "needed") -> Examples:
         if Path(path).suffix != ".jsonl":
             raise InputError(f"{path}: --task choice reads .jsonl files with question, choices and label.")
         file = read_table(path)
-        have_truth = need_truth or self.columns.label in file.rows[0].values
+        have_truth = reads_truth(truths, self.columns.label in file.rows[0].values)
         labels = file.column(self.columns.label, "--label-column") if have_truth else [None] * len(file.rows)
         rows = []
         for row, label in zip(file.rows, labels, strict=True):

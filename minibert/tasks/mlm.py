@@ -26,7 +26,7 @@ from ..losses import full_precision
 from ..outputs import TaskOutput
 from ..packing import PackedBatch
 from ..tokenization import BertTokenizer
-from .task import Columns, Example, Examples, Features, Task
+from .task import Columns, Example, Examples, Features, Task, Truth
 from .texts import read_texts, text_features
 
 
@@ -69,8 +69,8 @@ class MlmTask(Task):
     def flags(self, arguments: argparse.Namespace) -> None:
         self.top_k = arguments.top_k
 
-    def read(self, path: str | Path, need_truth: bool = True) -> Examples:
-        return read_texts(path, self.columns, _words, need_truth)
+    def read(self, path: str | Path, truths: Truth = "needed") -> Examples:
+        return read_texts(path, self.columns, _words, truths)
 
     def from_texts(self, texts: Sequence[str]) -> Examples:
         return Examples(Path(), [Example({"text": text}) for text in texts], have_truth=False)

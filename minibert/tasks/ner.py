@@ -34,7 +34,7 @@ from ..tokenization import BertTokenizer
 from ..tokenization.words import word_places
 from .spans import SPAN_TAG, Span, detect_scheme, read_spans, span_metrics, write_tags
 from .tagging_report import tagging_report
-from .task import Columns, Example, Examples, Features, Task, saved_settings
+from .task import Columns, Example, Examples, Features, Task, Truth, reads_truth, saved_settings
 
 log = logging.getLogger("minibert")
 
@@ -75,9 +75,9 @@ class NerTask(Task):
 
     # ------------------------------------------------------------------------------------------------------- files
 
-    def read(self, path: str | Path, need_truth: bool = True) -> Examples:
+    def read(self, path: str | Path, truths: Truth = "needed") -> Examples:
         path = Path(path)
-        rows = list((self._json_rows if path.suffix == ".jsonl" else self._conll_rows)(path, need_truth))
+        rows = list((self._json_rows if path.suffix == ".jsonl" else self._conll_rows)(path, truths))
         return Examples(path, rows, have_truth=rows[0].truth is not None)
 
     def from_texts(self, texts: Sequence[str]) -> Examples:
@@ -92,37 +92,37 @@ class NerTask(Task):
         last = [field for sentence in sentences for field in sentence.columns[-1]]
         tags = sum(field in self.names or SPAN_TAG.fullmatch(field) is not None for field in last)
         if len(sentences[0].columns) > 1 and tags > len(last) / 2:
-            return self.read(path, need_truth=False)
+            return self.read(path, "ignored")
         return super().from_text_file(path)
 
-    def _conll_rows(self, path: Path, need_truth: bool) -> Iterator[Example]:
+    def _conll_rows(self, path: Path, truths: Truth) -> Iterator[Example]:
         sentences = read_sentences(path)
         width = len(sentences[0].columns)
         words = _column_number(self.columns.text, Columns.text, 1)
         tags = _column_number(self.columns.label, Columns.label, width)
         if max(words, tags) > width:
             raise InputError(f"{path} has {width} columns: there is no column {max(words, tags)}.")
-        if need_truth and words == tags:
+        if truths == "needed" and words == tags:
             raise InputError(f"{path}: the words need tags in another column, but there is only {width}.")
         for sentence in sentences:
-            truth = None if words == tags else list(sentence.columns[tags - 1])
+            truth = list(sentence.columns[tags - 1]) if reads_truth(truths, words != tags) else None
             yield Example({"tokens": list(sentence.columns[words - 1])}, truth, sentence.line)
 
-    def _json_rows(self, path: Path, need_truth: bool) -> Iterator[Example]:
+    def _json_rows(self, path: Path, truths: Truth) -> Iterator[Example]:
         words = "tokens" if self.columns.text == Columns.text else self.columns.text
         tags = "tags" if self.columns.label == Columns.label else self.columns.label
         file = read_table(path)
         values = file.rows[0].values
-        if not need_truth and words not in values and "text" in values:
+        if truths != "needed" and words not in values and "text" in values:
             texts = file.texts("text", "--text-column")
             yield from (
                 Example(in_words(text), None, row.line, row.values) for text, row in zip(texts, file.rows, strict=True)
             )
             return
         sentences = _lists(file, words, "--text-column")
-        truths = _lists(file, tags, "--label-column") if need_truth or tags in values else None
+        right = _lists(file, tags, "--label-column") if reads_truth(truths, tags in values) else None
         for number, row in enumerate(file.rows):
-            truth = None if truths is None else truths[number]
+            truth = None if right is None else right[number]
             if truth is not None and len(truth) != len(sentences[number]):
                 raise file.fault(row, f"{len(sentences[number])} {words} need as many {tags}: found {len(truth)}")
             yield Example({"tokens": sentences[number]}, truth, row.line, row.values)

@@ -35,7 +35,7 @@ from ..losses import IGNORE
 from ..metrics.squad import exact_match, f1
 from ..pages import heading, marked, paragraph, subheading, table
 from ..tokenization import BertTokenizer
-from .task import Columns, Example, Examples, Features, Task, saved_settings
+from .task import Columns, Example, Examples, Features, Task, Truth, saved_settings
 
 MAX_ANSWER_LENGTH = 30  # in tokens, as in Google's code
 MAX_QUESTION_LENGTH = 64  # likewise; the rest of a longer question is not read
@@ -101,10 +101,10 @@ class QuestionAnsweringTask(Task):
 
     # ------------------------------------------------------------------------------------------------------- files
 
-    def read(self, path: str | Path, need_truth: bool = True) -> Examples:
-        questions = read_squad(path)
+    def read(self, path: str | Path, truths: Truth = "needed") -> Examples:
+        questions = read_squad(path, with_answers=truths != "ignored")
         lacking = [question.id for question in questions if question.answers is None]
-        if lacking and need_truth:
+        if lacking and truths == "needed":
             raise InputError(f"{path}: {len(lacking):,} questions have no 'answers', the first is '{lacking[0]}'.")
         rows = [
             Example(

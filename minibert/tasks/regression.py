@@ -46,6 +46,8 @@ class RegressionTask(TextTask):
     def from_config(cls, config: BertConfig, columns: Columns) -> RegressionTask:
         settings = saved_settings(config)
         mean, deviation = settings.get("mean", 0.0), settings.get("deviation", 1.0)
+        if not isinstance(deviation, (int, float)) or not 0 < deviation < math.inf:
+            raise InputError(f"The deviation in the model's config must be a number above 0: found {deviation!r}.")
         return cls(columns, mean, deviation, **saved_text_settings(config))
 
     def parse_label(self, value: Any) -> float:
@@ -60,6 +62,8 @@ class RegressionTask(TextTask):
                 f"{train.path}: all {len(train)} rows have the label {train.truths[0]:g}. To learn a difference, there "
                 "must be at least two."
             )
+        if not 0 < self.deviation < math.inf:
+            raise InputError(f"{train.path}: the deviation of the labels is {self.deviation}: choose another unit.")
 
     def config_changes(self) -> dict[str, Any]:
         return {
@@ -73,7 +77,9 @@ class RegressionTask(TextTask):
 
     def read_logits(self, logits: NDArray[np.float32]) -> list[dict[str, Any]]:
         scores = logits[:, 0].astype(float) * self.deviation + self.mean
-        return [{"score": float(f"{score:.7g}")} for score in scores]  # as many digits as float32 has
+        # As many digits as float32 has, which the logit is; more before them if the labels lie far from 0.
+        digits = 7 + math.ceil(math.log10(max(1, abs(self.mean) / self.deviation)))
+        return [{"score": float(f"{score:.{digits}g}")} for score in scores]
 
     def metrics(self, examples: Examples, answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         return regression_metrics(np.array(examples.truths), np.array([answer["score"] for answer in answers]))

@@ -30,7 +30,7 @@ from ..packing import PackedBatch
 from ..pages import heading, paragraph, picture, table
 from ..tokenization import BertTokenizer
 from .regression import parse_number, pearson, ranks
-from .task import Columns, Examples, Features, Task, saved_settings
+from .task import Columns, Examples, Features, Task, Truth, saved_settings
 from .texts import TWO_TEXTS, has_pairs, pairs_from_texts, read_texts
 
 MISTAKES = 25  # in a report
@@ -58,14 +58,16 @@ class SimilarityTask(Task):
         settings = saved_settings(config)
         return cls(columns, settings.get("lowest", 0.0), settings.get("highest", 1.0))
 
-    def read(self, path: str | Path, need_truth: bool = True) -> Examples:
-        examples = read_texts(path, self.columns, parse_number, need_truth=False)
+    def read(self, path: str | Path, truths: Truth = "needed") -> Examples:
+        # Scores are not needed: a file without them says which texts belong together.
+        wanted: Truth = "ignored" if truths == "ignored" else "if told"
+        examples = read_texts(path, self.columns, parse_number, wanted)
         if not has_pairs(examples):
             raise InputError(
                 f"{path}: similarity is about pairs, but there is no column '{self.columns.text_b}'. Name the right "
                 "one with --text-b-column."
             )
-        if need_truth:
+        if truths == "needed":
             self.headline = SCORED if has_scores(examples) else MATCHED
         return replace(examples, have_truth=examples.have_truth or self.headline == MATCHED)
 

@@ -39,7 +39,7 @@ from ..losses import IGNORE
 from ..metrics.rouge import ngrams, rouge, score, words
 from ..pages import heading, marked, paragraph, subheading, table
 from ..tokenization import BertTokenizer
-from .task import Columns, Example, Examples, Features, Task, saved_settings
+from .task import Columns, Example, Examples, Features, Task, Truth, reads_truth, saved_settings
 
 SENTENCES = 3  # of a summary, as for the news that Liu summarized
 WORST = 5  # summaries in a report
@@ -76,7 +76,7 @@ class SummarizationTask(Task):
 
     # ------------------------------------------------------------------------------------------------------- files
 
-    def read(self, path: str | Path, need_truth: bool = True) -> Examples:
+    def read(self, path: str | Path, truths: Truth = "needed") -> Examples:
         table = read_table(path)
         found = table.rows[0].values
         article, summary = self.columns.text, self.columns.label
@@ -84,7 +84,7 @@ class SummarizationTask(Task):
             article = "article"
         if summary == Columns.label and "summary" in found:
             summary = "summary"
-        have_truth = need_truth or summary in found
+        have_truth = reads_truth(truths, summary in found)
         articles = table.texts(article, "--text-column")
         summaries = table.texts(summary, "--label-column") if have_truth else [None] * len(articles)
         rows = []

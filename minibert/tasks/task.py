@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..config import BertConfig
 from ..data.tables import read_lines
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Features = list[dict[str, Any]]
+Truth = Literal["needed", "if told", "ignored"]  # what becomes of the right answers in a file that is read
 SETTINGS = "minibert"  # the key of a task's settings in the config's task_specific_params
 
 
@@ -111,8 +112,8 @@ class Task(ABC):
         """That of a saved model."""
 
     @abstractmethod
-    def read(self, path: str | Path, need_truth: bool = True) -> Examples:
-        """Read a file. Raises `InputError` for anything that is wrong with it."""
+    def read(self, path: str | Path, truths: Truth = "needed") -> Examples:
+        """Read a file. Raises `InputError` for anything that is wrong with it, but not in truths that are ignored."""
 
     @abstractmethod
     def from_texts(self, texts: Sequence[str]) -> Examples:
@@ -186,6 +187,11 @@ class Task(ABC):
     def describe(self) -> str:
         """A few words about what is to be learnt, such as the labels; may be empty."""
         return ""
+
+
+def reads_truth(truths: Truth, told: bool) -> bool:
+    """Whether the right answers of a file are read. told: whether it has any."""
+    return truths == "needed" or (truths == "if told" and told)
 
 
 def saved_settings(config: BertConfig) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from ..embeddings import CHUNK
 from ..errors import InputError
 from ..heads import BertForSequenceClassification
 from ..tokenization import BertTokenizer
-from .task import Columns, Example, Examples, Features, Task, saved_settings
+from .task import Columns, Example, Examples, Features, Task, Truth, reads_truth, saved_settings
 
 HEAD_SHARE = 0.25  # of "both": 128 of 510 tokens in the paper
 TWO_TEXTS = "'one text' 'and another'"  # a pair, on a command line
@@ -55,8 +55,8 @@ class TextTask(Task):
     def read_logits(self, logits: NDArray[np.float32]) -> list[dict[str, Any]]:
         """Logits (examples, labels) as people read them."""
 
-    def read(self, path: str | Path, need_truth: bool = True) -> Examples:
-        examples = read_texts(path, self.columns, self.parse_label, need_truth)
+    def read(self, path: str | Path, truths: Truth = "needed") -> Examples:
+        examples = read_texts(path, self.columns, self.parse_label, truths)
         if self.pairs is not None and has_pairs(examples) != self.pairs:
             name = self.columns.text_b
             advice = f"pairs, but there is no column '{name}'" if self.pairs else f"single texts: leave '{name}' out"
@@ -106,7 +106,7 @@ def saved_text_settings(config: BertConfig) -> dict[str, Any]:
 
 
 def read_texts(
-    path: str | Path, columns: Columns, parse_label: Callable[[Any], Any], need_truth: bool = True
+    path: str | Path, columns: Columns, parse_label: Callable[[Any], Any], truths: Truth = "needed"
 ) -> Examples:
     """A table of texts or pairs with labels. Raises `InputError` for anything that is missing or wrong in it."""
     table = read_table(path)
@@ -114,7 +114,8 @@ def read_texts(
     if columns.text_b != Columns.text_b or any(columns.text_b in row.values for row in table.rows):
         given["text_b"] = table.texts(columns.text_b, "--text-b-column")  # a name that was given must be there
     # A column of labels that is empty throughout is none.
-    have_truth = need_truth or any(row.values.get(columns.label) not in (None, "") for row in table.rows)
+    told = any(row.values.get(columns.label) not in (None, "") for row in table.rows)
+    have_truth = reads_truth(truths, told)
     labels = table.column(columns.label, "--label-column") if have_truth else [None] * len(table.rows)
     examples = []
     for number, (row, label) in enumerate(zip(table.rows, labels, strict=True)):

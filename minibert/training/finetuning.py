@@ -10,8 +10,9 @@ import itertools
 import json
 import logging
 import os
+import shlex
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ from .. import plots
 from ..checkpoints.pretrained import ADAPTER_CONFIG
 from ..data.public import PUBLIC, fetch
 from ..errors import InputError
-from ..files import write_json, write_text
+from ..files import check_output, write_json, write_text
 from ..model import BertPreTrainedModel
 from ..pages import heading, paragraph, picture, write_page
 from ..tasks import task_class
@@ -79,6 +80,25 @@ SETTINGS_OF = (
     ("adapters", "adapter_size", Adapters.size),
     ("patience", "minimal_gain", 0.0),
 )  # the flag, its setting, and the setting's default
+TASKS_OF = (
+    ("text_column", "text", ("classification", "multilabel", "ner", "regression", "similarity", "summarization")),
+    ("text_b_column", "text_b", ("classification", "multilabel", "regression", "similarity")),
+    (
+        "label_column",
+        "label",
+        ("choice", "classification", "multilabel", "ner", "regression", "similarity", "summarization"),
+    ),
+    ("long_texts", "head", ("classification", "multilabel", "regression")),
+    ("label_separator", ",", ("multilabel",)),
+    ("calibrate", False, ("classification",)),
+    ("tag_scheme", None, ("ner",)),
+    ("stride", None, ("qa",)),
+    ("max_answer_length", 30, ("qa",)),
+    ("summary_sentences", 3, ("summarization",)),
+    ("label_smoothing", 0.0, ("choice", "classification", "ner")),
+    ("class_weights", False, ("classification", "ner")),
+    ("balanced_sampling", False, ("choice", "classification")),
+)  # the flag, its default, and the tasks that read it
 
 
 class Split(NamedTuple):
@@ -105,6 +125,8 @@ def finetune(arguments: argparse.Namespace, summary: bool = True) -> dict[str, A
     """
     choose_data(arguments)
     out = free_folder(arguments)
+    if arguments.find_lr is not None:
+        check_output(arguments.find_lr, (arguments.train, arguments.dev, arguments.test))
     run = prepare(arguments, out)
     log.info(_opening(run))
     if arguments.find_lr is not None:
@@ -119,9 +141,12 @@ def finetune(arguments: argparse.Namespace, summary: bool = True) -> dict[str, A
     return metrics
 
 
-def prepare(arguments: argparse.Namespace, out: Path) -> Run:
-    """Everything up to the first step: files read, features made, the model loaded. Nothing is written."""
-    _check_settings(arguments)
+def prepare(arguments: argparse.Namespace, out: Path, together: Sequence[str] = ()) -> Run:
+    """Everything up to the first step: files read, features made, the model loaded. Nothing is written.
+
+    together: the names of all tasks, if several are learnt at once.
+    """
+    _check_settings(arguments, together or [arguments.task])
     task = task_class(arguments.task).from_arguments(arguments)
     train, dev, test = read_files(arguments, task)
     task.learn_labels(train)
@@ -154,14 +179,20 @@ def _max_length(arguments: argparse.Namespace, task: Task, positions: int) -> in
     return arguments.max_length or min(task.max_length, positions)
 
 
-def _check_settings(arguments: argparse.Namespace) -> None:
-    """Raise `InputError` for flags of which one would change nothing, unnoticed."""
+def _check_settings(arguments: argparse.Namespace, tasks: Sequence[str]) -> None:
+    """Raise `InputError` for flags that would change nothing, unnoticed. tasks: the names of all that are learnt."""
     given = [f"--{name.replace('_', '-')}" for name in WAYS if getattr(arguments, name)]
     if len(given) > 1:  # in a search, one may be among the flags and the other be tried
         raise InputError(f"{' and '.join(given)} are different ways to train: choose one.")
     for flag, setting, default in SETTINGS_OF:
         if getattr(arguments, flag) is None and getattr(arguments, setting) != default:
             raise InputError(f"--{setting.replace('_', '-')} is a setting of --{flag}, which is missing.")
+    for flag, usual, readers in TASKS_OF:
+        if getattr(arguments, flag) != usual and not set(tasks) & set(readers):
+            found, wanted = " and ".join(tasks), " or ".join(readers)
+            raise InputError(f"--{flag.replace('_', '-')} is for --task {wanted}, not for {found}: leave it out.")
+    if arguments.sampling != "proportional" and len(tasks) == 1:
+        raise InputError("--sampling mixes several tasks, and there is one: leave it out.")
 
 
 def _find_learning_rate(page: Path, trainer: Trainer) -> dict[str, Any]:
@@ -267,7 +298,7 @@ def read_files(arguments: argparse.Namespace, task: Task) -> tuple[Examples, Exa
     if train_file is None or dev_file is None:
         raise InputError("--train and --dev are needed both: one file to learn from, another to judge by.")
     train, dev = task.read(train_file), task.read(dev_file)
-    test = None if test_file is None else task.read(test_file, need_truth=False)
+    test = None if test_file is None else task.read(test_file, "if told")
     for other in (dev, test):
         if other is not None:
             task.check(train, other)
@@ -280,6 +311,8 @@ def free_folder(arguments: argparse.Namespace, to_resume: str = f"{CHECKPOINTS}/
     Raises `InputError` if something is in the way.
     """
     if arguments.out is None:
+        if arguments.resume:
+            raise InputError("--resume needs the --out of the run that is to go on.")
         number = next(n for n in itertools.count(1) if not (RUNS / f"finetune-{n}").exists())
         return RUNS / f"finetune-{number}"
     out = Path(arguments.out)
@@ -297,10 +330,12 @@ def free_folder(arguments: argparse.Namespace, to_resume: str = f"{CHECKPOINTS}/
     strangers = [name for name in found if name not in RESULTS]
     if strangers:
         raise InputError(f"{out} holds more than an earlier run ({', '.join(strangers[:3])}): it is not overwritten.")
-    if found and arguments.model is not None and os.path.exists(arguments.model):
-        model = Path(arguments.model).resolve()
-        if out.resolve() in (model, *model.parents):
-            raise InputError(f"--overwrite would delete the model itself, {arguments.model}: choose another --out.")
+    for flag, what in (("model", "the model"), ("train", "the data"), ("dev", "the data"), ("test", "the data")):
+        path = getattr(arguments, flag)
+        if not found or not isinstance(path, (str, Path)) or not os.path.exists(path):
+            continue
+        if out.resolve() in (Path(path).resolve(), *Path(path).resolve().parents):
+            raise InputError(f"--overwrite would delete {what} itself, {path}: choose another --out.")
     return out
 
 
@@ -434,4 +469,5 @@ def print_summary(out: Path, task: Task, metrics: dict[str, Any]) -> None:
     for split, values in (("dev", metrics), ("test", metrics.get("test"))):
         if values is not None:
             print(f"{split:>4}: " + ", ".join(f"{name} {values[name]:.4f}" for name in task.headline))
-    print(f"The model and report.html are in {out}. Try: python -m minibert.predict --model {out} {task.to_try()}")
+    command = f"python -m minibert.predict --model {shlex.quote(str(out))} {task.to_try()}"
+    print(f"The model and report.html are in {out}. Try: {command}")

@@ -62,7 +62,7 @@ def finetune_together(arguments: argparse.Namespace) -> dict[str, Any]:
     runs = {}
     for name in arguments.task:
         own = {flag: paths.get(name) for flag, paths in files.items()}
-        runs[name] = prepare(argparse.Namespace(**{**vars(arguments), "task": name, **own}), out)
+        runs[name] = prepare(argparse.Namespace(**{**vars(arguments), "task": name, **own}), out, arguments.task)
     settings = next(iter(runs.values())).trainer.args  # `prepare` filled in the defaults
     arguments.lr, arguments.epochs = settings.learning_rate, settings.num_train_epochs
     trainer = MultitaskTrainer(runs, training_arguments(arguments, out, MEAN), arguments.sampling)

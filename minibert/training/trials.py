@@ -14,6 +14,7 @@ import argparse
 import json
 import logging
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,8 +24,8 @@ from ..commandline import resume_command
 from ..errors import DivergedError, InputError
 from ..files import parse_json_object, write_json, write_text
 from ..intervals import OverRuns, mean_over_runs
-from ..tasks import task_class
-from .finetuning import TRIALS, finetune, free_folder, prepare_folder, read_files
+from .begun import SETTINGS, checksum, fix_settings
+from .finetuning import TRIALS, finetune, free_folder, prepare, prepare_folder
 from .state import checkpoints
 from .trials_report import write_trials_page
 from .ways import ADAPTER
@@ -93,32 +94,28 @@ def run_trials(
     plan = [_plan(trial) for trial in trials]
     if arguments.resume and parse_json_object((out / PLAN).read_bytes(), str(out / PLAN)) != {"trials": plan}:
         raise InputError(f"{out} holds runs with other settings: --resume goes on with the same ones only.")
-    task = task_class(arguments.task).from_arguments(arguments)
-    if files:
-        task.read(arguments.train)  # so that it knows which metrics are its headline
-    else:
-        read_files(arguments, task)  # before anything is overwritten
+    headline, data = _rehearse(trials, files)
     is_new = not out.exists()
     prepare_folder(out, keep=arguments.resume)
     (out / TRIALS).mkdir(exist_ok=True)
+    fix_settings(out / TRIALS / SETTINGS, {}, data)
     write_json(out / PLAN, {"trials": plan})
     for name, text in files.items():
         write_text(out / TRIALS / name, text)
-    headline = task.headline
     results: list[Result] = []
     for number, trial in enumerate(trials, start=1):
         try:
             results.append(_result(trial, out / TRIALS / trial.name, headline))
+            log.info(f"Run {number} of {len(trials)}, {trial.name}: {_one_line(results[-1])}")
+            _drop_weights(out, results, headline[0])
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f"stopped in run {number} of {len(trials)}, {trial.name}. Go on with: {resume_command(command, out)}"
             ) from None
         except InputError:
-            if not results:  # it is about the files or flags of all runs
+            if not results and not arguments.resume:  # it is about the files or flags of all runs
                 shutil.rmtree(out if is_new else out / TRIALS)
             raise
-        log.info(f"Run {number} of {len(trials)}, {trial.name}: {_one_line(results[-1])}")
-        _drop_weights(out, results, headline[0])
     summaries = summarize(results, headline)
     best = best_result(results, summaries, headline[0])
     if best is not None:
@@ -159,6 +156,30 @@ def best_result(results: Sequence[Result], summaries: Sequence[Summary], metric:
         result for result in results if result.metrics is not None and result.trial.setting == summaries[0].setting
     ]
     return max(candidates, key=lambda result: (result.metrics or {})[metric], default=None)
+
+
+def _rehearse(trials: Sequence[Trial], files: Mapping[str, str]) -> tuple[Sequence[str], dict[str, str]]:
+    """The headline metrics, and checksums of the data by flag. Raises `InputError` for what is wrong with any setting.
+
+    The first run of each setting is prepared, up to its first step: after this, an earlier run may be deleted.
+    """
+    firsts: dict[str, Trial] = {}
+    for trial in trials:
+        firsts.setdefault(trial.setting, trial)
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in files.items():
+            write_text(Path(folder) / name, text)
+        for trial in firsts.values():
+            arguments = argparse.Namespace(**vars(trial.arguments))
+            if files:
+                arguments.train, arguments.dev = (
+                    str(Path(folder) / Path(path).name) for path in (arguments.train, arguments.dev)
+                )
+            run = prepare(arguments, Path(folder))
+            data = {"train": checksum(files.values() if files else run.train)}
+            found.append((run.task.headline, data | {split.name: checksum(split.examples) for split in run.splits}))
+    return found[0]
 
 
 def _result(trial: Trial, folder: Path, headline: Sequence[str]) -> Result:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ..transfer.adapters import Adapters
 from ..transfer.bitfit import BitFit
 from ..transfer.features import remember_features
 from ..transfer.freezing import freeze
+from ..transfer.gradual_unfreezing import unfreeze_gradually
 from ..transfer.lora import Lora, merge_lora
 from ..transfer.mixing import LayerMix
 from ..transfer.prefix import Prefix
@@ -56,6 +58,8 @@ def prepare_transfer(arguments: argparse.Namespace, model: BertPreTrainedModel) 
         remember_features(model)
     if adaptation is not None:
         adapt(model, adaptation)
+    if arguments.gradual_unfreezing:  # as in the last epoch, when everything is trained; refused if it is the only one
+        unfreeze_gradually(model, math.ceil(arguments.epochs), arguments.epochs)
     if arguments.reinit_top is not None:
         fresh = encoder_of(model).blocks[-arguments.reinit_top :]
         if not all(parameter.requires_grad for parameter in fresh.parameters()):
