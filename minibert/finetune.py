@@ -14,7 +14,7 @@ from .commandline import (
     seed,
     share,
     whole_number,
-)  # fmt: skip
+)
 from .data.public import PUBLIC
 from .tasks import TASKS
 

@@ -10,6 +10,9 @@ import pytest
 import torch
 import transformers
 
+from minibert import finetune
+from minibert.training.finetuning import TASKS_OF
+
 from .test_commands import RESULTS, CommandError, call, one_line
 
 SENTENCES = ["Anna I-PER\nmet O\nBob I-PER\nin O\nNew I-LOC\nYork I-LOC\n", "Paris I-LOC\nis O\nold O\n"]
@@ -141,3 +144,8 @@ def test_a_bad_file_ends_with_one_line_and_nothing_written(
         call("finetune", "--task", task, *flags)
     assert problem in one_line(capsys.readouterr().err)
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_the_defaults_of_flags_for_some_tasks_are_those_of_the_command():
+    parser = finetune.build_parser()
+    assert {flag: parser.get_default(flag) for flag, _, _ in TASKS_OF} == {flag: usual for flag, usual, _ in TASKS_OF}

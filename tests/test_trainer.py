@@ -292,51 +292,39 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path):
         Trainer(model, arguments(tmp_path), train_dataset=data).train(resume_from_checkpoint=True)
 
 
+def trainer_with_scores(folder: Path, scores: list[float], **settings: Any) -> Trainer:
+    """Keeps the best model, by evaluations that give these scores, one after the other."""
+    data, found = make_examples(16), iter(scores)
+    return Trainer(
+        make_model("BertForSequenceClassification", QUIET),
+        arguments(folder, load_best_model_at_end=True, metric_for_best_model="score", **settings),
+        train_dataset=data,
+        eval_dataset=data,
+        compute_metrics=lambda _: {"score": next(found)},
+    )
+
+
 def test_the_best_checkpoint_is_kept_and_loaded(tmp_path: Path):
-    data = make_examples(16)
-    scores = iter([0.2, 0.9, 0.5, 0.4])
-    args = arguments(
-        tmp_path,
-        num_train_epochs=4,
-        eval_strategy="epoch",
-        save_strategy="epoch",
-        save_total_limit=1,
-        load_best_model_at_end=True,
-        metric_for_best_model="score",
-    )
-    model = make_model("BertForSequenceClassification", QUIET)
-    trainer = Trainer(
-        model, args, train_dataset=data, eval_dataset=data, compute_metrics=lambda prediction: {"score": next(scores)}
-    )
+    settings = {"num_train_epochs": 4, "eval_strategy": "epoch", "save_strategy": "epoch", "save_total_limit": 1}
+    trainer = trainer_with_scores(tmp_path, [0.2, 0.9, 0.5, 0.4], **settings)
     trainer.train()
     assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-8", "checkpoint-16"]
     assert trainer.state.best_metric == 0.9
     best = BertForSequenceClassification.from_pretrained(tmp_path / "checkpoint-8")
-    assert all(torch.equal(a, b) for a, b in zip(best.state_dict().values(), model.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(best.state_dict().values(), trainer.model.state_dict().values(), strict=True)
+    )
 
 
 def test_the_best_model_is_kept_though_no_checkpoint_is_due(tmp_path: Path):
-    data = make_examples(16)
-    scores = iter([0.1, 0.2, 0.9, 0.5, 0.4])
-    args = arguments(
-        tmp_path,
-        max_steps=5,
-        eval_strategy="steps",
-        eval_steps=1,
-        save_strategy="steps",
-        save_steps=4,
-        save_total_limit=1,
-        load_best_model_at_end=True,
-        metric_for_best_model="score",
-    )
-    model = make_model("BertForSequenceClassification", QUIET)
-    trainer = Trainer(
-        model, args, train_dataset=data, eval_dataset=data, compute_metrics=lambda _: {"score": next(scores)}
-    )
+    settings = {"eval_strategy": "steps", "eval_steps": 1, "save_strategy": "steps", "save_steps": 4}
+    trainer = trainer_with_scores(tmp_path, [0.1, 0.2, 0.9, 0.5, 0.4], max_steps=5, save_total_limit=1, **settings)
     trainer.train()
     assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-3", "checkpoint-5"]
     best = BertForSequenceClassification.from_pretrained(tmp_path / "checkpoint-3")
-    assert all(torch.equal(a, b) for a, b in zip(best.state_dict().values(), model.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(best.state_dict().values(), trainer.model.state_dict().values(), strict=True)
+    )
 
 
 def test_what_is_no_number_is_not_best_for_long():
@@ -486,22 +474,8 @@ def test_an_update_that_ruins_the_weights_is_seen_before_they_are_saved(tmp_path
 @pytest.mark.parametrize(("steps", "found"), [(6, [4, 6]), (8, [4, 8])])
 def test_the_last_step_is_evaluated_and_saved(steps: int, found: list[int], tmp_path: Path):
     """As in `transformers`, though it is no multiple of eval_steps and save_steps; and once if it is."""
-    data = make_examples(16)
-    scores = iter([0.1, 0.2])
-    args = arguments(
-        tmp_path,
-        max_steps=steps,
-        eval_strategy="steps",
-        eval_steps=4,
-        save_strategy="steps",
-        save_steps=4,
-        load_best_model_at_end=True,
-        metric_for_best_model="score",
-    )
-    model = make_model("BertForSequenceClassification", QUIET)
-    trainer = Trainer(
-        model, args, train_dataset=data, eval_dataset=data, compute_metrics=lambda _: {"score": next(scores)}
-    )
+    settings = {"eval_strategy": "steps", "eval_steps": 4, "save_strategy": "steps", "save_steps": 4}
+    trainer = trainer_with_scores(tmp_path, [0.1, 0.2], max_steps=steps, **settings)
     trainer.train()
     assert [entry["step"] for entry in trainer.state.log_history if "eval_score" in entry] == found
     assert [path.name for path in checkpoints(tmp_path)] == [f"checkpoint-{step}" for step in found]

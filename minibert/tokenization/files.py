@@ -72,7 +72,7 @@ def tokenizer_arguments(files: Mapping[str, bytes], name: str) -> dict[str, Any]
     if SPECIAL_TOKENS_MAP in files:
         special = parse_json_object(files[SPECIAL_TOKENS_MAP], f"{name}: {SPECIAL_TOKENS_MAP}")
         config = {key: special[key] for key in (*SPECIAL_TOKENS, ADDITIONAL) if key in special} | config
-    if ADDED_TOKENS in files and "added_tokens_decoder" not in config:
+    if ADDED_TOKENS in files and TOKENIZER not in files and "added_tokens_decoder" not in config:
         config["added_tokens_decoder"] = _decoder(files[ADDED_TOKENS], f"{name}: {ADDED_TOKENS}", config)
     if TOKENIZER in files:
         where = f"{name}: {TOKENIZER}"

@@ -166,7 +166,8 @@ def _rehearse(trials: Sequence[Trial], files: Mapping[str, str]) -> tuple[Sequen
     firsts: dict[str, Trial] = {}
     for trial in trials:
         firsts.setdefault(trial.setting, trial)
-    found = []
+    headline: Sequence[str] = ()
+    data: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, text in files.items():
             write_text(Path(folder) / name, text)
@@ -177,9 +178,10 @@ def _rehearse(trials: Sequence[Trial], files: Mapping[str, str]) -> tuple[Sequen
                     str(Path(folder) / Path(path).name) for path in (arguments.train, arguments.dev)
                 )
             run = prepare(arguments, Path(folder))
-            data = {"train": checksum(files.values() if files else run.train)}
-            found.append((run.task.headline, data | {split.name: checksum(split.examples) for split in run.splits}))
-    return found[0]
+            if not data:  # the same for all settings
+                headline, data = run.task.headline, {"train": checksum(files.values() if files else run.train)}
+                data |= {split.name: checksum(split.examples) for split in run.splits}
+    return headline, data
 
 
 def _result(trial: Trial, folder: Path, headline: Sequence[str]) -> Result:
