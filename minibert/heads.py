@@ -20,6 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from .config import BertConfig
 from .errors import InputError
+from .linear import Linear, linear
 from .losses import IGNORE, check_in_text, check_labels, classification_loss, cross_entropy, full_precision, lowest
 from .model import ACTIVATIONS, BertModel, BertPreTrainedModel
 from .outputs import BertModelOutput, MaskedLMOutput, PreTrainingOutput, QuestionAnsweringOutput, TaskOutput, when_read
@@ -31,7 +32,7 @@ class MLMHead(nn.Module):
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.dense = Linear(config.hidden_size, config.hidden_size)
         self.activation = ACTIVATIONS[config.hidden_act]
         self.layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
@@ -39,7 +40,7 @@ class MLMHead(nn.Module):
     def forward(self, hidden: Tensor, word_embeddings: Tensor) -> Tensor:
         expected = self.layer_norm(self.activation(self.dense(hidden)))
         # The output matrix is that of the word embeddings: a word is likely where its own vector is expected.
-        return F.linear(expected, word_embeddings, self.bias)  # (masked, hidden) -> (masked, vocab)
+        return linear(expected, word_embeddings, self.bias)  # (masked, hidden) -> (masked, vocab)
 
 
 class BertForPreTraining(BertPreTrainedModel):

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ..linear import Linear
 from ..model import BertModel, BertPreTrainedModel
 
 # target -> the linear layer in a block, and which part of its rows, of how many equal ones (query, key and value are
@@ -53,7 +54,7 @@ class LowRankUpdate(nn.Module):
         return self.scale * (self.lora_B @ self.lora_A)  # -> (rows, in)
 
 
-class LoraLinear(nn.Linear):
+class LoraLinear(Linear):
     """A linear layer with the weights of another, and updates for parts of its rows, by the target's name."""
 
     def __init__(self, linear: nn.Linear) -> None:
@@ -67,9 +68,9 @@ class LoraLinear(nn.Linear):
             output[:, update.rows] += update(hidden)
         return output
 
-    def merged(self) -> nn.Linear:
+    def merged(self) -> Linear:
         """An ordinary linear layer that computes the same."""
-        linear = nn.Linear(self.in_features, self.out_features, device="meta")
+        linear = Linear(self.in_features, self.out_features, device="meta")
         linear.weight, linear.bias = self.weight, self.bias
         with torch.no_grad():
             for update in self._updates():
