@@ -26,6 +26,7 @@ def build_parser() -> Parser:
 def main(arguments: argparse.Namespace) -> None:
     from .data.tables import read_lines, read_table
     from .embeddings import BertForSimilarity, encode, nearest
+    from .linear import pack_weights
     from .tokenization import BertTokenizer
     from .training.trainer import best_device
 
@@ -36,6 +37,7 @@ def main(arguments: argparse.Namespace) -> None:
     texts = list(dict.fromkeys(texts))  # the same text twice is no second answer
     tokenizer = BertTokenizer.from_pretrained(arguments.model)
     model = BertForSimilarity.from_pretrained(arguments.model).to(best_device())
+    pack_weights(model)
     tokenizer.model_max_length = min(tokenizer.model_max_length, model.config.max_position_embeddings)
     queries, vectors = (encode(group, model, tokenizer, arguments.batch_size) for group in (arguments.queries, texts))
     for query, numbers, cosines in zip(arguments.queries, *nearest(queries, vectors, arguments.top), strict=True):

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config import BertConfig
+from ..linear import pack_weights
 from ..training.trainer import best_device
 from .comparison import (
     OURS,
@@ -87,7 +88,8 @@ def compare(work: Work, setting: Setting, arguments: argparse.Namespace, notes: 
     programs: dict[str, tuple[Build, Setting]] = {name: (build, setting) for name, build in PROGRAMS.items()}
     if arguments.compile and work.head == CLS:
         compiled = setting.but(compiled=True)
-        programs |= {f"{name}, compiled": (PROGRAMS[name], compiled) for name in (OURS, "transformers")}
+        ours, theirs = plain_program, transformers_program  # the compiler packs as it likes
+        programs |= {"minibert, compiled": (ours, compiled), "transformers, compiled": (theirs, compiled)}
     steps = available(programs, notes)
     batches = [make_batch(lengths, setting.config, seed) for seed, lengths in enumerate(work.batches)]
     wanted = real_answers(steps[OURS](batches[0]), batches[0])
@@ -122,6 +124,16 @@ def dtype_of(setting: Setting) -> torch.dtype:
 
 
 def minibert_program(setting: Setting) -> Step:
+    """As `predict` does it: on a CPU the weights are packed first."""
+    model = open_with_minibert(setting, dtype_of(setting)).to(best_device())
+    pack_weights(model)
+    return _ready(model, setting)
+
+
+def plain_program(setting: Setting) -> Step:
+    """minibert's model as it is loaded."""
+    if best_device().type != "cpu":
+        raise UnavailableError("Weights are packed on a CPU alone.")
     return _ready(open_with_minibert(setting, dtype_of(setting)), setting)
 
 
@@ -177,6 +189,7 @@ def onnx_program(setting: Setting) -> Step:
 
 PROGRAMS: dict[str, Build] = {
     OURS: minibert_program,
+    "minibert, not packed": plain_program,
     "transformers": transformers_program,
     "torch TransformerEncoder": torch_program,
     "ONNX Runtime": onnx_program,

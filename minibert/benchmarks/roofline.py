@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from ..config import BertConfig
+from ..linear import linear
 from ..training.utilization import flops_per_token
 from .comparison import Lengths
 from .measure import take_turns
@@ -20,7 +21,7 @@ def product_flops(device: torch.device, dtype: torch.dtype) -> float:
     """What a product of two large square matrices reaches here, in floating-point operations a second (median)."""
     side = SIDE_CUDA if device.type == "cuda" else SIDE
     left, right = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
-    seconds = take_turns({"product": lambda: left @ right}, ROUNDS)["product"]
+    seconds = take_turns({"product": lambda: linear(left, right)}, ROUNDS)["product"]
     return 2 * side**3 / statistics.median(seconds)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..checkpoints.pretrained import open_checkpoint
 from ..errors import InputError
+from ..linear import pack_weights
 from ..tasks import TASKS, task_class
 from ..tasks.task import Columns, Examples, Task, saved_settings
 from ..tokenization import BertTokenizer
@@ -40,6 +41,7 @@ class Judge:
         self._trainer = Trainer(
             self.model, arguments, self.task.collate, preprocess_logits_for_metrics=self.task.reduce
         )
+        pack_weights(self.model)  # when it is where it will stay
 
     def answer(self, examples: Examples) -> list[dict[str, Any]]:
         """What the model says to each example."""
