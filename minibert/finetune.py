@@ -122,7 +122,12 @@ def add_flags(parser: Parser) -> None:
     )
     training.add_argument("--find-lr", metavar="PAGE", help="only try learning rates, and draw the losses (an .html)")
     training.add_argument("--accumulation", type=positive_int, default=1, metavar="N", help="batches a step")
-    training.add_argument("--patience", type=positive_int, metavar="N", help="stop after N epochs without a gain")
+    training.add_argument(
+        "--eval-steps", type=positive_int, metavar="N", help="judge dev after every N steps, not after every epoch"
+    )
+    training.add_argument(
+        "--patience", type=positive_int, metavar="N", help="stop after N epochs, or judgements, without a gain"
+    )
     training.add_argument("--minimal-gain", type=share, default=0.0, metavar="GAIN", help="what counts as one: more")
     training.add_argument("--label-smoothing", type=share, default=0.0, metavar="SHARE", help="of each label, to all")
     rare = training.add_mutually_exclusive_group()

@@ -37,8 +37,7 @@ def linear(hidden: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
 def suits_onednn(hidden: Tensor, weight: Tensor) -> bool:
     """Whether oneDNN computes this product faster. Autocast and the compiler choose for themselves."""
     return (
-        WIDE_REGISTERS
-        and is_large(weight)
+        is_large(weight)
         and hidden.dtype == weight.dtype
         and hidden.dim() > 1
         and not torch.is_autocast_enabled("cpu")
@@ -47,9 +46,10 @@ def suits_onednn(hidden: Tensor, weight: Tensor) -> bool:
 
 
 def is_large(weight: Tensor) -> bool:
-    """Whether oneDNN can read this weight, and it is worth the while."""
+    """Whether products with this weight are worth oneDNN's while, on this processor."""
     return (
-        weight.device.type == "cpu"
+        WIDE_REGISTERS
+        and weight.device.type == "cpu"
         and weight.dtype in (torch.float32, torch.bfloat16)
         and weight.numel() >= LEAST
         and torch.backends.mkldnn.is_available()
@@ -95,6 +95,7 @@ class PackedLinear(nn.Module):
         self.packed = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach())
         self.bias = layer.bias
 
+    @torch.compiler.disable  # it would want the weight as a constant
     def forward(self, hidden: Tensor) -> Tensor:
         product = torch.ops.mkldnn._linear_pointwise(hidden, self.packed, self.bias, "none", [], "")
         return cast(Tensor, product)  # (..., in) -> (..., out)
@@ -106,8 +107,8 @@ class PackedLinear(nn.Module):
 def pack_weights(model: nn.Module) -> None:
     """Lay out the weights of the large linear layers anew, once, instead of at each product.
 
-    For inference on an x86 CPU; elsewhere nothing is done. The model answers as before, up to rounding, a single text
-    1.2 times as fast; but it can be neither trained nor saved any more.
+    For inference on a CPU with AVX-512. The model answers as before, up to rounding, a single text 1.2 times as fast;
+    but it can be neither trained nor saved any more.
     """
     model.requires_grad_(False)
     for name, layer in list(model.named_modules()):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -16,6 +19,8 @@ pytestmark = [
     pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch has no oneDNN here"),
     pytest.mark.filterwarnings("ignore:TF32 acceleration"),  # torch's, at its own switch
 ]
+
+Product = Callable[..., Tensor]
 
 # As wide as it must be for oneDNN to be asked.
 WIDE = BertConfig(
@@ -38,6 +43,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     return products
 
 
+def gradients(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """Those that the backward pass has left, which will stay."""
+    return [tensor.grad.clone() for tensor in tensors if tensor.grad is not None]
+
+
 def operands(*shape: int, dtype: torch.dtype = torch.float32) -> list[Tensor]:
     """hidden of this shape, a weight and a bias."""
     weight, bias = torch.randn(520, shape[-1], dtype=dtype) / 20, torch.randn(520, dtype=dtype)
@@ -56,7 +66,7 @@ def test_equals_the_exact_product_forward_and_backward(
     weights = torch.randn(wanted.shape, dtype=dtype)
     output.backward(weights)
     wanted.backward(weights.double())
-    for found, right in zip([output, *(t.grad for t in tensors)], [wanted, *(t.grad for t in exact)], strict=True):
+    for found, right in zip([output, *gradients(tensors)], [wanted, *gradients(exact)], strict=True):
         assert found.shape == right.shape
         assert (found.double() - right).norm() <= tolerance * right.norm()
 
@@ -81,13 +91,13 @@ def test_what_is_frozen_gets_no_gradient(frozen: int, asked: list[Tensor]):
 def test_gradients_of_gradients_and_functional_transforms(asked: list[Tensor]):
     hidden, weight, bias = operands(6, 512)
 
-    def penalty(product) -> Tensor:
+    def penalty(product: Product) -> Tensor:
         (gradient,) = torch.autograd.grad(product(hidden, weight, bias).square().sum(), hidden, create_graph=True)
         return torch.autograd.grad(gradient.square().sum(), weight)[0]
 
     torch.testing.assert_close(penalty(linear.linear), penalty(F.linear), rtol=1e-4, atol=1e-2)
 
-    def each(product) -> Tensor:  # the gradient of each row by itself
+    def each(product: Product) -> Tensor:  # the gradient of each row by itself
         grad = torch.func.grad(lambda weight, row: product(row.unsqueeze(0), weight, bias.detach()).square().sum())
         return torch.func.vmap(grad, in_dims=(None, 0))(weight.detach(), hidden.detach())
 
@@ -122,7 +132,7 @@ def test_a_model_answers_and_learns_the_same_with_and_without(asked: list[Tensor
             model.zero_grad()
             output = model(ids, labels=ids)
             output.loss.backward()
-        found.append([output.loss.detach(), *(parameter.grad.clone() for parameter in model.parameters())])
+        found.append([output.loss.detach(), *gradients(model.parameters())])
     assert len(asked) == 3 * (2 * 4 + 2)  # forward, for the input and for the weight: four in a block, two in the head
     for fast, plain in zip(*found, strict=True):
         assert (fast - plain).norm() <= max(1e-5 * plain.norm(), 1e-6)
@@ -139,7 +149,10 @@ def test_lora_adds_to_a_product_of_onednn(asked: list[Tensor]):
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 4e-2)], ids=str)
-def test_packed_weights_answer_the_same_and_are_for_nothing_else(dtype: torch.dtype, tolerance: float, tmp_path):
+def test_packed_weights_answer_the_same_and_are_for_nothing_else(
+    dtype: torch.dtype, tolerance: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(linear, "WIDE_REGISTERS", True)
     model, ids = make_model("BertForMaskedLM", WIDE).to(dtype), torch.randint(1, 600, (4, 30))
     wanted = model(ids).logits.detach()
     linear.pack_weights(model)
@@ -153,7 +166,8 @@ def test_packed_weights_answer_the_same_and_are_for_nothing_else(dtype: torch.dt
     assert not (tmp_path / "model" / "model.safetensors").exists()
 
 
-def test_small_layers_are_not_packed():
+def test_small_layers_are_not_packed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(linear, "WIDE_REGISTERS", True)
     model = make_model("BertModel")
     linear.pack_weights(model)
     assert not [module for module in model.modules() if isinstance(module, linear.PackedLinear)]

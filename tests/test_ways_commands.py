@@ -120,6 +120,16 @@ def test_dropout_schedule_patience_and_the_rest_reach_the_run(small_model: Path,
     assert metrics["best_epoch"] in (1, 2)
 
 
+def test_dev_is_judged_within_an_epoch_and_the_best_moment_kept(small_model: Path, files: list[object], tmp_path: Path):
+    out = tmp_path / "out"
+    metrics = finetune(files, small_model, out, "--batch-size", 8, "--eval-steps", 3, "--epochs", 2)
+    log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    judged = {line["step"]: line["eval_accuracy"] for line in log if "eval_accuracy" in line}
+    assert list(judged) == [3, 6, 8]  # 32 examples: four steps an epoch; and the end
+    assert metrics["accuracy"] == max(judged.values())
+    assert metrics["best_epoch"] == round(max(judged, key=lambda step: judged[step]) / 4, 3)
+
+
 def test_the_learning_rate_finder_draws_a_page_and_trains_nothing(
     small_model: Path, files: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

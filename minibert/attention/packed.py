@@ -10,6 +10,7 @@ On the CPU, sentence by sentence, unless the rectangle is nearly full or all sen
 from __future__ import annotations
 
 import logging
+import math
 from functools import lru_cache
 from importlib.util import find_spec
 
@@ -78,12 +79,20 @@ def attend_one_by_one(
     query = query.transpose(0, 1).unsqueeze(0)  # (queries, heads, head_dim) -> (1, heads, queries, head_dim)
     key = key.transpose(0, 1).unsqueeze(0)  # (tokens, heads, head_dim) -> (1, heads, tokens, head_dim)
     value = value.transpose(0, 1).unsqueeze(0)  # (tokens, heads, head_dim) -> (1, heads, tokens, head_dim)
-    contexts = [
-        F.scaled_dot_product_attention(*sentence, dropout_p=dropout)
-        for sentence in zip(query.split(query_lengths, 2), key.split(lengths, 2), value.split(lengths, 2), strict=True)
-    ]
+    sentences = zip(query.split(query_lengths, 2), key.split(lengths, 2), value.split(lengths, 2), strict=True)
+    if dropout:
+        contexts = [attend_with_dropout(*sentence, dropout) for sentence in sentences]
+    else:
+        contexts = [F.scaled_dot_product_attention(*sentence) for sentence in sentences]
     context = torch.cat(contexts, dim=2)  # -> (1, heads, queries, head_dim)
     return context.squeeze(0).transpose(0, 1)  # (1, heads, queries, head_dim) -> (queries, heads, head_dim)
+
+
+def attend_with_dropout(query: Tensor, key: Tensor, value: Tensor, dropout: float) -> Tensor:
+    """Of one sentence, written out: torch's own way keeps scaled copies of queries and keys for the backward pass."""
+    scores = (query @ key.mT).div_(math.sqrt(query.shape[-1]))  # (..., queries, head_dim) -> (..., queries, tokens)
+    weights = F.dropout(scores.softmax(dim=-1), dropout)
+    return weights @ value  # (..., queries, tokens) -> (..., queries, head_dim)
 
 
 def fits_varlen(query: Tensor) -> bool:

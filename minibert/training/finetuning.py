@@ -410,7 +410,8 @@ def _model(arguments: argparse.Namespace, task: Task) -> tuple[BertPreTrainedMod
 
 
 def training_arguments(arguments: argparse.Namespace, out: Path, best_metric: str) -> TrainingArguments:
-    """What the command line says to the trainer. The epoch with the highest `best_metric` is kept."""
+    """What the command line says to the trainer. The model with the highest `best_metric` on dev is kept."""
+    judged = "epoch" if arguments.eval_steps is None else "steps"
     return TrainingArguments(
         output_dir=str(out / CHECKPOINTS),
         num_train_epochs=arguments.epochs,
@@ -430,8 +431,10 @@ def training_arguments(arguments: argparse.Namespace, out: Path, best_metric: st
         gradient_checkpointing=arguments.checkpoint_activations,
         early_stopping_patience=arguments.patience,
         early_stopping_threshold=arguments.minimal_gain,
-        eval_strategy="epoch",
-        save_strategy="epoch",
+        eval_strategy=judged,
+        eval_steps=arguments.eval_steps,
+        save_strategy=judged,
+        save_steps=arguments.eval_steps or TrainingArguments.save_steps,
         save_total_limit=1,
         load_best_model_at_end=True,
         metric_for_best_model=best_metric,
@@ -458,10 +461,10 @@ def _headline(task: Task, dev: Split, prediction: EvalPrediction) -> dict[str, f
 
 
 def best_epoch(trainer: Trainer) -> float:
-    """The one that is kept."""
+    """The one that is kept: 1.5 is in the middle of the second."""
     best = trainer.args.best_metric
     evaluations = [entry for entry in trainer.state.log_history if best in entry]
-    return max(evaluations, key=lambda entry: entry[best])["epoch"]
+    return round(max(evaluations, key=lambda entry: entry[best])["epoch"], 3)
 
 
 def print_summary(out: Path, task: Task, metrics: dict[str, Any]) -> None:

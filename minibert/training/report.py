@@ -49,7 +49,7 @@ def write_report(
     alt = f"Training loss over {steps_taken} steps; {in_words(best)} on the dev set ends at {metrics[best]:.3f}."
     parts = [
         f"<h1>{html.escape(title)}</h1>",
-        f"<p class=sub>Figures of the dev set ({len(dev):,} examples), from the epoch that did best there.</p>",
+        f"<p class=sub>Figures of the dev set ({len(dev):,} examples), by the model that did best there.</p>",
         cards(headline),
         heading("Curves"),
         picture(lambda: plots.curves(history, best), alt),
