@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from . import linear
 from .attention import IMPLEMENTATIONS
 from .errors import InputError
 
@@ -181,6 +182,6 @@ def _dtype(row: Row) -> str:
 
 
 def _own_functions(kind: type[nn.Module]) -> list[FunctionType]:
-    """What a class of modules computes with, its `forward` and other methods: without torch's."""
+    """What a class of modules computes with, its `forward` and other methods: without torch's, and `Linear`'s."""
     functions = [value for value in (kind.forward, *vars(kind).values()) if isinstance(value, FunctionType)]
-    return [function for function in functions if not function.__module__.startswith("torch.")]
+    return [function for function in functions if not function.__module__.startswith(("torch.", linear.__name__))]

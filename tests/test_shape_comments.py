@@ -47,6 +47,8 @@ MEANING: dict[str, set[int]] = {
     "query_seq": {16, 1},
     "tokens": {35, 4, 9, 70, 8},
     "queries": {35, 4, 70, 8},
+    "asked": {16, 7, 11, 1, 0},
+    "length": {16, 7, 11, 1, 0},
     "rows": {4, 5, 8, 10},
     "chosen": {4, 8},
     "hidden": {12},

@@ -79,7 +79,8 @@ def attend_one_by_one(
     query = query.transpose(0, 1).unsqueeze(0)  # (queries, heads, head_dim) -> (1, heads, queries, head_dim)
     key = key.transpose(0, 1).unsqueeze(0)  # (tokens, heads, head_dim) -> (1, heads, tokens, head_dim)
     value = value.transpose(0, 1).unsqueeze(0)  # (tokens, heads, head_dim) -> (1, heads, tokens, head_dim)
-    sentences = zip(query.split(query_lengths, 2), key.split(lengths, 2), value.split(lengths, 2), strict=True)
+    splits = query.split(query_lengths, 2), key.split(lengths, 2), value.split(lengths, 2)
+    sentences = list(zip(*splits, strict=True))
     if dropout:
         contexts = [attend_with_dropout(*sentence, dropout) for sentence in sentences]
     else:
@@ -90,9 +91,9 @@ def attend_one_by_one(
 
 def attend_with_dropout(query: Tensor, key: Tensor, value: Tensor, dropout: float) -> Tensor:
     """Of one sentence, written out: torch's own way keeps scaled copies of queries and keys for the backward pass."""
-    scores = (query @ key.mT).div_(math.sqrt(query.shape[-1]))  # (..., queries, head_dim) -> (..., queries, tokens)
+    scores = (query @ key.mT).div_(math.sqrt(query.shape[-1]))  # (..., asked, head_dim) -> (..., asked, length)
     weights = F.dropout(scores.softmax(dim=-1), dropout)
-    return weights @ value  # (..., queries, tokens) -> (..., queries, head_dim)
+    return weights @ value  # (..., asked, length) -> (..., asked, head_dim)
 
 
 def fits_varlen(query: Tensor) -> bool:

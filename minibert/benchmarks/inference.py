@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config import BertConfig
-from ..linear import pack_weights
+from ..linear import WIDE_REGISTERS, pack_weights
 from ..training.trainer import best_device
 from .comparison import (
     OURS,
@@ -124,7 +124,7 @@ def dtype_of(setting: Setting) -> torch.dtype:
 
 
 def minibert_program(setting: Setting) -> Step:
-    """As `predict` does it: on a CPU the weights are packed first."""
+    """As `predict` does it: the weights are packed first, where that pays."""
     model = open_with_minibert(setting, dtype_of(setting)).to(best_device())
     pack_weights(model)
     return _ready(model, setting)
@@ -132,8 +132,8 @@ def minibert_program(setting: Setting) -> Step:
 
 def plain_program(setting: Setting) -> Step:
     """minibert's model as it is loaded."""
-    if best_device().type != "cpu":
-        raise UnavailableError("Weights are packed on a CPU alone.")
+    if best_device().type != "cpu" or not WIDE_REGISTERS:
+        raise UnavailableError("Weights are packed on a CPU with AVX-512 alone.")
     return _ready(open_with_minibert(setting, dtype_of(setting)), setting)
 
 
