@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#767676"
 MOST_NUMBERED_CLASSES = 20  # beyond this, numbers in the cells of a confusion matrix can no longer be read
 MOST_POINTS = 2000  # of a curve: more cannot be seen, and make a page large
+MOST_LABELLED = 8  # evaluations of a run: of more only the best is, or the labels would lie on each other
 
 
 def curves(history: Sequence[Mapping[str, Any]], metric: str) -> Figure:
@@ -46,6 +47,8 @@ def curves(history: Sequence[Mapping[str, Any]], metric: str) -> Figure:
         label=f"{in_words(metric)}, dev set",
     )
     for entry, score in zip(evaluations, scores, strict=True):
+        if len(scores) > MOST_LABELLED and score < max(scores):
+            continue
         side = "right" if entry is evaluations[-1] else "center"  # the last one stands at the scale of the rates
         right.annotate(f"{score:.3f}", (entry["step"], score), (0, 7), textcoords="offset points", ha=side)
     title = in_words(metric)
