@@ -53,3 +53,12 @@ def test_dollars_in_names_are_no_formulas():
     prices = plots.confusion([[1, 0], [0, 1]], ["$$", "US$ or A$"])
     prices.draw_without_rendering()
     assert [text.get_text() for text in prices.axes[0].get_xticklabels()] == [r"\$\$", r"US\$ or A\$"]
+
+
+@pytest.mark.parametrize(("count", "labels"), [(3, ["0.100", "0.300", "0.200"]), (12, ["0.300"])])
+def test_the_labels_of_many_evaluations_do_not_lie_on_each_other(count, labels):
+    scores = [0.1, 0.3, *[0.2] * (count - 2)]
+    training = [{"step": 1, "loss": 1.0, "lr": 1e-3}]
+    judged = [{"step": step, "eval_accuracy": score, "eval_loss": 1.0} for step, score in enumerate(scores)]
+    drawn = plots.curves([*training, *judged], "accuracy").axes[1].texts
+    assert [text.get_text() for text in drawn] == labels
