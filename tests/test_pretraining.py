@@ -412,6 +412,12 @@ def test_how_long_a_run_is(instances: PretrainingInstances, tmp_path: Path, budg
         assert trainer.state.total_tokens == pytest.approx(1000, abs=100)
 
 
+@pytest.mark.parametrize("budget", [Budget(steps=10**20), Budget(epochs=1e308), Budget(tokens=1e300)])
+def test_a_run_without_end_is_refused(instances: PretrainingInstances, tmp_path: Path, budget: Budget):
+    with pytest.raises(InputError, match="would never end: ask for fewer steps, epochs or tokens"):
+        make_trainer(instances, tmp_path, budget=budget).train()
+
+
 def test_the_length_of_an_epoch_is_told_by_its_first_block(several_blocks: PretrainingInstances, tmp_path: Path):
     whole = sum(len(several_blocks.block(number)) for number in range(several_blocks.blocks))
     trainer = make_trainer(several_blocks, tmp_path, budget=Budget(epochs=2), batch_size=8)
