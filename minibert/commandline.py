@@ -29,7 +29,8 @@ class PlainParser(argparse.ArgumentParser):
         unknown = re.search(r"unrecognized arguments: (-\S+)", message)
         flags = [flag for action in self._actions for flag in action.option_strings]
         nearest = difflib.get_close_matches(unknown[1].split("=")[0], flags, n=1) if unknown else []
-        hint = f" Did you mean {nearest[0]}?" if nearest else ""
+        # A subcommand does not know every flag of its command, which is what is asked here.
+        hint = f" Did you mean {nearest[0]}?" if nearest and unknown and nearest[0] != unknown[1].split("=")[0] else ""
         self.exit(2, f"{self.prog}: error: {message}.{hint} See --help.\n")
 
 

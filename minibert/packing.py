@@ -117,7 +117,12 @@ class PackedBatch:
     def from_sequences(
         cls, input_ids: Sequence[Sequence[int]], token_type_ids: Sequence[Sequence[int]] | None = None
     ) -> PackedBatch:
-        """A packed batch straight from lists of ids, one list a row: padding is never built."""
+        """A packed batch straight from lists of ids, one list a row: padding is never built.
+
+        Raises `InputError` if a row has not as many types as ids.
+        """
+        if token_type_ids is not None and list(map(len, token_type_ids)) != list(map(len, input_ids)):
+            raise InputError("token_type_ids must have as many rows as input_ids, each as long as the row of ids.")
         lengths = torch.tensor([len(ids) for ids in input_ids])
         positions = torch.arange(max(map(len, input_ids), default=0))
         mask = positions < lengths.unsqueeze(1)  # (seq) -> (batch, seq)
@@ -161,26 +166,34 @@ def pack_inputs(
         ):
             if given is not None:
                 raise InputError(f"A PackedBatch carries everything: leave {name} out.")
+        for name, ids in (("token_type_ids", input_ids.token_type_ids), ("position_ids", input_ids.position_ids)):
+            if ids.shape != input_ids.input_ids.shape:
+                raise InputError(
+                    f"{name} of a PackedBatch must have the shape of its input_ids, "
+                    f"{tuple(input_ids.input_ids.shape)}: found {tuple(ids.shape)}."
+                )
         check_device("the packed batch", input_ids.input_ids, device)
         _check_length(input_ids.layout.seq, config)
         if input_ids.input_ids.device.type == "cpu":  # on a GPU, looking at values would wait for it
             _check_values(input_ids, config)
         return input_ids
 
-    if not isinstance(input_ids, Tensor):
-        raise InputError(
-            f"input_ids must be a tensor: found {type(input_ids).__name__}. A tokenizer makes one with "
-            "return_tensors='pt'."
-        )
+    given_inputs = {
+        "input_ids": input_ids,
+        "attention_mask": attention_mask,
+        "token_type_ids": token_type_ids,
+        "position_ids": position_ids,
+    }
+    for name, given in given_inputs.items():
+        if not isinstance(given, Tensor) and (given is not None or name == "input_ids"):
+            raise InputError(
+                f"{name} must be a tensor: found {type(given).__name__}. A tokenizer makes one with "
+                "return_tensors='pt'."
+            )
     if input_ids.dim() != 2 or not input_ids.numel():
         raise InputError(f"input_ids must be (batch, seq), neither of them 0: found {tuple(input_ids.shape)}.")
     _check_length(input_ids.shape[1], config)
-    for name, given in (
-        ("input_ids", input_ids),
-        ("attention_mask", attention_mask),
-        ("token_type_ids", token_type_ids),
-        ("position_ids", position_ids),
-    ):
+    for name, given in given_inputs.items():
         if given is not None:
             check_device(name, given, device)
             if name != "attention_mask" and (given.is_floating_point() or given.dtype == torch.bool):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from .commandline import Parser, PlainParser, check_names, positive_float, positive_int, run, seed, share, whole_number
@@ -72,8 +73,13 @@ def learn_vocabulary(arguments: argparse.Namespace) -> None:
     out = Path(arguments.out)
     if out.exists():
         raise InputError(f"{out} exists already: name another folder.")
-    tokenizer, words = learn_tokenizer(arguments.files, arguments.size, do_lower_case=not arguments.cased)
-    tokenizer.save_pretrained(out)
+    out.mkdir(parents=True)  # before the text is read, which may take hours
+    try:
+        tokenizer, words = learn_tokenizer(arguments.files, arguments.size, do_lower_case=not arguments.cased)
+        tokenizer.save_pretrained(out)
+    finally:
+        with suppress(OSError):
+            out.rmdir()  # which fails if anything is in it
     tokens_per_word, unknown = coverage(list(tokenizer.get_vocab()), words)
     print(f"{len(tokenizer):,} tokens; {tokens_per_word:.3f} a word, {unknown:.3%} of the words are [UNK]")
 

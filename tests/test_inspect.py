@@ -254,6 +254,8 @@ def test_measured_numbers_are_no_classes(tmp_path: Path):
     labels = facts_of(tmp_path, train=table("a\t1.5", "b\t2.5", "c\t3.5")).splits["train"]["labels"]
     assert (labels["mean"], labels["least"], labels["most"]) == (2.5, 1.5, 3.5)
     assert sum(labels["histogram"]["rows"]) == 3
+    nearly_one = facts_of(tmp_path, train=table(f"a\t{0.1 + 0.2}", "b\t0.3")).splits["train"]["labels"]
+    assert sum(nearly_one["histogram"]["rows"]) == 2
 
 
 def test_empty_and_wordless_rows_are_found(tmp_path: Path):
@@ -271,8 +273,8 @@ def test_lengths_count_the_special_tokens_and_what_is_cut_and_unknown(tmp_path: 
     assert lengths["cut"]["5"] == pytest.approx(1 / 3)
     assert lengths["tokens_lost"] == 2 / 16
     assert lengths["unknown_words"] == {"Kurosawa": 1}
-    assert lengths["unknown_share"] == 1 / 16
-    assert lengths["tokens_per_word"] == 16 / 9
+    assert lengths["unknown_share"] == 1 / 10  # [CLS] and [SEP] stand for no word
+    assert lengths["tokens_per_word"] == 10 / 9
     assert found(facts, "longer than 5 tokens").examples[0]["tokens"] == 7
 
 
@@ -350,6 +352,11 @@ def test_the_command_writes_lines_json_and_a_page_that_needs_no_network(
     [
         ('{"text": 5, "label": 1}\n', [], "line 1: 'text' must be text: found 5"),
         ('{"body": "x"}\n', [], "there is no column 'text', but body. Name the right one with --text-column"),
+        (
+            '{"text": "x", "label": "y"}\n',
+            ["--label-column", "lable"],
+            "no column 'lable', but text, label. Name the right",
+        ),
         ("", [], "is empty"),
         ('{"text": "x"}\n', ["--html", "NOWHERE/page.html"], "NOWHERE"),
         ('{"text": "x"}\n', ["--html", "DATA"], "data.jsonl is a file that is read: choose another name to write to"),

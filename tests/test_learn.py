@@ -91,6 +91,10 @@ def test_a_character_that_hardly_occurs_gets_no_token(monkeypatch: pytest.Monkey
     assert coverage(learn_wordpiece_fast(counts, 20), counts) == (1.0, 3 / 511)
 
 
+def test_a_vocabulary_larger_than_memory_ends_where_the_text_does():
+    assert learn_wordpiece_fast({"ab": 2, "c": 1}, 10**12)[-1] == "ab"
+
+
 def test_too_small_a_vocabulary_gets_a_sentence():
     for function in (learn_wordpiece, learn_wordpiece_fast):
         with pytest.raises(InputError, match=r"vocabulary of 12 has no room: .* are 13 already"):

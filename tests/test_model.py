@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -313,6 +314,22 @@ WRONG_INPUTS: dict[str, tuple[dict[str, Any], str]] = {
         {"input_ids": PackedBatch.from_sequences([[1]]), "attention_mask": torch.ones(1, 1)},
         "carries everything: leave attention_mask out",
     ),
+    "a mask in lists": (
+        {"input_ids": torch.tensor([[1, 2]]), "attention_mask": [[1, 1]]},
+        "attention_mask must be a tensor: found list",
+    ),
+    "too few segments": (
+        {"input_ids": torch.tensor([[1, 2]]), "token_type_ids": torch.tensor([[0]])},
+        r"token_type_ids must have the shape of input_ids, \(1, 2\): found \(1, 1\)",
+    ),
+    "too few packed segments": (
+        {"input_ids": replace(PackedBatch.from_sequences([[1, 2]]), token_type_ids=torch.tensor([0]))},
+        r"token_type_ids of a PackedBatch must have the shape of its input_ids, \(2,\): found \(1,\)",
+    ),
+    "too many packed positions": (
+        {"input_ids": replace(PackedBatch.from_sequences([[1, 2]]), position_ids=torch.tensor([0, 1, 2]))},
+        r"position_ids of a PackedBatch must have the shape of its input_ids, \(2,\): found \(3,\)",
+    ),
     "packed ids too high": ({"input_ids": PackedBatch.from_sequences([[1, 99]])}, "found 99"),
     "a packed row too long": ({"input_ids": PackedBatch.from_sequences([[1] * 17])}, "only 16 positions"),
 }
@@ -323,6 +340,12 @@ def test_wrong_input_gets_a_sentence(case: str):
     inputs, sentence = WRONG_INPUTS[case]
     with pytest.raises(InputError, match=sentence):
         make_model("BertModel")(**inputs)
+
+
+@pytest.mark.parametrize("types", [[[0, 0, 0], [0, 1]], [[0, 0]]], ids=["shifted by one", "a row too few"])
+def test_rows_of_types_must_be_those_of_the_ids(types: list[list[int]]):
+    with pytest.raises(InputError, match="as many rows as input_ids, each as long"):
+        PackedBatch.from_sequences([[1, 5], [1, 7, 2]], types)
 
 
 WRONG_LABELS: dict[str, tuple[str, dict[str, Any], str]] = {

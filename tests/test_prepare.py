@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from minibert import BertTokenizer, InputError
 from minibert.data import corpus as reading
 from minibert.data import prepare as preparing
-from minibert.data.corpus import find_files, read_documents
-from minibert.data.prepare import PROGRESS, WordIds, prepare
+from minibert.data.corpus import PROGRESS, find_files, read_documents
+from minibert.data.prepare import WordIds, prepare
 from minibert.data.sentences import split_sentences
 from minibert.data.shards import MANIFEST, Corpus, fingerprint, token_type
 
@@ -109,6 +109,19 @@ def test_a_folder_is_searched_in_the_order_of_names(tmp_path: Path):
         (tmp_path / name).touch()
     found = [str(path.relative_to(tmp_path)) for path in find_files([tmp_path, tmp_path / "b.txt"])]
     assert found == ["a/b.txt.xz", "a/c.jsonl", "b.txt", "b.txt"]
+
+
+def test_a_folder_of_ids_is_no_text(tmp_path: Path, tokenizer: BertTokenizer, small_shards: None):
+    """Though a vocabulary and the progress of a preparation have names that end like text."""
+    source = write_corpus(tmp_path / "text")
+    tokenizer.save_pretrained(source / "tokenizer")
+    assert {path.name for path in find_files([source])} == {path.name for path in source.iterdir() if path.is_file()}
+    prepare([source], tokenizer, tmp_path / "finished")
+    with pytest.raises(InputError, match="finished has no text"):
+        find_files([tmp_path / "finished"])
+    interrupted(source, tokenizer, tmp_path / "out")
+    with pytest.raises(InputError, match="out holds an unfinished corpus: give the command that prepared it again"):
+        find_files([tmp_path / "out"])
 
 
 WRONG_FILES = {

@@ -61,6 +61,11 @@ def test_whatever_is_wrong_is_one_line(text: Path, tmp_path: Path, capsys: pytes
     assert "byte 2 is 0xff" in pretrain_fails(capsys, "vocabulary", broken, "--out", out)
     assert "has no room" in pretrain_fails(capsys, "vocabulary", text, "--size", 7, "--out", out)
     assert "exists already" in pretrain_fails(capsys, "vocabulary", text, "--out", tmp_path)
+    assert "Not a directory" in pretrain_fails(
+        capsys, "vocabulary", broken, "--out", empty / "out"
+    )  # not: is not UTF-8
+    flags = ["vocabulary", text, "--out", out, "--max-length", 9]  # a flag of the command, but not of this one
+    assert pretrain_fails(capsys, *flags).endswith("unrecognized arguments: --max-length 9. See --help.")
     assert "a whole number, at least 1" in pretrain_fails(capsys, "vocabulary", text, "--size", "0", "--out", out)
     assert not out.exists()
 

@@ -412,6 +412,12 @@ def test_how_long_a_run_is(instances: PretrainingInstances, tmp_path: Path, budg
         assert trainer.state.total_tokens == pytest.approx(1000, abs=100)
 
 
+@pytest.mark.parametrize("budget", [Budget(steps=10**20), Budget(epochs=1e308), Budget(tokens=1e300)])
+def test_a_run_without_end_is_refused(instances: PretrainingInstances, tmp_path: Path, budget: Budget):
+    with pytest.raises(InputError, match="would never end: ask for fewer steps, epochs or tokens"):
+        make_trainer(instances, tmp_path, budget=budget).train()
+
+
 def test_the_length_of_an_epoch_is_told_by_its_first_block(several_blocks: PretrainingInstances, tmp_path: Path):
     whole = sum(len(several_blocks.block(number)) for number in range(several_blocks.blocks))
     trainer = make_trainer(several_blocks, tmp_path, budget=Budget(epochs=2), batch_size=8)
@@ -621,7 +627,22 @@ def test_a_run_on_text_does_not_go_on_with_other_text(tmp_path: Path, capsys: py
     (tmp_path / "out" / "metrics.json").unlink()  # as if it had been killed at the very end
     refusal = pretrain_fails(capsys, "--corpus", other, *words, "--resume")
     assert refusal.endswith("held other data: --resume with the same.")
+    assert "--vocab-size of the run in" in pretrain_fails(
+        capsys, "--corpus", text, *words, "--vocab-size", 50, "--resume"
+    )
+    assert "--held-out of the run in" in pretrain_fails(capsys, "--corpus", text, *words, "--held-out", 0.5, "--resume")
     pretrain("--corpus", text, *words, "--resume")
+
+
+def test_a_run_whose_corpus_was_refused_does_not_go_on_with_other_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    text, other = write_text(tmp_path / "text.txt", 1), write_text(tmp_path / "other.txt", 30)
+    words = ["--vocab-size", 60, "--size", "tiny", "--max-length", 16, "--max-steps", 1, "--batch-size", 4]
+    words += ["--out", tmp_path / "out"]
+    assert "has a single document" in pretrain_fails(capsys, "--corpus", text, *words)
+    assert "held other data" in pretrain_fails(capsys, "--corpus", other, *words, "--resume")
+    pretrain("--corpus", text, *words, "--resume", "--no-next-sentence")
 
 
 @pytest.mark.slow

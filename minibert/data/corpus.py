@@ -23,6 +23,8 @@ from ..errors import InputError
 COMPRESSED = (".gz", ".xz")
 FORMATS = (".txt", ".jsonl")
 ENDINGS = ".txt or .jsonl, and then .gz or .xz if it is compressed"
+VOCABULARY = "vocab.txt"  # of a tokenizer, or of a prepared corpus: no text, though its name ends like one
+PROGRESS = "progress.jsonl"  # in a folder where a preparation was interrupted
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 # What bounds the memory: a longer line is no text, and a longer document is cut into several.
@@ -35,12 +37,18 @@ Document = list[str]  # its lines, none of them blank
 def find_files(paths: Sequence[str | os.PathLike[str]]) -> list[Path]:
     """The files of a corpus: those given, and all in the folders given that look like text, sorted by name.
 
-    Raises `InputError` for a path that is not there, a folder without text, and a name of another kind.
+    Raises `InputError` for a path that is not there, a folder without text or with a corpus that is not finished, and a
+    name of another kind.
     """
     files: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            inside = sorted(file for file in path.rglob("*") if file.is_file() and _is_text(file))
+            if (path / PROGRESS).exists():
+                raise InputError(
+                    f"{path} holds an unfinished corpus: give the command that prepared it again, and it goes on."
+                )
+            found = (file for file in path.rglob("*") if file.name != VOCABULARY and _is_text(file))
+            inside = sorted(file for file in found if file.is_file())
             if not inside:
                 raise InputError(f"The folder {path} has no text: none of its files has a name that ends in {ENDINGS}.")
             files += inside

@@ -41,11 +41,10 @@ from tqdm import tqdm
 from ..errors import InputError
 from ..files import replacing, write_json
 from ..tokenization import BertTokenizer
-from .corpus import Document, find_files, read_documents
+from .corpus import PROGRESS, Document, find_files, read_documents
 from .sentences import split_sentences
 from .shards import FORMAT, MANIFEST, OFFSET, Manifest, ShardRecord, fingerprint, token_type
 
-PROGRESS = "progress.jsonl"
 TEXT_PER_SHARD = 32 << 20  # in characters
 MOST_WORDS = 1_000_000  # remembered by a process: some 200 MB
 

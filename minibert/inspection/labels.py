@@ -43,7 +43,9 @@ def label_figures(classes: Sequence[Sequence[str]], numeric: bool) -> dict[str, 
     values = values[np.isfinite(values)]
     if not len(values):
         return None
-    heights, edges = np.histogram(values, bins=20)
+    # Numbers may differ by a rounding error alone, which is too little to be divided.
+    bars = 20 if np.ptp(values) > 1e-9 * np.abs(values).max() else 1
+    heights, edges = np.histogram(values, bins=bars)
     return {
         "mean": float(values.mean()), "deviation": float(values.std()),
         "least": float(values.min()), "most": float(values.max()),

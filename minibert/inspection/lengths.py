@@ -22,7 +22,7 @@ def lengths_of(split: Split, tokenizer: BertTokenizer | None, max_length: int) -
         lengths = np.array([sum(len(text.split()) for text in split.pair(place)) for place in range(len(split))])
         return {"unit": "words", **_distribution(lengths)}, []
     findings = []
-    counts, unknown, words = _count_tokens(split, tokenizer)
+    counts, special, unknown, words = _count_tokens(split, tokenizer)
     lengths = np.array(counts)
     cut = np.flatnonzero(lengths > max_length).tolist()
     if cut and split.is_cut:
@@ -55,18 +55,18 @@ def lengths_of(split: Split, tokenizer: BertTokenizer | None, max_length: int) -
         **_distribution(lengths),
         "cut": {str(limit): float((lengths > limit).mean()) for limit in sorted({*CUTS, max_length})},
         "tokens_lost": float(np.maximum(lengths - max_length, 0).sum() / max(tokens, 1)),
-        "tokens_per_word": tokens / max(words, 1),
-        "unknown_share": len(missing) / max(tokens, 1),
+        "tokens_per_word": (tokens - special) / max(words, 1),
+        "unknown_share": len(missing) / max(tokens - special, 1),
         "unknown_words": dict(Counter(missing).most_common(20)),
     }
     return figures, findings
 
 
-def _count_tokens(split: Split, tokenizer: BertTokenizer) -> tuple[list[int], dict[int, list[str]], int]:
-    """The tokens of each row, the words of each row that became [UNK], and the number of words in all."""
+def _count_tokens(split: Split, tokenizer: BertTokenizer) -> tuple[list[int], int, dict[int, list[str]], int]:
+    """The tokens of each row, how many of all are special, the words of each row that became [UNK], and all words."""
     counts: list[int] = []
     unknown: dict[int, list[str]] = {}
-    words = 0
+    special = words = 0
     for start in range(0, len(split), CHUNK):
         chunk = slice(start, start + CHUNK)
         texts_b = None if split.texts_b is None else split.texts_b[chunk]
@@ -74,6 +74,7 @@ def _count_tokens(split: Split, tokenizer: BertTokenizer) -> tuple[list[int], di
         for row, ids in enumerate(encoding["input_ids"]):
             counts.append(len(ids))
             sides, offsets = encoding.sequence_ids(row), encoding["offset_mapping"][row]
+            special += sides.count(None)
             words += len(set(zip(sides, encoding.word_ids(row), strict=True))) - 1  # special tokens: (None, None)
             texts = split.pair(start + row)
             missing = [
@@ -83,7 +84,7 @@ def _count_tokens(split: Split, tokenizer: BertTokenizer) -> tuple[list[int], di
             ]
             if missing:
                 unknown[start + row] = missing
-    return counts, unknown, words
+    return counts, special, unknown, words
 
 
 def _distribution(lengths: NDArray[np.int64]) -> dict[str, Any]:

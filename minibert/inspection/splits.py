@@ -83,7 +83,8 @@ def _wording_about(row: Wording, about: str) -> Wording:
 def read_split(name: str, path: str | Path, columns: Columns) -> Split:
     """A table with a text, or two, a row. What is missing (null, in `.jsonl`) becomes "", to be found later.
 
-    Raises `InputError` if there is no column with the text, or if it holds something else than text.
+    Raises `InputError` if there is no column with the text, or if it holds something else than text; or if train has
+    not the column of labels that was named.
     """
     table = read_table(path)
     texts = _text_column(table, columns.text, "--text-column")
@@ -91,7 +92,10 @@ def read_split(name: str, path: str | Path, columns: Columns) -> Split:
     # A name that was given must be there.
     if columns.text_b != Columns.text_b or any(columns.text_b in row.values for row in table.rows):
         texts_b = _text_column(table, columns.text_b, "--text-b-column")
-    if any(columns.label in row.values for row in table.rows):
+    is_labelled = any(columns.label in row.values for row in table.rows)
+    if name == "train" and columns.label != Columns.label and not is_labelled:
+        table.column(columns.label, "--label-column")  # which says what there is
+    if is_labelled:
         values = [row.values.get(columns.label) for row in table.rows]
         labels = ["" if value is None else printable(str(value)) for value in values]
         classes = [[label] if label else [] for label in labels]

@@ -185,7 +185,8 @@ def learn_wordpiece_fast(
     ids = {token: number for number, token in enumerate(vocab)}
     spellings = [[ids[piece] for piece in spelling] for spelling in spelled.values()]
     counts = [word_counts[word] for word in spelled]
-    piece_counts = np.zeros(vocab_size)
+    joins = sum(map(len, spellings))  # at most, for each makes a word shorter: so many pieces, whatever was asked for
+    piece_counts = np.zeros(min(vocab_size, len(vocab) + joins))
     pairs = _Pairs()
     for word, spelling in enumerate(spellings):
         for piece in spelling:

@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -192,6 +193,11 @@ def _corpus_folder(arguments: argparse.Namespace, out: Path) -> Path:
         return Path(prepared[0])
     find_files(arguments.corpus)
     folder = out / CORPUS
+    chosen = {
+        "vocab": arguments.vocab,
+        "vocab_size": arguments.vocab_size or VOCAB_SIZE,
+        "held_out": HELD_OUT if arguments.held_out is None else arguments.held_out,
+    }
     if ranks() > 1:
         raise InputError("Several processes need a corpus that is prepared: see python -m minibert.pretrain prepare.")
     if not (folder / MANIFEST).exists():
@@ -199,14 +205,15 @@ def _corpus_folder(arguments: argparse.Namespace, out: Path) -> Path:
         if known is not None:
             tokenizer = BertTokenizer.from_pretrained(known)
         else:
-            tokenizer, _ = learn_tokenizer(arguments.corpus, arguments.vocab_size or VOCAB_SIZE)
-        held_out = HELD_OUT if arguments.held_out is None else arguments.held_out
+            tokenizer, _ = learn_tokenizer(arguments.corpus, chosen["vocab_size"])
         out.mkdir(parents=True, exist_ok=True)
         try:
-            prepare(arguments.corpus, tokenizer, folder, workers=os.cpu_count() or 1, held_out=held_out)
+            prepare(arguments.corpus, tokenizer, folder, workers=os.cpu_count() or 1, held_out=chosen["held_out"])
         finally:
             with suppress(OSError):
                 out.rmdir()  # which fails if anything is in it
+    # The run itself may not have begun: the corpus may have been refused.
+    fix_settings(folder / SETTINGS, chosen, _sizes(arguments.corpus))
     return folder
 
 
@@ -302,8 +309,12 @@ def _contents(arguments: argparse.Namespace, manifest: Manifest) -> dict[str, An
     """What stands for the corpus, to compare it when a run goes on."""
     if (Path(arguments.corpus[0]) / MANIFEST).exists():
         return {"corpus": checksum(shard.sha256 for shard in manifest.shards)}
-    # Text is not read again when a run goes on: its size must do.
-    return {"corpus": [file.stat().st_size for file in find_files(arguments.corpus)]}
+    return _sizes(arguments.corpus)
+
+
+def _sizes(paths: Sequence[str]) -> dict[str, Any]:
+    """What stands for text: it is not read again when a run goes on."""
+    return {"corpus": [file.stat().st_size for file in find_files(paths)]}
 
 
 def _opening(corpus: Corpus, trainer: PretrainingTrainer) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -108,14 +109,18 @@ class PretrainingTrainer(Trainer):
         """Epochs differ a little in length, and planning a whole one can take long: the first block tells it."""
         first = self.stream.block(0)
         epoch = round(len(first) * self.stream.instances.corpus.tokens / first.corpus.tokens)
+        steps: float
         if self.budget.tokens is not None:
             measured = [len(first[index]["input_ids"]) for index in range(min(MEASURED_INSTANCES, len(first)))]
-            total_steps = math.ceil(self.budget.tokens / float(np.mean(measured)) / self.batch_size)
+            steps = self.budget.tokens / float(np.mean(measured)) / self.batch_size
         elif self.budget.epochs is not None:
-            total_steps = math.ceil(self.budget.epochs * epoch / self.batch_size)
+            steps = self.budget.epochs * epoch / self.batch_size
         else:
             assert self.budget.steps is not None
-            total_steps = self.budget.steps
+            steps = self.budget.steps
+        if steps > sys.maxsize:
+            raise InputError(f"A run of {steps:.1e} steps would never end: ask for fewer steps, epochs or tokens.")
+        total_steps = math.ceil(steps)
         steps_per_epoch = math.ceil(epoch / self.batch_size)
         return Plan(epoch, steps_per_epoch, total_steps, partial(self._stream_steps, total_steps))
 
