@@ -495,7 +495,8 @@ def test_a_run_that_goes_on_knows_its_checkpoints_from_before(tmp_path: Path):
 
 
 def test_the_weights_are_looked_at_once_a_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    data, looks = make_examples(8), []
+    data = make_examples(8)
+    looks: list[None] = []
     whole_check = Trainer._check_unlogged
     monkeypatch.setattr(Trainer, "_check_unlogged", lambda self, *of: looks.append(whole_check(self, *of)))
     args = arguments(tmp_path, max_steps=2, save_strategy="steps", save_steps=1, eval_strategy="steps", eval_steps=2)
