@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from .attention import IMPLEMENTATIONS
 from .errors import InputError
+from .linear import Linear
 
 
 class Row(NamedTuple):
@@ -181,6 +182,6 @@ def _dtype(row: Row) -> str:
 
 
 def _own_functions(kind: type[nn.Module]) -> list[FunctionType]:
-    """What a class of modules computes with, its `forward` and other methods: without torch's."""
+    """What a class of modules computes with, its `forward` and so on: without torch's and the linear layer's."""
     functions = [value for value in (kind.forward, *vars(kind).values()) if isinstance(value, FunctionType)]
-    return [function for function in functions if not function.__module__.startswith("torch.")]
+    return [function for function in functions if not function.__module__.startswith(("torch.", Linear.__module__))]
