@@ -494,6 +494,12 @@ def test_a_run_that_goes_on_knows_its_checkpoints_from_before(tmp_path: Path):
         trainer.train(resume_from_checkpoint=tmp_path / "checkpoint-2")
 
 
+def test_a_frozen_model_is_not_trained(tmp_path: Path):
+    model = make_model("BertForSequenceClassification", QUIET).requires_grad_(False)
+    with pytest.raises(InputError, match="there is nothing to train"):
+        Trainer(model, arguments(tmp_path), train_dataset=make_examples(8)).train()
+
+
 def test_the_weights_are_looked_at_once_a_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     data = make_examples(8)
     looks: list[None] = []
