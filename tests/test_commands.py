@@ -190,6 +190,20 @@ def test_predict_does_not_mind_labels(finished: Path, tmp_path: Path, capsys: py
         assert capsys.readouterr().out == wanted
 
 
+def test_a_model_with_broken_weights_gives_no_answers(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    broken = shutil.copytree(finished, tmp_path / "broken")
+    model = BertForSequenceClassification.from_pretrained(finished)
+    torch.nn.init.constant_(model.classifier.weight, float("nan"))
+    model.save_pretrained(broken)
+    table = write_table(tmp_path / "texts.tsv", [("good fun", "good"), ("bad sound", "bad")])
+    for command, *flags in (("predict", "fun"), ("evaluate", "--data", table)):
+        with pytest.raises(CommandError, match="2"):
+            call(str(command), "--model", broken, *flags)
+        assert "answers with what is no number (NaN)" in one_line(capsys.readouterr().err)
+
+
 def test_a_test_file_whose_labels_are_all_empty_is_not_judged(finished: Path, tmp_path: Path):
     """As competitions hand it out. One that lacks some of them is refused."""
     task = ClassificationTask(Columns(), ["bad", "good"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -105,6 +106,23 @@ def test_gradients_of_gradients_and_functional_transforms(asked: list[Tensor]):
     assert asked
 
 
+def test_derivatives_forward_and_a_wrong_shape(asked: list[Tensor]):
+    tensors = [tensor.detach() for tensor in operands(6, 512)]
+    moves = [torch.randn_like(tensor) for tensor in tensors]
+    for places in ((0, 1, 2), (0,), (1,), (2,)):
+
+        def of(product: Product, places: tuple[int, ...] = places) -> Tensor:
+            def moved(*some: Tensor) -> Tensor:
+                return product(*(some[places.index(i)] if i in places else tensors[i] for i in range(3)))
+
+            return torch.func.jvp(moved, tuple(tensors[i] for i in places), tuple(moves[i] for i in places))[1]
+
+        torch.testing.assert_close(of(linear.linear), of(F.linear), rtol=1e-4, atol=1e-3)
+    assert asked
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        linear.linear(tensors[0][:, 1:], tensors[1])
+
+
 @pytest.mark.parametrize("reason", ["small", "float64", "autocast", "switched off", "narrow registers", "one vector"])
 def test_elsewhere_torch_does_it(reason: str, asked: list[Tensor], monkeypatch: pytest.MonkeyPatch):
     hidden, weight, bias = (tensor.detach() for tensor in operands(6, 512))
@@ -164,6 +182,13 @@ def test_packed_weights_answer_the_same_and_are_for_nothing_else(
     with pytest.raises(InputError, match="save it before"):
         model.save_pretrained(tmp_path / "model")
     assert not (tmp_path / "model" / "model.safetensors").exists()
+    with pytest.raises(InputError, match="copy or pickle it before"):
+        copy.deepcopy(model)
+    if dtype == torch.float32:
+        with torch.autocast("cpu", torch.bfloat16):
+            assert model.to("cpu")(ids).logits.isfinite().all()
+    with pytest.raises(InputError, match="move or cast it before"):
+        model.double()
 
 
 def test_small_layers_are_not_packed(monkeypatch: pytest.MonkeyPatch):

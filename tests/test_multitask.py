@@ -150,6 +150,12 @@ def test_a_run_end_to_end(small_model: Path, tmp_path: Path, capsys: pytest.Capt
     ]
     assert all(torch.equal(tensor, encoders[1][name]) for name, tensor in encoders[0].items())
     call("finetune", *flags, "--out", out, "--epochs", 1, "--overwrite")
+    own = [str(flag).replace(f"={tmp_path / 'dev1.tsv'}", f"={folders[0] / 'predictions.jsonl'}") for flag in flags]
+    capsys.readouterr()
+    with pytest.raises(CommandError, match="2"):
+        call("finetune", *own, "--out", out, "--overwrite")
+    assert "--overwrite would delete the data itself" in one_line(capsys.readouterr().err)
+    assert (folders[0] / "predictions.jsonl").exists()
 
 
 @pytest.mark.parametrize(

@@ -336,6 +336,25 @@ def test_pad_makes_a_batch_of_tensors_out_of_tensors(tokenizer):
     assert left.input_ids.tolist() == [[2, 3], [0, 2]]
 
 
+def test_the_mask_of_special_tokens_and_their_collator_for_masked_words(tokenizer, peer):
+    ids = tokenizer("the cat", "sat xyz [MASK] 中 日")["input_ids"]
+    found = tokenizer.get_special_tokens_mask(ids, already_has_special_tokens=True)
+    assert found == peer.get_special_tokens_mask(ids, already_has_special_tokens=True)
+    first, second = ([5, 6], [7, 8, 9])
+    assert tokenizer.get_special_tokens_mask(first) == [1, 0, 0, 1]
+    assert tokenizer.get_special_tokens_mask(first, second) == [1, 0, 0, 1, 0, 0, 0, 1]
+    with pytest.raises(InputError, match="leave token_ids_1 out"):
+        tokenizer.get_special_tokens_mask(first, second, already_has_special_tokens=True)
+    batches = []
+    for each in (tokenizer, peer):
+        collator = transformers.DataCollatorForLanguageModeling(each, seed=0, mlm_probability=0.5)
+        batches.append(collator([dict(each("the cat sat")), dict(each("unaffable cat, the cat"))]))
+    ours, theirs = batches
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert (ours["labels"] != -100).any()
+
+
 @settings(deadline=None)
 @given(st.lists(st.integers(0, len(VOCAB) - 1), max_size=12), st.booleans())
 def test_ids_to_text_and_back_are_those_of_transformers(ids, skip_special_tokens):

@@ -460,6 +460,57 @@ def test_no_checkpoint_of_a_diverged_run_is_kept_though_no_log_line_was_due(
     assert trainer.state.log_history == []
 
 
+def test_checkpoints_of_an_earlier_run_in_the_folder_are_left_alone(tmp_path: Path):
+    """A diverged run neither names nor deletes them, and they are not counted among the newest."""
+    data = make_examples(8)
+    settings = {"max_steps": 6, "save_strategy": "steps", "save_steps": 3}
+    Trainer(
+        make_model("BertForSequenceClassification", QUIET), arguments(tmp_path, **settings), train_dataset=data
+    ).train()
+    earlier = {path: path.stat().st_mtime_ns for path in checkpoints(tmp_path)}
+    model = make_model("BertForSequenceClassification", QUIET)
+    trainer = Trainer(model, arguments(tmp_path, learning_rate=1e38, max_steps=4), train_dataset=data)
+    trainer._schedule = lambda step, *_: float(step >= 3)  # type: ignore[method-assign]
+    trainer.args.save_strategy, trainer.args.save_steps = "steps", 4
+    with pytest.raises(DivergedError, match=r"norm of the weights .* in step 4") as raised:
+        trainer.train()
+    assert "last good checkpoint" not in str(raised.value)
+    assert {path: path.stat().st_mtime_ns for path in checkpoints(tmp_path)} == earlier
+
+    settings = {"max_steps": 2, "save_strategy": "steps", "save_steps": 1, "save_total_limit": 1}
+    Trainer(
+        make_model("BertForSequenceClassification", QUIET), arguments(tmp_path, **settings), train_dataset=data
+    ).train()
+    assert [path.name for path in checkpoints(tmp_path)] == [f"checkpoint-{step}" for step in (2, 3, 6)]
+
+
+def test_a_run_that_goes_on_knows_its_checkpoints_from_before(tmp_path: Path):
+    data = make_examples(8)
+    args = arguments(tmp_path, max_steps=4, save_strategy="steps", save_steps=1)
+    Trainer(make_model("BertForSequenceClassification", QUIET), args, train_dataset=data).train()
+    trainer = Trainer(make_model("BertForSequenceClassification", QUIET), args, train_dataset=data)
+    trainer._schedule = lambda *_: 1e38  # type: ignore[method-assign]
+    with pytest.raises(DivergedError, match=r"in step 3: .*The last good checkpoint is .*checkpoint-2\.$"):
+        trainer.train(resume_from_checkpoint=tmp_path / "checkpoint-2")
+
+
+def test_a_frozen_model_is_not_trained(tmp_path: Path):
+    model = make_model("BertForSequenceClassification", QUIET).requires_grad_(False)
+    with pytest.raises(InputError, match="there is nothing to train"):
+        Trainer(model, arguments(tmp_path), train_dataset=make_examples(8)).train()
+
+
+def test_the_weights_are_looked_at_once_a_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    data = make_examples(8)
+    looks: list[None] = []
+    whole_check = Trainer._check_unlogged
+    monkeypatch.setattr(Trainer, "_check_unlogged", lambda self, *of: looks.append(whole_check(self, *of)))
+    args = arguments(tmp_path, max_steps=2, save_strategy="steps", save_steps=1, eval_strategy="steps", eval_steps=2)
+    model = make_model("BertForSequenceClassification", QUIET)
+    Trainer(model, args, train_dataset=data, eval_dataset=data).train()
+    assert len(looks) == 2
+
+
 def test_an_update_that_ruins_the_weights_is_seen_before_they_are_saved(tmp_path: Path):
     """The losses are numbers up to the end: only the weights tell it."""
     model = make_model("BertForSequenceClassification", QUIET)

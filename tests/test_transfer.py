@@ -431,6 +431,9 @@ def test_an_adapter_holds_only_what_was_trained_and_loads_onto_the_base(adaptati
     load_adapter(onto, tmp_path / "adapter")
     torch.testing.assert_close(onto(**batch).logits, expected, rtol=0, atol=1e-5)
     assert again.adaptation == model.adaptation
+    model.requires_grad_(False)  # nothing of it would be saved
+    with pytest.raises(InputError, match="save it before freezing"):
+        save_adapter(model, tmp_path / "adapter")
 
 
 @pytest.mark.parametrize(
@@ -535,6 +538,7 @@ def test_another_base_and_broken_adapters_get_a_sentence(base: Path, tmp_path: P
         ({"peft_type": ["LORA"]}, r"peft_type is \['LORA'\]"),
         ({"peft_type": "LORA"}, "'r' and 'lora_alpha' and a list 'target_modules' are needed"),
         ({**lora, "r": "two"}, "'r' and 'lora_alpha' and a list"),
+        ({**lora, "r": True}, "'r' and 'lora_alpha' and a list"),
         ({**lora, "r": 10**12}, "rank 1000000000000 is too much"),
         ({**lora, "r": -1}, "a rank of 1 or more"),
         ({**lora, "lora_alpha": 10**400}, "'r' and 'lora_alpha' and a list"),

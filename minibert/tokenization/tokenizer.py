@@ -284,6 +284,21 @@ class BertTokenizer:
         """How many tokens `add_special_tokens` adds to a text, or to a pair."""
         return self._engine.num_special_tokens_to_add(pair)
 
+    def get_special_tokens_mask(
+        self,
+        token_ids_0: Sequence[int],
+        token_ids_1: Sequence[int] | None = None,
+        already_has_special_tokens: bool = False,
+    ) -> list[int]:
+        """1 for each special token, 0 for the others: of these ids, or of what comes of them once [CLS] and [SEP] are
+        added. Collators for masked words ask for it."""
+        if not already_has_special_tokens:
+            pair = [] if token_ids_1 is None else [*[0] * len(token_ids_1), 1]
+            return [1, *[0] * len(token_ids_0), 1, *pair]
+        if token_ids_1 is not None:
+            raise InputError("Ids with special tokens are one list: leave token_ids_1 out.")
+        return [int(token_id in self.all_special_ids) for token_id in token_ids_0]
+
     def pad(
         self,
         encoded_inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]],

@@ -331,11 +331,12 @@ def free_folder(arguments: argparse.Namespace, to_resume: str = f"{CHECKPOINTS}/
     if strangers:
         raise InputError(f"{out} holds more than an earlier run ({', '.join(strangers[:3])}): it is not overwritten.")
     for flag, what in (("model", "the model"), ("train", "the data"), ("dev", "the data"), ("test", "the data")):
-        path = getattr(arguments, flag)
-        if not found or not isinstance(path, (str, Path)) or not os.path.exists(path):
-            continue
-        if out.resolve() in (Path(path).resolve(), *Path(path).resolve().parents):
-            raise InputError(f"--overwrite would delete {what} itself, {path}: choose another --out.")
+        given = getattr(arguments, flag)
+        for path in given if isinstance(given, list) else [given]:
+            if not found or not isinstance(path, (str, Path)) or not os.path.exists(path):
+                continue
+            if out.resolve() in (Path(path).resolve(), *Path(path).resolve().parents):
+                raise InputError(f"--overwrite would delete {what} itself, {path}: choose another --out.")
     return out
 
 

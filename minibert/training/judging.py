@@ -7,17 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..checkpoints.pretrained import open_checkpoint
 from ..errors import InputError
 from ..linear import pack_weights
 from ..tasks import TASKS, task_class
-from ..tasks.task import Columns, Examples, Task, saved_settings
+from ..tasks.task import Columns, Examples, Features, Task, saved_settings
 from ..tokenization import BertTokenizer
 from .arguments import TrainingArguments
 from .counterfactuals import counterfactuals
 from .measure import latencies_ms, peak_memory_mb
 from .slices import column_values, slice_metrics
-from .trainer import Trainer
+from .trainer import PredictionOutput, Trainer
 
 
 class Judge:
@@ -29,6 +31,7 @@ class Judge:
     def __init__(
         self, folder: str | Path, batch_size: int, columns: Columns | None = None, task_name: str | None = None
     ) -> None:
+        self.folder = folder
         self.task = saved_task(folder, columns or Columns(), task_name)
         self.model = self.task.model_class.from_pretrained(folder)
         if self.model.new_weights:
@@ -46,7 +49,7 @@ class Judge:
     def answer(self, examples: Examples) -> list[dict[str, Any]]:
         """What the model says to each example."""
         features = self.task.features(examples, self.tokenizer)
-        return self.task.answers(examples, features, self._trainer.predict(features).predictions)
+        return self.task.answers(examples, features, self._ask(features).predictions)
 
     def predict(self, examples: Examples) -> list[dict[str, Any]]:
         """A line for each example: what was asked, and the answer. Labels in the file do not matter."""
@@ -65,7 +68,7 @@ class Judge:
         """
         values = None if slice_column is None else column_values(examples, slice_column)
         features = self.task.features(examples, self.tokenizer)
-        output = self._trainer.predict(features, "eval")
+        output = self._ask(features)
         answers = self.task.answers(examples, features, output.predictions)
         metrics: dict[str, Any] = {
             "examples": len(examples),
@@ -79,6 +82,17 @@ class Judge:
         if swaps is not None:
             metrics["swap"] = counterfactuals(self.task, examples, answers, swaps, self.answer)
         return metrics
+
+    def _ask(self, features: Features) -> PredictionOutput:
+        """What the model computes. Raises `InputError` if that is no number."""
+        output = self._trainer.predict(features, "eval")
+        found = output.predictions if isinstance(output.predictions, tuple) else (output.predictions,)
+        if any(np.isnan(array).any() for array in found):
+            raise InputError(
+                f"{self.folder} answers with what is no number (NaN), so its weights must be broken: "
+                "python -m minibert.weights verify tells where."
+            )
+        return output
 
 
 def saved_task(folder: str | Path, columns: Columns, name: str | None = None) -> Task:

@@ -58,7 +58,9 @@ def finetune_together(arguments: argparse.Namespace) -> dict[str, Any]:
         if getattr(arguments, name):
             raise InputError(f"--{name.replace('_', '-')} is for one task at a time: leave it out.")
     files = {flag: _by_task(arguments, flag) for flag in ("train", "dev", "test")}
-    out = free_folder(arguments)
+    out = free_folder(
+        argparse.Namespace(**vars(arguments) | {flag: [*paths.values()] for flag, paths in files.items()})
+    )
     runs = {}
     for name in arguments.task:
         own = {flag: paths.get(name) for flag, paths in files.items()}

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from ..errors import InputError
 from ..model import BertPreTrainedModel
 from ..transfer.layer_rates import layer_rate
 from .arguments import TrainingArguments
@@ -29,9 +30,13 @@ def parameter_groups(model: BertPreTrainedModel, weight_decay: float, layer_deca
 
 
 def create_optimizer(model: BertPreTrainedModel, args: TrainingArguments) -> torch.optim.AdamW:
-    """AdamW (Loshchilov & Hutter 2019), in one fused kernel for all parameters."""
+    """AdamW (Loshchilov & Hutter 2019), in one fused kernel for all parameters. Raises `InputError` if none is
+    trained."""
+    groups = parameter_groups(model, args.weight_decay, args.layer_decay)
+    if not groups:
+        raise InputError("All of the model is frozen (requires_grad is False): there is nothing to train.")
     return torch.optim.AdamW(
-        parameter_groups(model, args.weight_decay, args.layer_decay),
+        groups,
         lr=args.learning_rate,
         betas=(args.adam_beta1, args.adam_beta2),
         eps=args.adam_epsilon,

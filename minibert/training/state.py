@@ -12,6 +12,7 @@ import pickle
 import random
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -143,8 +144,8 @@ def checkpoints(output_dir: Path) -> list[Path]:
     return [path for _, path in sorted((int(match[1]), path) for match, path in found if match)]
 
 
-def keep_newest(output_dir: Path, limit: int, best: str | None) -> None:
-    """Delete all but the newest `limit` checkpoints, and the best one."""
-    for path in checkpoints(output_dir)[:-limit]:
+def keep_newest(saved: Sequence[Path], limit: int, best: str | None) -> None:
+    """Delete all but the newest `limit` of the checkpoints, and the best one."""
+    for path in saved[:-limit]:
         if str(path) != best:
             shutil.rmtree(path)

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
 from functools import cached_property
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -131,6 +132,7 @@ class Trainer:
         self.compute_metrics = compute_metrics
         self.preprocess_logits_for_metrics = preprocess_logits_for_metrics
         self.state = TrainerState()
+        self._strangers: list[Path] = []  # checkpoints of an earlier run in the same folder
         self.writes_files = True  # of several processes that train one model, only one does
         self._inputs = {*inspect.signature(model.forward).parameters, "label"}  # what the model can read
 
@@ -157,6 +159,7 @@ class Trainer:
         average = WeightAverage(optimizer, args.average_decay) if args.average_decay else None
         averaged = average.in_use if average else nullcontext
         self.state = TrainerState(max_steps=total_steps)
+        self._strangers = checkpoints(Path(args.output_dir))
         if resume_from_checkpoint:
             self._resume(resume_from_checkpoint, optimizer)
             if average:
@@ -190,7 +193,8 @@ class Trainer:
                 pause = time.perf_counter()
                 state.train_seconds = pause - started
                 improved = False
-                if self._is_due(args.eval_strategy, args.eval_steps or args.logging_steps, epoch_ends):
+                judges = self._is_due(args.eval_strategy, args.eval_steps or args.logging_steps, epoch_ends)
+                if judges:
                     self._check_unlogged(meter, pause)
                     with averaged():
                         improved = self._evaluate_and_compare()
@@ -198,7 +202,8 @@ class Trainer:
                 interrupted = self._must_stop(interrupt)
                 keeps_best = improved and args.load_best_model_at_end
                 if interrupted or keeps_best or self._is_due(args.save_strategy, args.save_steps, epoch_ends):
-                    self._check_unlogged(meter, pause)
+                    if not judges:
+                        self._check_unlogged(meter, pause)
                     with averaged():
                         self._save_checkpoint(optimizer, improved)
                 if interrupted:
@@ -363,10 +368,10 @@ class Trainer:
 
     def _diverged(self, sign: str, step: int) -> InputError:
         """The error to raise. A checkpoint of this step is deleted: its are the weights that led here."""
-        folder = Path(self.args.output_dir)
-        if self.writes_files:
-            shutil.rmtree(folder / f"checkpoint-{step}", ignore_errors=True)
-        saved = checkpoints(folder)
+        bad = Path(self.args.output_dir) / f"checkpoint-{step}"
+        if self.writes_files and bad not in self._strangers:
+            shutil.rmtree(bad, ignore_errors=True)
+        saved = self._own_checkpoints()
         newest = f" The last good checkpoint is {saved[-1]}." if saved else ""
         return DivergedError(
             f"{sign}: the run has diverged. A lower learning rate (now {self.args.learning_rate}) or more warm-up may "
@@ -421,11 +426,17 @@ class Trainer:
         if improved:
             state.best_model_checkpoint = str(output_dir / f"checkpoint-{state.global_step}")
         model, optimizer_state = whole_model(self.model), whole_optimizer_state(optimizer)  # by all processes together
+        folder = output_dir / f"checkpoint-{state.global_step}"
+        self._strangers = [path for path in self._strangers if path != folder]  # its place is taken
         if not self.writes_files:
             return
         save_checkpoint(output_dir, model, optimizer_state, state, self.processing_class)
         if self.args.save_total_limit:
-            keep_newest(output_dir, self.args.save_total_limit, state.best_model_checkpoint)
+            keep_newest(self._own_checkpoints(), self.args.save_total_limit, state.best_model_checkpoint)
+
+    def _own_checkpoints(self) -> list[Path]:
+        """Those of this run, oldest first."""
+        return [path for path in checkpoints(Path(self.args.output_dir)) if path not in self._strangers]
 
     def _resume(self, checkpoint: str | Path | Literal[True], optimizer: torch.optim.Optimizer) -> None:
         if checkpoint is True:
@@ -435,6 +446,9 @@ class Trainer:
             checkpoint = found[-1]
         planned = self.state.max_steps
         self.state = load_checkpoint(Path(checkpoint), self.model, optimizer)
+        if Path(checkpoint).resolve().parent == Path(self.args.output_dir).resolve():  # those before are this run's
+            last = f"checkpoint-{self.state.global_step}"
+            self._strangers = [*dropwhile(lambda path: path.name != last, self._strangers)][1:]
         if self.state.best_model_checkpoint is not None:  # the folder may have been moved since
             best = Path(self.state.best_model_checkpoint).name
             self.state.best_model_checkpoint = str(Path(self.args.output_dir) / best)

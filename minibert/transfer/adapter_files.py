@@ -42,10 +42,12 @@ METHODS: dict[str, type[Any]] = {kind.method: kind for kind in (Adapters, BitFit
 def save_adapter(model: BertPreTrainedModel, directory: str | os.PathLike[str]) -> int:
     """Write the trained part of an adapted model. Returns the size of its tensors' file, in bytes.
 
-    Raises `InputError` if nothing was adapted.
+    Raises `InputError` if nothing was adapted, or everything is frozen.
     """
     if model.adaptation is None:
         raise InputError("The model has no adapter to save: save it as a whole, with save_pretrained.")
+    if not _trained(model):
+        raise InputError("All of the model is frozen, and what is trained is what is saved: save it before freezing.")
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     names = _names_in_file(model)

@@ -74,7 +74,7 @@ def from_peft_config(values: dict[str, Any], path: Path) -> Lora:
             raise InputError(f"{path}: '{key}' is {values[key]!r}; minibert's LoRA is only that with {plain!r}.")
     rank, alpha, modules = values.get("r"), values.get("lora_alpha"), values.get("target_modules")
     targets = tuple(target for target in TARGETS if isinstance(modules, list) and _is_among(target, modules))
-    if not targets or not isinstance(rank, int) or not isinstance(alpha, (int, float)) or not abs(alpha) < MOST_ALPHA:
+    if not targets or type(rank) is not int or not isinstance(alpha, (int, float)) or not abs(alpha) < MOST_ALPHA:
         raise InputError(f"{path}: numbers 'r' and 'lora_alpha' and a list 'target_modules' are needed for LoRA.")
     return Lora(rank, float(alpha), targets)
 
