@@ -17,7 +17,7 @@ from minibert.transfer import Lora, adapt
 from .helpers import make_model
 
 pytestmark = [
-    pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch has no oneDNN here"),
+    pytest.mark.skipif(not linear.HAS_ONEDNN, reason="torch has no oneDNN here, or other operators"),
     pytest.mark.filterwarnings("ignore:TF32 acceleration"),  # torch's, at its own switch
 ]
 
@@ -123,7 +123,9 @@ def test_derivatives_forward_and_a_wrong_shape(asked: list[Tensor]):
         linear.linear(tensors[0][:, 1:], tensors[1])
 
 
-@pytest.mark.parametrize("reason", ["small", "float64", "autocast", "switched off", "narrow registers", "one vector"])
+@pytest.mark.parametrize(
+    "reason", ["small", "float64", "autocast", "switched off", "narrow registers", "no operators", "one vector"]
+)
 def test_elsewhere_torch_does_it(reason: str, asked: list[Tensor], monkeypatch: pytest.MonkeyPatch):
     hidden, weight, bias = (tensor.detach() for tensor in operands(6, 512))
     if reason == "small":
@@ -132,6 +134,8 @@ def test_elsewhere_torch_does_it(reason: str, asked: list[Tensor], monkeypatch: 
         hidden, weight, bias = hidden.double(), weight.double(), bias.double()
     if reason == "narrow registers":
         monkeypatch.setattr(linear, "WIDE_REGISTERS", False)
+    if reason == "no operators":
+        monkeypatch.setattr(linear, "HAS_ONEDNN", False)
     if reason == "one vector":
         hidden = hidden[0]
     with (
