@@ -19,6 +19,7 @@ from .helpers import make_model
 pytestmark = [
     pytest.mark.skipif(not linear.HAS_ONEDNN, reason="torch has no oneDNN here, or other operators"),
     pytest.mark.filterwarnings("ignore:TF32 acceleration"),  # torch's, at its own switch
+    pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated"),  # torch's, in forward derivatives
 ]
 
 Product = Callable[..., Tensor]
