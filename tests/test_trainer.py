@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -522,6 +522,22 @@ def test_an_update_that_ruins_the_weights_is_seen_before_they_are_saved(tmp_path
     assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-1"]
 
 
+def clock(monkeypatch: pytest.MonkeyPatch) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """A collator that takes a second a batch, and metrics that take 100, by a clock that stands otherwise."""
+    now = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+
+    def collate(examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        now[0] += 1
+        return padded_for_transformers(examples)
+
+    def slow_metrics(prediction: Any) -> dict[str, float]:
+        now[0] += 100
+        return {}
+
+    return collate, slow_metrics
+
+
 @pytest.mark.parametrize(("steps", "found"), [(6, [4, 6]), (8, [4, 8])])
 def test_the_last_step_is_evaluated_and_saved(steps: int, found: list[int], tmp_path: Path):
     """As in `transformers`, though it is no multiple of eval_steps and save_steps; and once if it is."""
@@ -535,16 +551,7 @@ def test_the_last_step_is_evaluated_and_saved(steps: int, found: list[int], tmp_
 
 def test_a_checkpoint_between_two_log_lines_forgets_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Losses and tokens of a resumed run, and its speed, are those of all steps since the last log line."""
-    now = [0.0]
-    monkeypatch.setattr("time.perf_counter", lambda: now[0])
-
-    def collate(examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        now[0] += 1  # a second a batch
-        return padded_for_transformers(examples)
-
-    def slow_metrics(prediction: Any) -> dict[str, float]:
-        now[0] += 100  # which do not count
-        return {}
+    collate, slow_metrics = clock(monkeypatch)
 
     data = make_examples(16)
     settings: dict[str, Any] = {"max_steps": 10, "logging_steps": 5, "save_steps": 4, "eval_steps": 4}
@@ -595,16 +602,7 @@ def test_the_log_has_a_line_a_step(tmp_path: Path):
 
 
 def test_the_tokens_per_second_of_training_do_not_count_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    now = [0.0]
-    monkeypatch.setattr("time.perf_counter", lambda: now[0])
-
-    def collate(examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        now[0] += 1  # a second a batch
-        return padded_for_transformers(examples)
-
-    def slow_metrics(prediction: Any) -> dict[str, float]:
-        now[0] += 100
-        return {}
+    collate, slow_metrics = clock(monkeypatch)
 
     data = [example | {"input_ids": [1, 5, 6, 2]} for example in make_examples(12)]
     args = arguments(tmp_path, eval_strategy="steps", eval_steps=2)
