@@ -27,10 +27,11 @@ class PlainParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         unknown = re.search(r"unrecognized arguments: (-\S+)", message)
+        given = unknown[1].split("=")[0] if unknown else ""
         flags = [flag for action in self._actions for flag in action.option_strings]
-        nearest = difflib.get_close_matches(unknown[1].split("=")[0], flags, n=1) if unknown else []
-        # A subcommand does not know every flag of its command, which is what is asked here.
-        hint = f" Did you mean {nearest[0]}?" if nearest and unknown and nearest[0] != unknown[1].split("=")[0] else ""
+        nearest = difflib.get_close_matches(given, flags, n=1)
+        # A subcommand does not know every flag of its command, whose flags these are: it may be the same one.
+        hint = f" Did you mean {nearest[0]}?" if nearest and nearest != [given] else ""
         self.exit(2, f"{self.prog}: error: {message}.{hint} See --help.\n")
 
 

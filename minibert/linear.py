@@ -19,7 +19,7 @@ LEAST = 2**18  # weights of a layer for which oneDNN's longer way to the product
 # torch keeps these operators to itself, so another version may not have them.
 OPERATORS = ("_linear_pointwise", "_reorder_linear_weight")
 HAS_ONEDNN = torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, name) for name in OPERATORS)
-WIDE_REGISTERS = torch.backends.cpu.get_cpu_capability() == "AVX512"  # with AVX2 there is little between the two
+ONEDNN_PAYS = HAS_ONEDNN and torch.backends.cpu.get_cpu_capability() == "AVX512"  # with AVX2 MKL is as good, or better
 
 
 class Linear(nn.Linear):
@@ -52,8 +52,7 @@ def suits_onednn(hidden: Tensor, weight: Tensor) -> bool:
 def is_large(weight: Tensor) -> bool:
     """Whether products with this weight are worth oneDNN's while, on this processor."""
     return (
-        WIDE_REGISTERS
-        and HAS_ONEDNN
+        ONEDNN_PAYS
         and weight.device.type == "cpu"
         and weight.dtype in (torch.float32, torch.bfloat16)
         and weight.numel() >= LEAST
@@ -133,8 +132,8 @@ class PackedLinear(nn.Module):
 def pack_weights(model: nn.Module) -> None:
     """Lay out the weights of the large linear layers anew, once, instead of at each product.
 
-    For inference on a CPU with AVX-512. The model answers as before, up to rounding, a single text 1.4 times as fast;
-    but it can be neither trained, saved, copied, moved nor compiled any more.
+    For inference on a CPU with AVX-512; elsewhere the model is frozen, no more. It answers as before, up to rounding, a
+    single text 1.4 times as fast; but it can be neither trained, saved, copied, moved nor compiled any more.
     """
     model.requires_grad_(False)
     for name, layer in list(model.named_modules()):

@@ -33,7 +33,7 @@ from minibert.commandline import run
 from minibert.data.instances import InstanceSettings, PretrainingInstances
 from minibert.data.shards import Corpus
 from minibert.errors import InputError
-from minibert.linear import WIDE_REGISTERS
+from minibert.linear import ONEDNN_PAYS
 from minibert.training.arguments import TrainingArguments
 from minibert.training.measure import peak_memory_mb
 from minibert.training.trainer import Trainer
@@ -181,7 +181,7 @@ def test_inference_bench_tells_padding_ratio_and_memory_of_every_program(
     assert any(note.startswith("ONNX Runtime is left out") and reason in note for note in figures["settings"]["notes"])
     assert figures["settings"]["notes"][0] in printed
     results = {result["program"]: result for result in figures["results"]}
-    plain = {"minibert, not packed"} if WIDE_REGISTERS else set()
+    plain = {"minibert, not packed"} if ONEDNN_PAYS else set()
     assert set(results) == {"minibert", "transformers", "torch TransformerEncoder"} | plain
     for result in results.values():
         assert result["tokens"] == (3 + 12 + 9 + 7) / 2
