@@ -19,7 +19,7 @@ LEAST = 2**18  # weights of a layer for which oneDNN's longer way to the product
 # torch keeps these operators to itself, so another version may not have them.
 OPERATORS = ("_linear_pointwise", "_reorder_linear_weight")
 HAS_ONEDNN = torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, name) for name in OPERATORS)
-ONEDNN_PAYS = HAS_ONEDNN and torch.backends.cpu.get_cpu_capability() == "AVX512"  # with AVX2 little is gained on the whole
+ONEDNN_PAYS = HAS_ONEDNN and torch.backends.cpu.get_cpu_capability() == "AVX512"  # with AVX2 it hardly does
 
 
 class Linear(nn.Linear):
