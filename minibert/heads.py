@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from .config import BertConfig
+from .dropout import Dropout
 from .errors import InputError
 from .linear import Linear, linear
 from .losses import IGNORE, check_in_text, check_labels, classification_loss, cross_entropy, full_precision, lowest
@@ -168,7 +169,7 @@ class BertForSequenceClassification(BertTaskModel):
     def __init__(self, config: BertConfig, attn_implementation: str = "auto") -> None:
         super().__init__(config)
         self.bert = BertModel(config, attn_implementation)
-        self.dropout = nn.Dropout(config.head_dropout_prob)
+        self.dropout = Dropout(config.head_dropout_prob)
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.initialize_weights()
 
@@ -190,7 +191,7 @@ class BertForMultipleChoice(BertTaskModel):
     def __init__(self, config: BertConfig, attn_implementation: str = "auto") -> None:
         super().__init__(config)
         self.bert = BertModel(config, attn_implementation)
-        self.dropout = nn.Dropout(config.head_dropout_prob)
+        self.dropout = Dropout(config.head_dropout_prob)
         self.classifier = nn.Linear(config.hidden_size, 1)
         self.initialize_weights()
 
@@ -246,7 +247,7 @@ class BertForTokenClassification(BertTaskModel):
     def __init__(self, config: BertConfig, attn_implementation: str = "auto") -> None:
         super().__init__(config)
         self.bert = BertModel(config, attn_implementation, add_pooling_layer=False)
-        self.dropout = nn.Dropout(config.head_dropout_prob)
+        self.dropout = Dropout(config.head_dropout_prob)
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.initialize_weights()
 
@@ -268,7 +269,7 @@ class BertForExtractiveSummarization(BertTaskModel):
     def __init__(self, config: BertConfig, attn_implementation: str = "auto") -> None:
         super().__init__(config.replace(num_labels=1))
         self.bert = BertModel(config, attn_implementation, add_pooling_layer=False)
-        self.dropout = nn.Dropout(config.head_dropout_prob)
+        self.dropout = Dropout(config.head_dropout_prob)
         self.classifier = nn.Linear(config.hidden_size, 1)
         self.initialize_weights()
 

@@ -12,6 +12,7 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from .errors import InputError
 
@@ -74,7 +75,8 @@ class OneDNNLinear(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         hidden, weight, _ = inputs
         ctx.save_for_backward(hidden, weight)
-        ctx.save_for_forward(hidden, weight)
+        if forward_ad._current_level >= 0:  # else it would hold what `keep_recipe` lets go
+            ctx.save_for_forward(hidden, weight)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:

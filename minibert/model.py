@@ -2,7 +2,8 @@
 
 After Devlin et al. 2018, "BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding", and
 Google's `modeling.py`. Read this file first; `packing.py` and `attention/eager.py` are the two others that a forward
-pass goes through. (`Linear` is `nn.Linear`, faster on some processors: there is nothing to see there.)
+pass goes through. (`Linear` and `Dropout` are torch's, faster on some processors, and `keep_recipe` saves memory in
+training: there is nothing to see there.)
 
 Shapes are told where they change. In them, tokens is the number of real tokens in the batch: there is no padding in
 here (see `packing.py`). hidden is the width of the model, heads * head_dim = hidden. queries is tokens, except in the
@@ -22,9 +23,11 @@ from torch import Tensor, nn
 
 from .attention import Attention, get_attention
 from .config import BertConfig
+from .dropout import Dropout
 from .linear import Linear
 from .outputs import BertModelOutput
 from .packing import Layout, PackedBatch, pack_inputs
+from .recomputation import keep_recipe
 
 Model = TypeVar("Model", bound="BertPreTrainedModel")
 
@@ -46,7 +49,7 @@ class BertEmbeddings(nn.Module):
         self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size)
         self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
         self.layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(self, batch: PackedBatch) -> Tensor:
         words = self.word_embeddings(batch.input_ids)  # (tokens) -> (tokens, hidden)
@@ -68,7 +71,7 @@ class BertSelfAttention(nn.Module):
         self.query_key_value = Linear(config.hidden_size, 3 * config.hidden_size)
         self.output = Linear(config.hidden_size, config.hidden_size)
         self.probabilities_dropout = config.attention_probs_dropout_prob
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(self, hidden: Tensor, queries: Layout, keys: Layout, attend: Attention) -> tuple[Tensor, Tensor | None]:
         projected = self.query_key_value(hidden)  # (tokens, hidden) -> (tokens, 3 * hidden)
@@ -89,11 +92,13 @@ class BertFeedForward(nn.Module):
         self.intermediate = Linear(config.hidden_size, config.intermediate_size)
         self.activation = ACTIVATIONS[config.hidden_act]
         self.output = Linear(config.intermediate_size, config.hidden_size)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        wide = self.activation(self.intermediate(hidden))  # (queries, hidden) -> (queries, intermediate)
-        return self.dropout(self.output(wide))  # (queries, intermediate) -> (queries, hidden)
+        wide = self.intermediate(hidden)  # (queries, hidden) -> (queries, intermediate)
+        activated = self.activation(wide)
+        with keep_recipe(activated, partial(self.activation, wide)):  # in training, nothing takes more memory
+            return self.dropout(self.output(activated))  # (queries, intermediate) -> (queries, hidden)
 
 
 class BertBlock(nn.Module):

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from . import linear
+from . import dropout, linear
 from .attention import IMPLEMENTATIONS
 from .errors import InputError
 
@@ -182,6 +182,7 @@ def _dtype(row: Row) -> str:
 
 
 def _own_functions(kind: type[nn.Module]) -> list[FunctionType]:
-    """What a class of modules computes with, its `forward` and other methods: without torch's, and `Linear`'s."""
+    """What a class of modules computes with, its `forward` and other methods, without torch's, made faster or not."""
     functions = [value for value in (kind.forward, *vars(kind).values()) if isinstance(value, FunctionType)]
-    return [function for function in functions if not function.__module__.startswith(("torch.", linear.__name__))]
+    torchs = ("torch.", linear.__name__, dropout.__name__)
+    return [function for function in functions if not function.__module__.startswith(torchs)]

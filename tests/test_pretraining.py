@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ from minibert.training.google_optimizer import AdamWeightDecay, google_schedule
 from minibert.training.objective import PretrainingLoss, Tally
 from minibert.training.optimizer import parameter_groups
 from minibert.training.pretraining_trainer import Budget, PretrainingTrainer
+from minibert.training.summed_cross_entropy import SummedCrossEntropy
+from minibert.training.tied_words import read_twice
 from minibert.training.utilization import flops_per_token
 
 from .helpers import ROOT, SMALL, make_model, pretrain, pretrain_fails
@@ -211,6 +214,61 @@ def test_the_last_block_computes_only_what_the_losses_read(instances: Pretrainin
     batch = pack_instances([instances.block(0)[index] for index in range(5)])
     PretrainingLoss(model)(batch)
     assert computed == [5 + len(batch["masked_lm_ids"])]
+
+
+@pytest.mark.parametrize("name", ["BertForPreTraining", "BertForMaskedLM"])
+def test_gradients_are_those_of_the_models_own_forward(
+    instances: PretrainingInstances, tokenizer: BertTokenizer, name: str
+):
+    """The words' matrix gets its two gradients as one, and the loss is computed in place: both by our own lines."""
+    examples = [instances.block(0)[index] for index in range(5)]
+    examples[0]["input_ids"][3] = 0  # [PAD] as a token: its row gets no gradient from the embedding
+    if name == "BertForMaskedLM":
+        examples = [
+            {key: value for key, value in example.items() if key != "next_sentence_label"} for example in examples
+        ]
+    model = make_model(name, config(tokenizer)).eval()
+    gradients = []
+    for own in (False, True):
+        model.zero_grad()
+        if own:
+            tally = Tally(*PretrainingLoss(model)(pack_instances(examples)))
+            loss = tally.mlm_loss / tally.masked + (tally.nsp_loss / tally.pairs if tally.pairs else 0)
+        else:
+            loss = model(**pack_examples(examples)).loss
+        loss.backward()
+        gradients.append({name: parameter.grad for name, parameter in model.named_parameters()})
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient, rtol=0, atol=1e-6, msg=name)
+
+
+def test_words_that_are_not_predicted_still_get_the_gradient_of_their_place():
+    embedding = torch.nn.Embedding(7, 3, padding_idx=0)
+    ids = torch.tensor([2, 0, 5, 2])
+    weights = torch.rand(4, 3)
+    for use_rows, use_words in ((True, False), (False, True), (True, True)):
+        found = []
+        for ours in (False, True):
+            embedding.zero_grad()
+            with read_twice(embedding, ids) if ours else nullcontext(embedding.weight) as words:
+                rows = embedding(ids)
+            losses = [(rows * weights).sum()] * use_rows + [words.square().sum()] * use_words
+            torch.stack(losses).sum().backward()
+            found.append(embedding.weight.grad)
+        torch.testing.assert_close(found[1], found[0])
+    assert not embedding._forward_hooks
+
+
+def test_summed_cross_entropy_is_torchs_and_takes_one_backward_pass():
+    logits = torch.randn(6, 11, dtype=torch.float64, requires_grad=True)
+    wanted = torch.randint(0, 11, (6,))
+    loss = SummedCrossEntropy.apply(logits, wanted)
+    expected = torch.nn.functional.cross_entropy(logits, wanted, reduction="sum")
+    torch.testing.assert_close(loss, expected)
+    gradients = [torch.autograd.grad(3 * value, logits, retain_graph=True)[0] for value in (loss, expected)]
+    torch.testing.assert_close(*gradients)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa", "packed", "auto"])

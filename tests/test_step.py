@@ -59,7 +59,7 @@ def test_shown_numbers_and_answers_are_those_of_the_model(capsys: pytest.Capture
 def test_each_stage_names_the_code(capsys: pytest.CaptureFixture[str], model_dir: Path):
     out = walk(capsys, model_dir, TEXT)
     assert re.findall(r"^(\d)\. ", out, re.MULTILINE) == ["1", "2", "3", "4", "5", "6"]
-    for line in ("scores = query @ key.mT", "wide = self.activation", "words = self.word_embeddings"):
+    for line in ("scores = query @ key.mT", "wide = self.intermediate", "words = self.word_embeddings"):
         assert line in out
 
 

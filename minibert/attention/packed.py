@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import logging
 import math
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.util import find_spec
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..dropout import drop, dropout_mask
 from ..packing import Layout
+from ..recomputation import keep_recipe
 from .nested import nested_attention
 from .sdpa import sdpa_attention
 
@@ -92,8 +94,11 @@ def attend_one_by_one(
 def attend_with_dropout(query: Tensor, key: Tensor, value: Tensor, dropout: float) -> Tensor:
     """Of one sentence, written out: torch's own way keeps scaled copies of queries and keys for the backward pass."""
     scores = (query @ key.mT).div_(math.sqrt(query.shape[-1]))  # (..., asked, head_dim) -> (..., asked, length)
-    weights = F.dropout(scores.softmax(dim=-1), dropout)
-    return weights @ value  # (..., asked, length) -> (..., asked, head_dim)
+    probabilities = scores.softmax(dim=-1)
+    mask = dropout_mask(probabilities, dropout)
+    weights = drop(probabilities, mask, dropout)
+    with keep_recipe(weights, partial(drop, probabilities, mask, dropout)):
+        return weights @ value  # (..., asked, length) -> (..., asked, head_dim)
 
 
 def fits_varlen(query: Tensor) -> bool:

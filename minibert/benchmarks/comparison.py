@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -32,13 +32,25 @@ Make = Callable[..., Any]  # a batch out of lengths, for a config, from a seed
 
 @dataclass(frozen=True)
 class Run:
-    """A program at its work: it takes one batch a round, and the first ones again when all are done."""
+    """A program at its work: it takes one batch a round, and the first ones again when all are done.
+
+    calls: how often it does so in a round, one after the other, as a server would. Right after another program a short
+    call is slow: the caches are cold, and the threads of ONNX Runtime and of OpenMP wait for a while by running.
+    """
 
     work: str
     program: str
     step: Step
     batches: Sequence[Any]
     lengths: Sequence[Lengths]  # of each batch
+    calls: int = 1
+
+    def turns(self) -> Iterator[None]:
+        """Each item is a round's work, done when it is asked for."""
+        for batch in itertools.cycle(self.batches):
+            for _ in range(self.calls):
+                self.step(batch)
+            yield
 
 
 def available(programs: Mapping[str, tuple[Build, Setting]], notes: list[str]) -> dict[str, Step]:
@@ -54,8 +66,9 @@ def available(programs: Mapping[str, tuple[Build, Setting]], notes: list[str]) -
 
 def measure(runs: Sequence[Run], rounds: int) -> list[dict[str, Any]]:
     """Let the runs take turns; a result for each. Programs are compared with minibert at the same work."""
-    turns = {str(number): partial(next, map(run.step, itertools.cycle(run.batches))) for number, run in enumerate(runs)}
-    seconds = list(take_turns(turns, rounds).values())
+    turns = {str(number): partial(next, run.turns()) for number, run in enumerate(runs)}
+    rounds_of_all = take_turns(turns, rounds).values()
+    seconds = [[total / run.calls for total in totals] for run, totals in zip(runs, rounds_of_all, strict=True)]
     ours = {run.work: times for run, times in zip(runs, seconds, strict=True) if run.program == OURS}
     results = []
     for run, times in zip(runs, seconds, strict=True):

@@ -47,11 +47,12 @@ Batch = Mapping[str, Tensor]
 
 
 class Work(NamedTuple):
-    """Batches of texts, and whether every token's state is wanted or a class for each text."""
+    """Batches of texts, and whether every token's state is wanted or a class for each text. calls: see `Run`."""
 
     name: str
     batches: Sequence[Lengths]
     head: str = EVERY_TOKEN
+    calls: int = 1
 
 
 def bench_inference(arguments: argparse.Namespace) -> None:
@@ -80,7 +81,7 @@ def chosen_works(arguments: argparse.Namespace) -> list[Work]:
     if arguments.lengths:
         return [Work(arguments.lengths, own_batches(arguments.lengths, arguments.batch_size))]
     works = [Work(name, batches) for name, batches in inference_workloads(arguments.batch_size, count).items()]
-    return [*works, Work("classify one of 32", [[32]], CLS)]
+    return [*works, Work("classify one of 32", [[32]], CLS, calls=20)]
 
 
 def compare(work: Work, setting: Setting, arguments: argparse.Namespace, notes: list[str]) -> list[dict[str, Any]]:
@@ -98,7 +99,7 @@ def compare(work: Work, setting: Setting, arguments: argparse.Namespace, notes: 
     for name, step in steps.items():
         answer = real_answers(step(batches[0]), batches[0])
         check_close(name, answer, wanted, TOLERANCE_BF16 if setting.bf16 else TOLERANCE)
-    runs = [Run(work.name, name, step, batches, work.batches) for name, step in steps.items()]
+    runs = [Run(work.name, name, step, batches, work.batches, work.calls) for name, step in steps.items()]
     results = measure(runs, arguments.rounds)
     largest = max(work.batches, key=lambda lengths: len(lengths) * max(lengths))
     for result in results:

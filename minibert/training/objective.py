@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..data.batches import move
@@ -18,6 +17,8 @@ from ..data.instances import Instance
 from ..data.stream import Batch, pack_instances
 from ..heads import BertForMaskedLM, BertForPreTraining
 from ..losses import full_precision
+from .summed_cross_entropy import SummedCrossEntropy
+from .tied_words import read_twice
 
 PretrainingModel = BertForPreTraining | BertForMaskedLM
 Bar = Callable[[range], Iterable[int]]
@@ -56,10 +57,10 @@ class PretrainingLoss(nn.Module):
         """A `Tally` of a batch from `pack_instances` as one tensor (7,) float32, of which the losses have gradients."""
         model = self.model
         packed = model.bert.pack(batch["input_ids"])
-        encoded = model.bert.encode(packed, read=batch["read"])
+        with read_twice(model.bert.embeddings.word_embeddings, packed.input_ids) as words:
+            encoded = model.bert.encode(packed, read=batch["read"])
         wanted = batch["masked_lm_ids"]
         hidden = encoded.last_hidden_state[batch["masked_lm_positions"]]  # (chosen, hidden) -> (masked, hidden)
-        words = model.bert.embeddings.word_embeddings.weight
         of_words = _loss_and_correct(model.mlm(hidden, words), wanted)  # (masked, hidden) -> (masked, vocab)
         of_pairs = [torch.zeros((), device=wanted.device)] * 3
         if "next_sentence_labels" in batch:
@@ -84,7 +85,7 @@ def tally_of(loss: PretrainingLoss, instances: Sequence[Instance], batch_size: i
 
 def _loss_and_correct(logits: Tensor, wanted: Tensor) -> list[Tensor]:
     """The sum of the losses, how many are right, and how many there are. logits (rows, classes), wanted (rows,)."""
-    loss = F.cross_entropy(full_precision(logits), wanted, reduction="sum")
+    loss = SummedCrossEntropy.apply(full_precision(logits), wanted)  # type: ignore[no-untyped-call]
     correct = (logits.argmax(dim=1) == wanted).sum()  # (rows, classes) -> ()
     return [loss, correct.float(), _number(len(wanted), wanted)]
 
