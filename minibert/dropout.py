@@ -26,7 +26,8 @@ def dropout_mask(hidden: Tensor, p: float) -> Tensor:
     """Which numbers stay: booleans of hidden's shape, False with probability p, to the nearest 1/65,536."""
     numbers = hidden.numel()
     # An integer of 64 random bits is four of 16, and one that holds fewer bits costs as much.
-    bits = torch.randint(-(2**63), 2**63 - 1, (numbers // 4 + 1,)).view(torch.int16)  # -> (numbers, or up to 4 more)
+    whole = torch.randint(-(2**63), 2**63 - 1, (numbers // 4 + 1,), device=hidden.device)
+    bits = whole.view(torch.int16)  # -> (numbers, or up to 4 more)
     return bits[:numbers].view(hidden.shape) >= cases(p) - CASES // 2  # (numbers) -> hidden's shape
 
 

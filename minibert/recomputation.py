@@ -24,7 +24,8 @@ CAN_ASK = all(hasattr(torch._C._autograd, name) for name in QUESTIONS)
 
 def keep_recipe(tensor: Tensor, recipe: Recipe) -> AbstractContextManager[object]:
     """Inside, what keeps `tensor` for its backward pass keeps `recipe` instead, which computes the same once more."""
-    if not torch.is_grad_enabled() or someone_else_decides():
+    ordinary = type(tensor) is Tensor  # others may have no place in memory
+    if not ordinary or not torch.is_grad_enabled() or someone_else_decides():
         return nullcontext()
     place, numbers = tensor.data_ptr(), tensor.numel()  # and not the tensor, which would live as long as `pack`
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.checkpoint import checkpoint
 
 import minibert.recomputation
@@ -110,6 +111,13 @@ def test_checkpointing_and_torch_func_are_left_alone():
     again = checkpoint(layer, hidden, use_reentrant=False)
     assert torch.equal(torch.autograd.grad(again.sum(), hidden)[0], wanted)
     assert torch.allclose(torch.func.grad(lambda hidden: layer(hidden).sum())(hidden), wanted, atol=1e-6)
+
+
+def test_tensors_without_memory_are_left_alone(recwarn: pytest.WarningsRecorder):
+    with FakeTensorMode():
+        layer = BertFeedForward(BertConfig.preset("tiny", vocab_size=100)).train()
+        layer(torch.randn(9, layer.intermediate.in_features)).sum().backward()
+    assert not recwarn.list
 
 
 def test_torch_that_cannot_be_asked(monkeypatch: pytest.MonkeyPatch):
