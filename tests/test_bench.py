@@ -49,6 +49,25 @@ def test_candidates_take_turns_in_both_orders_after_a_warm_up():
     assert min(seconds["a"]) > 0
 
 
+def test_short_work_is_done_several_times_in_a_row_on_the_same_batch(monkeypatch: pytest.MonkeyPatch):
+    def take_turns(turns: dict[str, Any], rounds: int) -> dict[str, list[float]]:
+        for turn in [*turns.values()] * (1 + rounds):
+            turn()
+        return {name: [6.0] for name in turns}
+
+    monkeypatch.setattr(comparison, "take_turns", take_turns)
+    done: list[str] = []
+
+    def step(batch: str) -> torch.Tensor:
+        done.append(batch)
+        return torch.empty(0)
+
+    (result,) = comparison.measure([comparison.Run("work", comparison.OURS, step, "ab", [[3], [5]], calls=3)], 1)
+    assert done == ["a"] * 3 + ["b"] * 3
+    assert result["milliseconds"]["median"] == 2000  # of one call
+    assert result["tokens_per_second"] == 5 / 2
+
+
 def test_statistics_of_a_hand_computed_case():
     assert spread([5.0, 1.0, 2.0, 4.0, 3.0]) == {"median": 3, "low": 2, "high": 4}
     assert spread([7.0]) == {"median": 7, "low": 7, "high": 7}
