@@ -140,8 +140,8 @@ assert counted == 16 * 128 + 8
 # So BERT-base keeps $12 \cdot 16 \cdot 768 \cdot 4 = 589{,}824$ bytes a token. For 32 rows of 512 that is 9.7 GB,
 # five times what the weights take. (With dropout a little more: which numbers were dropped.) This is the part to work
 # on first. The package begins with the cheapest piece, and keeps $12 H$: what comes out of GELU is not kept but
-# computed again ([`recomputation.py`](../minibert/recomputation.py)). It does so by hooks, too, and lets others go first: so the
-# count above is of everything.
+# computed again ([`recomputation.py`](../minibert/recomputation.py)). It does so by hooks, too, and lets others
+# go first: so the count above is of everything.
 #
 # ## 18.3 Accumulation: a batch in parts
 #
