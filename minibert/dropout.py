@@ -25,7 +25,7 @@ class Dropout(nn.Dropout):
 def dropout_mask(hidden: Tensor, p: float) -> Tensor:
     """Which numbers stay: booleans of hidden's shape, False with probability p, to the nearest 1/65,536."""
     numbers = hidden.numel()
-    # An integer of 64 random bits is four of 16, and one that holds fewer bits costs as much.
+    # An integer of 64 random bits is four of 16, at less than twice the cost of one with 32.
     whole = torch.randint(-(2**63), 2**63 - 1, (numbers // 4 + 1,), device=hidden.device)
     bits = whole.view(torch.int16)  # -> (numbers, or up to 4 more)
     return bits[:numbers].view(hidden.shape) >= cases(p) - CASES // 2  # (numbers) -> hidden's shape

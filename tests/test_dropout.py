@@ -67,7 +67,7 @@ def test_all_or_nothing_as_torch_has_it():
     assert torch.equal(drop(hidden, torch.ones(100, dtype=torch.bool), 0.0), hidden)
 
 
-def test_other_layers_of_the_model_are_dropouts_that_can_be_found_and_turned_off():
+def test_dropout_in_a_model_can_be_found_and_turned_off():
     """As courses do it, by `isinstance` and `.p`."""
     model = BertModel(BertConfig.preset("tiny", vocab_size=100)).train()
     for module in model.modules():
