@@ -8,6 +8,7 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -426,11 +427,21 @@ def test_memory_is_a_share_of_the_other_programs():
 
 def test_startup_bench_times_every_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     started: list[list[str]] = []
-    monkeypatch.setattr(startup, "start", started.append)
+
+    def start(command: list[str], told: list[float] | None = None) -> None:
+        started.append(command)
+        if told is not None:
+            told.append(float(len(started)))
+
+    monkeypatch.setattr(startup, "start", start)
     call("startup", "--rounds", 1, "--json", tmp_path / "out.json")
     results = {result["what"]: result for result in json.loads((tmp_path / "out.json").read_text())["results"]}
     assert {f"{command} --help" for command in startup.COMMANDS} < set(results)
-    assert [name for name, result in results.items() if "seconds_beyond_torch" in result] == list(startup.WITH_TORCH)
+    beyond = {
+        name: result["seconds_beyond_torch"] for name, result in results.items() if "seconds_beyond_torch" in result
+    }
+    assert list(beyond) == list(startup.WITH_TORCH)
+    assert all(told["median"] > len(results) for told in beyond.values())  # the warm-up does not count
     assert ["-m", "minibert.finetune", "--help"] in started
     assert len(startup.figures(list(results.values())).keys() & {target.what for target in STARTUP}) == len(STARTUP)
 
@@ -438,6 +449,14 @@ def test_startup_bench_times_every_command(tmp_path: Path, monkeypatch: pytest.M
 def test_command_that_fails_at_startup_is_no_figure():
     with pytest.raises(subprocess.CalledProcessError):
         startup.start(["-c", "raise SystemExit(1)"])
+
+
+def test_what_comes_after_torch_is_timed_by_itself():
+    told: list[float] = []
+    began = time.perf_counter()
+    startup.start(["-c", startup.timed_after_torch("time.sleep(0.05)")], told)
+    assert len(told) == 1
+    assert 0.05 <= told[0] < time.perf_counter() - began
 
 
 def test_score_card_compares_the_weights_with_random_ones_on_the_same_examples(

@@ -190,6 +190,8 @@ def test_packed_weights_answer_the_same_and_are_for_nothing_else(
             assert model.to("cpu")(ids).logits.isfinite().all()
     with pytest.raises(InputError, match="move or cast it before"):
         model.double()
+    with pytest.raises(InputError, match="adapt it before"):
+        adapt(model, Lora())
 
 
 def test_small_layers_are_not_packed(monkeypatch: pytest.MonkeyPatch):

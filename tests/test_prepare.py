@@ -347,10 +347,11 @@ def test_going_on_with_other_settings_gets_a_sentence(tmp_path: Path, tokenizer:
 
 
 def test_a_text_without_words_leaves_nothing_behind(tmp_path: Path, tokenizer: BertTokenizer):
-    (tmp_path / "x.txt").write_text("\n \n\n")
-    with pytest.raises(InputError, match="There is no text in"):
-        prepare([tmp_path / "x.txt"], tokenizer, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+    for content in ("\n \n\n", "\x01\x02\n"):
+        (tmp_path / "x.txt").write_text(content)
+        with pytest.raises(InputError, match="There is no text in"):
+            prepare([tmp_path / "x.txt"], tokenizer, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_in_use_is_left_alone(tmp_path: Path, tokenizer: BertTokenizer):
@@ -360,6 +361,21 @@ def test_a_folder_in_use_is_left_alone(tmp_path: Path, tokenizer: BertTokenizer)
     prepare([source], tokenizer, tmp_path / "out")
     with pytest.raises(InputError, match="holds a finished corpus already"):
         prepare([source], tokenizer, tmp_path / "out")
+
+
+@pytest.mark.parametrize("place", [0, 1, -1], ids=["first", "second", "last"])
+@pytest.mark.parametrize("part", ["documents", "sentences"])
+def test_offsets_that_cannot_be_get_a_sentence(part: str, place: int, tmp_path: Path, tokenizer: BertTokenizer):
+    out = tmp_path / "out"
+    prepare([write_corpus(tmp_path / "text")], tokenizer, out)
+    (record,) = Corpus(out).records
+    data = np.fromfile(out / "shard-00000.bin", np.uint8)
+    middle, end = (4 * (record.documents + 1), 4 * (record.documents + record.sentences + 2))
+    offsets = (data[:middle] if part == "documents" else data[middle:end]).view("<u4")
+    offsets[place] += 1_000_000
+    data.tofile(out / "shard-00000.bin")
+    with pytest.raises(InputError, match=r"shard-00000\.bin is damaged: its documents or sentences overlap"):
+        Corpus(out)[0]
 
 
 def test_a_damaged_corpus_gets_a_sentence(tmp_path: Path, tokenizer: BertTokenizer):

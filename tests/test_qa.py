@@ -140,7 +140,8 @@ def test_a_question_from_the_command_line_is_two_texts():
 
 def test_a_split_by_article_keeps_every_question_and_divides_no_article(tmp_path: Path):
     articles = [
-        squad(*(asked(f"{i}-{j}", "1939") for j in range(i % 3 + 1)), title=f"T{i}")["data"][0] for i in range(10)
+        squad(*(asked(f"{i}-{j}", "1939") for j in range(i % 3 + 1)), title=f"T{i % 10}")["data"][0]
+        for i in range(14)  # four of the ten in two entries
     ]
     whole = write(tmp_path / "all.json", {"version": "1.1", "data": articles})
     flags = [whole, "--dev", 0.2, "--test", 0.3, "--seed", 5]
@@ -156,7 +157,7 @@ def test_a_split_by_article_keeps_every_question_and_divides_no_article(tmp_path
 
 
 def test_a_split_replaces_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    articles = [squad(asked(str(i), "1939"))["data"][0] for i in range(10)]
+    articles = [squad(asked(str(i), "1939"), title=str(i))["data"][0] for i in range(10)]
     whole = write(tmp_path / "train.json", {"version": "1.1", "data": articles})
     before = whole.read_text()
     with pytest.raises(CommandError):
@@ -171,6 +172,11 @@ def test_a_split_that_leaves_nothing_to_learn_from_is_refused(tmp_path: Path, ca
     with pytest.raises(CommandError):
         call("data.squad", one, "--out", tmp_path / "out", "--dev", 0.9)
     assert "has 1 articles: 1 for dev and 0 for test leave 0 to learn from" in capsys.readouterr().err
+    articles = [squad(asked(str(i), "1939"), title=str(i))["data"][0] for i in range(4)]
+    four = write(tmp_path / "four.json", {"version": "1.1", "data": articles})
+    with pytest.raises(CommandError):
+        call("data.squad", four, "--out", tmp_path / "out", "--dev", 0.1, "--test", 0.3)
+    assert "has 4 articles: 0 for dev and 1 for test leave 3 to learn from" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import signal
 import sys
 import time
@@ -434,6 +435,16 @@ def test_an_earlier_run_is_not_overwritten_by_a_command_that_fails(
         "metrics.json": "weeks of work",
         "model.safetensors": "weeks of work",
     }
+
+
+def test_a_model_that_is_to_be_tried_is_not_overwritten(files, small_model: Path, tmp_path: Path, capsys):
+    shutil.copytree(small_model, tmp_path / "old")
+    names = {path.name for path in (tmp_path / "old").iterdir()}
+    tries = ["--try", f"model={small_model},{tmp_path / 'old'}"]
+    with pytest.raises(CommandError, match="2"):
+        call("search", *files, *tries, "--out", tmp_path / "old", "--overwrite")
+    assert f"--overwrite would delete the model itself, {tmp_path / 'old'}" in one_line(capsys.readouterr().err)
+    assert {path.name for path in (tmp_path / "old").iterdir()} == names
 
 
 def test_runs_that_cannot_go_on_are_not_deleted(files, small_model: Path, tmp_path: Path, capsys, monkeypatch):

@@ -26,13 +26,14 @@ def bench_startup(arguments: argparse.Namespace) -> None:
     """Time the imports and every command's `--help`; print a table, and write JSON if asked."""
     check_writable(arguments.json)
     candidates, notes = what_to_start()
-    seconds = take_turns({name: partial(start, command) for name, command in candidates.items()}, arguments.rounds)
+    beyond: dict[str, list[float]] = {name: [] for name in WITH_TORCH if name in candidates}
+    runs = {name: partial(start, command, beyond.get(name)) for name, command in candidates.items()}
+    seconds = take_turns(runs, arguments.rounds)
     results: list[dict[str, Any]] = []
     for name, times in seconds.items():
         result: dict[str, Any] = {"what": name, "seconds": spread(times)}
-        if name in WITH_TORCH:
-            beyond = [time - torch_alone for time, torch_alone in zip(times, seconds[TORCH], strict=True)]
-            result["seconds_beyond_torch"] = spread(beyond)
+        if name in beyond:
+            result["seconds_beyond_torch"] = spread(beyond[name][-arguments.rounds :])  # the first ones were warm-up
         results.append(result)
     title = f"From the start to the end of a process, {arguments.rounds} rounds; medians and quartiles."
     targets = targets_table(STARTUP, figures(results))
@@ -59,22 +60,29 @@ def what_to_start() -> tuple[dict[str, list[str]], list[str]]:
         "python alone": "pass",
         TORCH: TORCH,
         "import minibert": "import minibert",
-        ALL_OF_MINIBERT: f"from minibert import {', '.join(names)}",
+        ALL_OF_MINIBERT: timed_after_torch(f"from minibert import {', '.join(names)}"),
     }
     notes = []
     try:
         library("transformers")
         theirs = "BertModel, BertForSequenceClassification, BertTokenizer, Trainer, TrainingArguments"
-        imports[ALL_OF_TRANSFORMERS] = f"from transformers import {theirs}"
+        imports[ALL_OF_TRANSFORMERS] = timed_after_torch(f"from transformers import {theirs}")
     except UnavailableError as why:
         notes.append(f"transformers is left out. {why}")
     helps = {f"{command} --help": ["-m", f"minibert.{command}", "--help"] for command in COMMANDS}
     return {name: ["-c", code] for name, code in imports.items()} | helps, notes
 
 
-def start(command: list[str]) -> None:
-    """Run Python to its end. Raises if it fails: then its time says nothing."""
-    subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
+def start(command: list[str], told: list[float] | None = None) -> None:
+    """Run Python to its end; add the seconds that it tells. Raises if it fails: then its time says nothing."""
+    output = subprocess.run([sys.executable, *command], check=True, stdout=subprocess.PIPE).stdout
+    if told is not None:
+        told.append(float(output))
+
+
+def timed_after_torch(code: str) -> str:
+    """A program that imports torch, does this, and tells how long this took: between processes torch varies more."""
+    return f"import torch, time; started = time.perf_counter(); {code}; print(time.perf_counter() - started)"
 
 
 def as_table(results: list[dict[str, Any]]) -> str:
@@ -82,8 +90,11 @@ def as_table(results: list[dict[str, Any]]) -> str:
     columns = ["what", "ms (quartiles)", f"ms beyond `{TORCH}`"]
     rows = []
     for result in results:
-        time = {key: 1e3 * value for key, value in result["seconds"].items()}
         beyond = result.get("seconds_beyond_torch")
-        row = [result["what"], f"{time['median']:.0f} ({time['low']:.0f}-{time['high']:.0f})"]
-        rows.append([*row, f"{1e3 * beyond['median']:.0f}" if beyond else ""])
+        rows.append([result["what"], in_ms(result["seconds"]), in_ms(beyond) if beyond else ""])
     return markdown_table(columns, rows)
+
+
+def in_ms(seconds: Mapping[str, float]) -> str:
+    """A median and its quartiles."""
+    return "{median:.0f} ({low:.0f}-{high:.0f})".format(**{key: 1e3 * value for key, value in seconds.items()})

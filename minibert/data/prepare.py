@@ -74,7 +74,9 @@ def prepare(
         with tqdm(total=total, desc="prepare", unit="B", unit_scale=True, smoothing=0, dynamic_ncols=True) as bar:
             portions = _portions(files, bar.update)
             shards = _shards(portions, tokenizer, out, workers, held_out, progress)
-        if not shards:
+        if not any(shard.documents for shard in shards):
+            for path in (progress.path, *(out / shard.file for shard in shards)):
+                path.unlink(missing_ok=True)
             raise InputError(f"There is no text in {', '.join(map(str, paths))}.")
         names = {shard.file for shard in shards}
         for stray in out.glob("*shard-*"):  # what a killed process left, and shards of a text that has shrunk

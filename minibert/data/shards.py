@@ -102,7 +102,10 @@ class Manifest:
 
 
 class Shard:
-    """The documents of one split in a shard, as views into its file: see the top of this file."""
+    """The documents of one split in a shard, as views into its file: see the top of this file.
+
+    Raises `InputError` if what is in it cannot be.
+    """
 
     def __init__(self, path: Path, record: ShardRecord, token_type: np.dtype[Any], split: str) -> None:
         data = np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
@@ -112,6 +115,8 @@ class Shard:
         self.documents = documents[: record.training + 1] if split == "training" else documents[record.training :]
         self.sentences = data[documents_end:sentences_end].view(OFFSET)  # (bytes) -> (sentences + 1)
         self.tokens = data[sentences_end:].view(token_type)  # (bytes) -> (tokens)
+        if not (_cut(documents, record.sentences) and _cut(self.sentences, record.tokens)):
+            raise InputError(f"The shard {path} is damaged: its documents or sentences overlap. {PREPARE_AGAIN}")
 
     def __len__(self) -> int:
         return len(self.documents) - 1
@@ -121,6 +126,11 @@ class Shard:
         first, last = int(self.documents[number]), int(self.documents[number + 1])
         offsets = self.sentences[first : last + 1].tolist()
         return [self.tokens[start:end] for start, end in pairwise(offsets)]
+
+
+def _cut(offsets: NDArray[np.uint32], whole: int) -> bool:
+    """Whether they cut so many things into parts that lie one behind the other."""
+    return offsets[0] == 0 and offsets[-1] == whole and bool((offsets[:-1] <= offsets[1:]).all())
 
 
 class Corpus:

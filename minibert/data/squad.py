@@ -167,27 +167,31 @@ def main(arguments: argparse.Namespace) -> None:
         raise InputError(f"{path}: a SQuAD .json is needed.")
     read_squad(path)  # raises what is wrong with the file
     contents = _contents(path)
-    articles = contents["data"]
-    dev, test = (round(part * len(articles)) for part in (arguments.dev, arguments.test))
+    articles: dict[str, list[Any]] = {}  # by title; some files have a title several times
+    for number, article in enumerate(contents["data"]):
+        articles.setdefault(str(article.get("title", number)), []).append(article)
+    shares = (arguments.dev, arguments.test)
+    dev, test = (round(part * len(articles)) for part in shares)
     left = len(articles) - dev - test
-    if dev + test == 0 or left < 1:
+    if dev + test == 0 or left < 1 or any(part and not count for part, count in zip(shares, (dev, test), strict=True)):
         raise InputError(
             f"{path} has {len(articles)} articles: {dev} for dev and {test} for test leave {left} to learn from. "
             "Choose other shares with --dev and --test."
         )
-    chosen = random.Random(arguments.seed).sample(range(len(articles)), dev + test)
-    splits = {"train": set(range(len(articles))) - set(chosen), "dev": set(chosen[:dev]), "test": set(chosen[dev:])}
+    titles = list(articles)
+    chosen = random.Random(arguments.seed).sample(titles, dev + test)
+    splits = {"train": set(titles) - set(chosen), "dev": set(chosen[:dev]), "test": set(chosen[dev:])}
     out = Path(arguments.out)
     there = [f"{name}.json" for name in splits if (out / f"{name}.json").exists()]
     if there:
         raise InputError(f"{out} has {' and '.join(there)} already: choose another --out.")
     out.mkdir(parents=True, exist_ok=True)
-    for name, numbers in splits.items():
-        if numbers:
-            part = [article for i, article in enumerate(articles) if i in numbers]
+    for name, taken in splits.items():
+        if taken:
+            part = [article for title in titles if title in taken for article in articles[title]]
             write_json(out / f"{name}.json", contents | {"data": part})
             questions = sum(len(paragraph["qas"]) for article in part for paragraph in article["paragraphs"])
-            print(f"{out / name}.json: {len(part):,} articles, {questions:,} questions")
+            print(f"{out / name}.json: {len(taken):,} articles, {questions:,} questions")
 
 
 if __name__ == "__main__":

@@ -305,9 +305,12 @@ def read_files(arguments: argparse.Namespace, task: Task) -> tuple[Examples, Exa
     return train, dev, test
 
 
-def free_folder(arguments: argparse.Namespace, to_resume: str = f"{CHECKPOINTS}/checkpoint-*") -> Path:
+def free_folder(
+    arguments: argparse.Namespace, to_resume: str = f"{CHECKPOINTS}/checkpoint-*", models: Sequence[str] = ()
+) -> Path:
     """The folder to write to; with --resume it must hold a file or folder like `to_resume`.
 
+    models: that are read beside --model.
     Raises `InputError` if something is in the way.
     """
     if arguments.out is None:
@@ -330,13 +333,14 @@ def free_folder(arguments: argparse.Namespace, to_resume: str = f"{CHECKPOINTS}/
     strangers = [name for name in found if name not in RESULTS]
     if strangers:
         raise InputError(f"{out} holds more than an earlier run ({', '.join(strangers[:3])}): it is not overwritten.")
-    for flag, what in (("model", "the model"), ("train", "the data"), ("dev", "the data"), ("test", "the data")):
-        given = getattr(arguments, flag)
-        for path in given if isinstance(given, list) else [given]:
-            if not found or not isinstance(path, (str, Path)) or not os.path.exists(path):
-                continue
-            if out.resolve() in (Path(path).resolve(), *Path(path).resolve().parents):
-                raise InputError(f"--overwrite would delete {what} itself, {path}: choose another --out.")
+    read = [("model", model) for model in (arguments.model, *models)]
+    for given in (arguments.train, arguments.dev, arguments.test):
+        read += [("data", path) for path in (given if isinstance(given, list) else [given])]
+    for what, path in read:
+        if not found or not isinstance(path, (str, Path)) or not os.path.exists(path):
+            continue
+        if out.resolve() in (Path(path).resolve(), *Path(path).resolve().parents):
+            raise InputError(f"--overwrite would delete the {what} itself, {path}: choose another --out.")
     return out
 
 

@@ -49,7 +49,7 @@ class Judge:
     def answer(self, examples: Examples) -> list[dict[str, Any]]:
         """What the model says to each example."""
         features = self.task.features(examples, self.tokenizer)
-        return self.task.answers(examples, features, self._ask(features).predictions)
+        return self.task.answers(examples, features, self._ask(features, "predict").predictions)
 
     def predict(self, examples: Examples) -> list[dict[str, Any]]:
         """A line for each example: what was asked, and the answer. Labels in the file do not matter."""
@@ -68,7 +68,7 @@ class Judge:
         """
         values = None if slice_column is None else column_values(examples, slice_column)
         features = self.task.features(examples, self.tokenizer)
-        output = self._ask(features)
+        output = self._ask(features, "eval")
         answers = self.task.answers(examples, features, output.predictions)
         metrics: dict[str, Any] = {
             "examples": len(examples),
@@ -83,9 +83,12 @@ class Judge:
             metrics["swap"] = counterfactuals(self.task, examples, answers, swaps, self.answer)
         return metrics
 
-    def _ask(self, features: Features) -> PredictionOutput:
-        """What the model computes. Raises `InputError` if that is no number."""
-        output = self._trainer.predict(features, "eval")
+    def _ask(self, features: Features, purpose: str) -> PredictionOutput:
+        """What the model computes. Raises `InputError` if that is no number.
+
+        purpose: stands before the progress bar, and before the names of the speeds.
+        """
+        output = self._trainer.predict(features, purpose)
         found = output.predictions if isinstance(output.predictions, tuple) else (output.predictions,)
         if any(np.isnan(array).any() for array in found):
             raise InputError(

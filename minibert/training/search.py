@@ -96,7 +96,7 @@ def search(
     choose_data(arguments)
     data = {name: getattr(arguments, name) for name in ("task", "train", "dev", "test")} | {"dataset": None}
     settings = [(words, argparse.Namespace(**vars(setting) | data)) for words, setting in settings]
-    out = arguments.out = str(free_folder(arguments, PLAN))
+    out = arguments.out = str(free_folder(arguments, PLAN, [setting.model for _, setting in settings]))
     folds = getattr(arguments, "folds", None)
     files: dict[str, str] = {}
     if folds is not None:

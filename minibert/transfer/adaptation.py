@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from ..errors import InputError
+from ..linear import PackedLinear
 from ..model import BertModel, BertPreTrainedModel
 from .freezing import freeze
 
@@ -28,9 +29,14 @@ class Adaptation(Protocol):
 
 
 def adapt(model: BertPreTrainedModel, adaptation: Adaptation) -> None:
-    """Freeze the encoder and add what is to be trained. Raises `InputError` if the model is adapted already."""
+    """Freeze the encoder and add what is to be trained.
+
+    Raises `InputError` if the model is adapted already, and if its weights are packed.
+    """
     if model.adaptation is not None:
         raise InputError(f"The model has {model.adaptation} already: one adaptation at a time.")
+    if any(isinstance(module, PackedLinear) for module in model.modules()):
+        raise InputError("This model's weights are packed for inference (pack_weights): adapt it before that.")
     freeze(model, "encoder")
     adaptation.add_to(encoder_of(model))
     model.adaptation = adaptation
