@@ -134,6 +134,13 @@ def add_flags(parser: Parser) -> None:
     rare.add_argument("--class-weights", action="store_true", help="examples of rare classes count more")
     rare.add_argument("--balanced-sampling", action="store_true", help="or are drawn more often")
     training.add_argument(
+        "--adversarial",
+        type=positive_float,
+        default=0.0,
+        metavar="EPSILON",
+        help="learn each batch a second time with the words' vectors moved so far to the worse, such as 1",
+    )
+    training.add_argument(
         "--average", type=share, default=0.0, metavar="DECAY", help="keep a moving average of the weights, such as 0.99"
     )
     training.add_argument("--checkpoint-activations", action="store_true", help="less memory, a third more work")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +16,7 @@ import transformers
 
 from minibert import BertForSequenceClassification, BertTokenizer
 from minibert.checkpoints.huggingface import HuggingFaceWeights
+from minibert.training import trainer
 from minibert.transfer import load_adapter
 
 from .helpers import GOOD, write_table
@@ -118,6 +121,19 @@ def test_dropout_schedule_patience_and_the_rest_reach_the_run(small_model: Path,
     assert {line["lr"] for line in log if "lr" in line} == {1e-2}
     assert max(line["step"] for line in log) == 4  # 32 examples, 16 a step, and no gain of 0.9 in the second epoch
     assert metrics["best_epoch"] in (1, 2)
+
+
+def test_adversarial_training_reaches_the_run(small_model: Path, files: list[object], tmp_path: Path, monkeypatch):
+    moved: list[float] = []
+
+    @contextmanager
+    def watched(model: BertForSequenceClassification, epsilon: float) -> Iterator[None]:
+        moved.append(epsilon)
+        yield
+
+    monkeypatch.setattr(trainer, "words_moved", watched)
+    finetune(files, small_model, tmp_path / "out", "--adversarial", 0.5, "--epochs", 1)
+    assert moved == [0.5] * 4  # 32 examples, 8 a step
 
 
 def test_dev_is_judged_within_an_epoch_and_the_best_moment_kept(small_model: Path, files: list[object], tmp_path: Path):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from minibert import (
 from minibert.losses import lowest
 from minibert.outputs import TaskOutput
 from minibert.training.activation_checkpointing import checkpoint_activations
+from minibert.training.adversarial import words_moved
 from minibert.training.averaging import WeightAverage
 from minibert.training.balance import balanced_draw, class_weights
 from minibert.training.class_loss import class_loss
@@ -73,6 +76,8 @@ def test_the_schedule_that_was_asked_for_is_followed(tmp_path: Path):
         ({"layer_decay": 0.0}, "layer_decay must be above 0 and at most 1: found 0.0"),
         ({"label_smoothing_factor": 1.0}, r"label_smoothing_factor must be in \[0, 1\)"),
         ({"average_decay": 1.0}, r"average_decay must be in \[0, 1\)"),
+        ({"adversarial_epsilon": -1.0}, "adversarial_epsilon must be 0 or more: found -1.0"),
+        ({"adversarial_epsilon": 1.0, "gradual_unfreezing": True}, "that gradual_unfreezing freezes: choose one"),
         ({"early_stopping_patience": 0, "eval_strategy": "epoch"}, "early_stopping_patience must be at least 1"),
         ({"early_stopping_patience": 2}, "eval_strategy must be 'steps' or 'epoch', to stop early: found 'no'"),
         ({"class_weights": True, "balanced_sampling": True}, "count rare classes twice: choose one"),
@@ -325,6 +330,57 @@ def test_checkpointed_activations_change_no_gradient_and_save_memory():
     assert sizes[1] < sizes[0] / 3
 
 
+# ------------------------------------------------------------------------------------------------ adversarial training
+
+
+def test_each_step_learns_a_second_time_with_the_words_moved_along_their_gradient(tmp_path: Path):
+    """Against the same written out by hand, with plain gradient descent."""
+    data = make_examples(8)
+    model = make_model("BertForSequenceClassification", QUIET).double()
+    by_hand = copy.deepcopy(model)
+    args = arguments(tmp_path, adversarial_epsilon=0.3, max_grad_norm=0, gradient_accumulation_steps=2)
+    trainer = Trainer(model, args, train_dataset=data)
+    batches = [trainer.batch(data, [0, 1, 2]), trainer.batch(data, [3, 4])]
+    optimizer = torch.optim.SGD([{"params": [*model.parameters()], "rate": 1.0}], lr=1.0)
+    figures, tokens = trainer.training_step(optimizer, batches, 0.5)
+
+    loss = sum(by_hand(**batch).loss / 2 for batch in batches)
+    loss.backward()
+    words = by_hand.bert.embeddings.word_embeddings.weight
+    shift = 0.3 * words.grad / words.grad.norm()
+    words.data += shift
+    sum(by_hand(**batch).loss / 2 for batch in batches).backward()
+    words.data -= shift
+    assert figures["loss"].item() == pytest.approx(loss.item())
+    assert tokens == sum(len(data[index]["input_ids"]) for index in range(5))
+    for (name, parameter), wanted in zip(model.named_parameters(), by_hand.parameters(), strict=True):
+        torch.testing.assert_close(parameter, wanted - 0.5 * wanted.grad, msg=name)
+
+
+def test_the_words_move_so_far_and_come_back():
+    model = make_model("BertForSequenceClassification", QUIET)
+    words = model.bert.embeddings.word_embeddings.weight
+    before = words.detach().clone()
+    words.grad = torch.randn_like(words)
+    with suppress(KeyboardInterrupt), words_moved(model, 0.7):
+        assert (words - before).norm().item() == pytest.approx(0.7, rel=1e-5)
+        assert F.cosine_similarity((words - before).flatten(), words.grad.flatten(), dim=0).item() > 0.9999
+        raise KeyboardInterrupt
+    assert torch.equal(words, before)
+    words.grad.zero_()
+    with words_moved(model, 0.7):
+        assert torch.equal(words, before)
+
+
+@pytest.mark.parametrize("frozen", [lambda model: freeze(model, "embeddings"), lambda model: adapt(model, Lora())])
+def test_frozen_words_cannot_be_moved(frozen: Any, tmp_path: Path):
+    model = make_model("BertForSequenceClassification", QUIET)
+    frozen(model)
+    trainer = Trainer(model, arguments(tmp_path, adversarial_epsilon=1.0), train_dataset=make_examples(8))
+    with pytest.raises(InputError, match="moves the word embeddings, which are frozen here"):
+        trainer.train()
+
+
 # -------------------------------------------------------------------------------------------- exact when taken up again
 
 
@@ -336,6 +392,7 @@ def frozen_with_features(model: Any) -> None:
 PLAIN_MODELS: dict[str, Any] = {
     "average": {"average_decay": 0.9},
     "gradual": {"gradual_unfreezing": True, "layer_decay": 0.8},
+    "adversarial": {"adversarial_epsilon": 1.0},
     "balanced": {"balanced_sampling": True, "label_smoothing_factor": 0.1},
     "weights": {"class_weights": True, "lr_scheduler_type": "cosine", "gradient_checkpointing": True},
 }

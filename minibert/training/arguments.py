@@ -37,6 +37,7 @@ class TrainingArguments:
     label_smoothing_factor: float = 0.0
     class_weights: bool = False  # examples of rare classes count more,
     balanced_sampling: bool = False  # or are drawn more often
+    adversarial_epsilon: float = 0.0  # above 0: learn each batch twice, once with the word embeddings moved so far
     average_decay: float = 0.0  # above 0: evaluate and save a moving average of the weights, which remembers so much
     gradient_checkpointing: bool = False  # less memory, more work
 
@@ -75,7 +76,8 @@ class TrainingArguments:
             _require(value is None or value >= 1, name, "at least 1", value)
         _require((self.save_total_limit or 0) >= 0, "save_total_limit", "0 or more", self.save_total_limit)
         for name in (
-            "learning_rate", "weight_decay", "adam_epsilon", "max_grad_norm", "warmup_steps", "early_stopping_threshold"
+            "learning_rate", "weight_decay", "adam_epsilon", "max_grad_norm", "warmup_steps", "adversarial_epsilon",
+            "early_stopping_threshold",
         ):  # fmt: skip
             _require(getattr(self, name) >= 0, name, "0 or more", getattr(self, name))
         for name in ("adam_beta1", "adam_beta2", "warmup_ratio", "label_smoothing_factor", "average_decay"):
@@ -100,6 +102,8 @@ class TrainingArguments:
             patience = self.early_stopping_patience
             _require(patience >= 1, "early_stopping_patience", "at least 1", patience)
             _require(self.eval_strategy != "no", "eval_strategy", "'steps' or 'epoch', to stop early", "no")
+        if self.adversarial_epsilon and self.gradual_unfreezing:
+            raise InputError("adversarial_epsilon moves embeddings that gradual_unfreezing freezes: choose one.")
         if self.class_weights and self.balanced_sampling:
             raise InputError("class_weights and balanced_sampling would count rare classes twice: choose one.")
 

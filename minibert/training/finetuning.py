@@ -432,6 +432,7 @@ def training_arguments(arguments: argparse.Namespace, out: Path, best_metric: st
         label_smoothing_factor=arguments.label_smoothing,
         class_weights=arguments.class_weights,
         balanced_sampling=arguments.balanced_sampling,
+        adversarial_epsilon=arguments.adversarial,
         average_decay=arguments.average,
         gradient_checkpointing=arguments.checkpoint_activations,
         early_stopping_patience=arguments.patience,

@@ -42,6 +42,7 @@ log = logging.getLogger("minibert")
 ONE_TASK = (
     "dataset", "freeze", "gradual_unfreezing", "layer_decay", "mix", "lora", "adapters", "bitfit", "prefix",
     "reinit_top", "find_lr", "label_smoothing", "class_weights", "balanced_sampling", "checkpoint_activations",
+    "adversarial",
 )  # fmt: skip
 MEAN = "mean"  # over the tasks, of the first figure of each
 

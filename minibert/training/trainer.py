@@ -33,6 +33,7 @@ from ..packing import PackedBatch
 from ..transfer.freezing import freeze_below
 from ..transfer.gradual_unfreezing import unfreeze_gradually
 from .activation_checkpointing import checkpoint_activations
+from .adversarial import check_words_learn, words_moved
 from .arguments import TrainingArguments
 from .averaging import WeightAverage
 from .balance import balanced_draw, class_weights
@@ -155,6 +156,8 @@ class Trainer:
             if model.adaptation is not None:
                 raise InputError(f"gradual_unfreezing would train what {model.adaptation} keeps frozen: choose one.")
             freeze_below(model, 0)  # the optimizer must know all that will ever be trained
+        if args.adversarial_epsilon:
+            check_words_learn(model)
         optimizer = self._create_optimizer()
         average = WeightAverage(optimizer, args.average_decay) if args.average_decay else None
         averaged = average.in_use if average else nullcontext
@@ -290,6 +293,9 @@ class Trainer:
     ) -> tuple[dict[str, Tensor], int]:
         """Forward, backward, clip, step. The figures to log, one of them the loss, and the number of tokens."""
         figures, tokens = self._forward_backward(batches)
+        if self.args.adversarial_epsilon:
+            with words_moved(self.model, self.args.adversarial_epsilon):
+                self._forward_backward(batches)
         if self.args.max_grad_norm:
             norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.args.max_grad_norm)
             figures["grad_norm"] = whole(norm)
