@@ -18,8 +18,13 @@ HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # one of a pair of surrogates, w
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary path beside `path`: it takes the place of `path` if the block ends well, and vanishes if not."""
+    """A temporary path beside `path`: it takes the place of `path` if the block ends well, and vanishes if not.
+
+    Raises `InputError` if `path` is a folder.
+    """
     path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: name a file to write to.")
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(descriptor)
     temporary = Path(name)

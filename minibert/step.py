@@ -116,7 +116,8 @@ class Walk:
         for name, why in FEED_FORWARD:
             self.row(f"bert.blocks.0.{name}", why)
         if count > 1:
-            self.stage(f"Blocks 2 to {count}", "The same again, with other weights.")
+            rest = "Block 2" if count == 2 else f"Blocks 2 to {count}"
+            self.stage(rest, "The same again, with other weights.")
         for number in range(1, count):
             self.row(f"bert.blocks.{number}.hidden", f"block {number + 1} hands on")
             self.looks_at(number)

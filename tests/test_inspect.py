@@ -328,6 +328,14 @@ def test_many_texts_of_a_few_words_take_no_more_comparisons_than_is_said(monkeyp
 # ------------------------------------------------------------------------------------------------ the command
 
 
+def test_a_folder_is_no_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "train.tsv").write_text(table("so so\tgood", "so so\tbad"))
+    with pytest.raises(CommandError, match="2"):
+        call("inspect", tmp_path / "train.tsv", "--html", tmp_path)
+    assert f"{tmp_path} is a folder: name a file to write to." in one_line(capsys.readouterr().err)
+    assert [path.name for path in tmp_path.iterdir()] == ["train.tsv"]
+
+
 def test_the_command_writes_lines_json_and_a_page_that_needs_no_network(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
