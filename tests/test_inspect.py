@@ -100,6 +100,17 @@ def test_dev_rows_that_are_in_train_are_found_exact_and_near(tmp_path: Path):
 # ------------------------------------------------------------------------------------------------ characters, languages
 
 
+def test_common_words_that_train_never_has_are_found(tmp_path: Path):
+    train = [f"Row {number} (of many)\tyes" for number in range(100)]
+    dev = [f"row {number} -LRB- of many )\tno" for number in range(5)] + ["other -rrb-\tno"] * 15
+    facts = facts_of(tmp_path, train=table(*train), dev=table(*dev), test=table(*dev[:4], *train[:16]))
+    finding = found(facts, "words that train never has")
+    assert (finding.file, finding.rows, finding.of, finding.serious) == ("dev", 20, 20, False)
+    assert [row["found"] for row in finding.examples] == [") -lrb- many of"] * 5  # cut at other places, too
+    too_few = facts_of(tmp_path, train=table(*train[:20]), dev=table(*dev, *train[:20]))
+    assert not [finding for finding in too_few.findings if "never has" in finding.what]
+
+
 @pytest.mark.parametrize(
     ("text", "what"),
     [

@@ -17,6 +17,7 @@ from .languages import language, main_script, most_frequent
 from .lengths import lengths_of
 from .repeats import duplicate_findings, leak_findings
 from .splits import EXAMPLES, Finding, Split, printable, some_rows
+from .strangers import stranger_findings
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ def inspect_splits(splits: Sequence[Split], tokenizer: BertTokenizer | None, max
         if not numeric:
             findings += label_findings(split, train)
     for at, later in enumerate(splits):
+        if later is not train:
+            findings += stranger_findings(later, train)
         for earlier in splits[:at]:
             findings += leak_findings(later, earlier, wordings)
     return Facts(figures, findings)
