@@ -272,8 +272,8 @@ def test_one_adaptation_at_a_time():
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: Lora(rank=0), "a whole rank of 1 or more and an alpha above 0: found 0, 8.0"),
-        (lambda: Lora(rank=2.5), "a whole rank of 1 or more .* found 2.5, 8.0"),  # type: ignore[arg-type]
+        (lambda: Lora(rank=0), "a rank of 1 or more, a whole number, and an alpha above 0: found 0, 8.0"),
+        (lambda: Lora(rank=2.5), "a rank of 1 or more, a whole number, .* found 2.5, 8.0"),  # type: ignore[arg-type]
         (lambda: Lora(targets=("query", "head")), "targets of LoRA are some of query, .* found 'query,head'"),
         (lambda: Lora(targets=()), "targets of LoRA"),
         (lambda: Lora(targets=("query", "query")), "each once: found 'query,query'"),
