@@ -99,7 +99,8 @@ class Lora:
     def __post_init__(self) -> None:
         if not isinstance(self.rank, int) or self.rank < 1 or not 0 < self.alpha < math.inf:
             raise InputError(
-                f"LoRA needs a rank of 1 or more, a whole number, and an alpha above 0: found {self.rank}, {self.alpha}."
+                "LoRA needs a rank of 1 or more, a whole number, and an alpha above 0: "
+                f"found {self.rank}, {self.alpha}."
             )
         unknown = [target for target in self.targets if target not in TARGETS]
         if unknown or not self.targets or len(set(self.targets)) < len(self.targets):
