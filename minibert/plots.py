@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#767676"
 MOST_NUMBERED_CLASSES = 20  # beyond this, numbers in the cells of a confusion matrix can no longer be read
 MOST_POINTS = 2000  # of a curve: more cannot be seen, and make a page large
-MOST_LABELLED = 8  # evaluations of a run: of more only the best is, or the labels would lie on each other
+LABEL_WIDTH = 1 / 8  # of the steps of a run: nearer than that, the labels of two evaluations would overlap
 
 
 def curves(history: Sequence[Mapping[str, Any]], metric: str) -> Figure:
@@ -46,11 +46,15 @@ def curves(history: Sequence[Mapping[str, Any]], metric: str) -> Figure:
         marker="o",
         label=f"{in_words(metric)}, dev set",
     )
-    for entry, score in zip(evaluations, scores, strict=True):
-        if len(scores) > MOST_LABELLED and score < max(scores):
-            continue
-        side = "right" if entry is evaluations[-1] else "center"  # the last one stands at the scale of the rates
-        right.annotate(f"{score:.3f}", (entry["step"], score), (0, 7), textcoords="offset points", ha=side)
+    labelled: list[int] = []
+    end = max((entry["step"] for entry in history), default=0)
+    room = LABEL_WIDTH * end
+    for entry in sorted(evaluations, key=lambda entry: -entry[f"eval_{metric}"]):  # the best one has its label for sure
+        step, score = entry["step"], entry[f"eval_{metric}"]
+        if all(abs(step - other) >= room for other in labelled):
+            labelled.append(step)
+            side = "right" if step > end - room / 2 else "center"  # at the end stands the scale of the rates
+            right.annotate(f"{score:.3f}", (step, score), (0, 7), textcoords="offset points", ha=side)
     title = in_words(metric)
     right.set(title=f"{title[0].upper()}{title[1:]} and learning rate", xlabel="step", xlim=(0, None))
     right.margins(y=0.2)

@@ -573,7 +573,7 @@ def test_another_base_and_broken_adapters_get_a_sentence(base: Path, tmp_path: P
 
 @pytest.fixture(scope="module")
 def peft() -> Any:
-    return pytest.importorskip("peft", reason="needs the library PEFT: pip install peft")
+    return pytest.importorskip("peft", reason="needs the extra: pip install -e '.[dev]'")
 
 
 @pytest.mark.filterwarnings("ignore")
