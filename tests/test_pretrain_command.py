@@ -75,6 +75,7 @@ def test_whatever_is_wrong_is_one_line(text: Path, tmp_path: Path, capsys: pytes
     assert "There is no text" in pretrain_fails(capsys, "prepare", empty, "--vocab", vocab, "--out", out)
     assert "byte 2 is 0xff" in pretrain_fails(capsys, "prepare", broken, "--vocab", vocab, "--out", out)
     assert "is no unfinished corpus" in pretrain_fails(capsys, "prepare", text, "--vocab", vocab, "--out", vocab)
+    assert "name a folder outside of it" in pretrain_fails(capsys, "prepare", tmp_path, "--vocab", vocab, "--out", out)
     words = ["prepare", text, "--vocab", vocab, "--out", out]
     assert "from 0 to below 1" in pretrain_fails(capsys, *words, "--held-out", 1)
     assert "unrecognized arguments: --worker" in pretrain_fails(capsys, *words, "--worker")

@@ -578,6 +578,7 @@ def test_what_is_wrong_is_one_line_and_leaves_nothing(
         (["--corpus", tmp_path / "empty.txt", "--out", out], "There is no text"),
         (["--corpus", tmp_path / "empty.txt", "--vocab", other, "--out", out], "There is no text"),
         (["--corpus", corpus_folder, text, "--out", out], "must then be all of --corpus"),
+        (["--corpus", tmp_path, "--out", out], "whose files are the text: name a folder outside of it."),
         ([*good, "--init-from", other, "--max-length", 16], "was made with another tokenizer"),
         ([*good, "--vocab", other], "was made with another tokenizer"),
         ([*good, "--init-from", small_model, "--size", "tiny"], "size, vocabulary and weights: leave out --size."),

@@ -34,15 +34,19 @@ LONGEST_DOCUMENT = 1 << 20
 Document = list[str]  # its lines, none of them blank
 
 
-def find_files(paths: Sequence[str | os.PathLike[str]]) -> list[Path]:
+def find_files(paths: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str] | None = None) -> list[Path]:
     """The files of a corpus: those given, and all in the folders given that look like text, sorted by name.
 
-    Raises `InputError` for a path that is not there, a folder without text or with a corpus that is not finished, and a
-    name of another kind.
+    out: where something will be written that is not to be taken for text, when a run goes on.
+
+    Raises `InputError` for a path that is not there, a folder without text, with `out` in it or with a corpus that is
+    not finished, and a name of another kind.
     """
     files: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
+            if out is not None and path.resolve() in Path(out).resolve().parents:
+                raise InputError(f"{out} lies in {path}, whose files are the text: name a folder outside of it.")
             if (path / PROGRESS).exists():
                 raise InputError(
                     f"{path} holds an unfinished corpus: give the command that prepared it again, and it goes on."

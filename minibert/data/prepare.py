@@ -66,7 +66,7 @@ def prepare(
     unfinished preparation, and if that was made with another tokenizer or share.
     """
     out = Path(out)
-    files = find_files(paths)
+    files = find_files(paths, out)
     progress = _Progress(out, {"format": FORMAT, "tokenizer": fingerprint(tokenizer), "held_out": held_out})
     total = sum(file.stat().st_size for file in files)
     out.mkdir(parents=True, exist_ok=True)

@@ -191,7 +191,7 @@ def _corpus_folder(arguments: argparse.Namespace, out: Path) -> Path:
         if arguments.vocab is not None:
             Corpus(prepared[0]).check_tokenizer(BertTokenizer.from_pretrained(arguments.vocab))
         return Path(prepared[0])
-    find_files(arguments.corpus)
+    find_files(arguments.corpus, out)
     folder = out / CORPUS
     chosen = {
         "vocab": arguments.vocab,
