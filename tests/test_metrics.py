@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import sklearn.metrics as reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minibert.tasks.classification import classification_metrics, label_answers
+from minibert.tasks.classification import ClassificationTask, classification_metrics, label_answers
+from minibert.tasks.task import Columns, Example, Examples
 
 labels_and_predictions = st.integers(2, 6).flatmap(
     lambda classes: st.tuples(
@@ -45,6 +48,13 @@ def test_metrics_by_hand():
     assert metrics["confusion_matrix"] == [[2, 1], [0, 1]]
     assert metrics["per_class"]["no"] == {"precision": 1.0, "recall": 2 / 3, "f1": 0.8, "support": 3}
     assert metrics["mcc"] == pytest.approx((2 * 1 - 1 * 0) / np.sqrt(3 * 2 * 1 * 2))
+
+
+def test_labels_that_are_numbers_come_in_their_order_however_long_they_are():
+    task = ClassificationTask(Columns())
+    names = ["2", "10", "1" * 5000, "²", "x"]  # Python makes no int of the third, and no number of the fourth
+    task.learn_labels(Examples(Path("train.tsv"), [Example({"text": "a"}, name) for name in reversed(names)]))
+    assert task.names == [*names[:3], "x", "²"]
 
 
 def test_answers_are_a_softmax_that_large_logits_do_not_break():

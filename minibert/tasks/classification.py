@@ -83,7 +83,7 @@ class ClassificationTask(TextTask):
                 f"{train.path}: all {len(train)} rows have the label '{names.pop()}'. To learn a difference, there "
                 "must be at least two."
             )
-        self.names = sorted(names, key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name))
+        self.names = sorted(names, key=lambda name: (0, float(name), name) if name.isdecimal() else (1, 0, name))
 
     def config_changes(self) -> dict[str, Any]:
         return {
