@@ -161,6 +161,13 @@ def test_a_file_with_one_tag_teaches_nothing():
         examples("Rolf/O Ekeus/O")
 
 
+def test_a_file_without_words_teaches_nothing(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"tokens": [], "tags": []}\n' * 2)
+    task = NerTask(Columns())
+    with pytest.raises(InputError, match="not one of the 2 sentences has a word"):
+        task.learn_labels(task.read(tmp_path / "a.jsonl"))
+
+
 def test_a_type_that_the_training_file_lacks_is_warned_of_and_counts_as_missed(caplog):
     judge, _ = examples("Paris/B-LOC in/O")
     _, dev = examples("Paris/B-LOC Rolf/B-PER in/O")

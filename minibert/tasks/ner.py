@@ -136,6 +136,8 @@ class NerTask(Task):
             if self.scheme == "plain" and any("-" in tag and SPAN_TAG.fullmatch(tag) for tag in tags):
                 self.scheme = "iob2"  # so that `_labels` tells of the tag that does not fit
         tags = {tag for row in train for tag in self._labels(train, row)}
+        if not tags:
+            raise InputError(f"{train.path}: not one of the {len(train)} sentences has a word to learn from.")
         if len(tags) < 2:
             raise InputError(f"{train.path}: all words have the tag '{tags.pop()}'. There must be at least two tags.")
         self.names = sorted(tags, key=lambda tag: (tag != "O", tag.partition("-")[::-1]))
