@@ -111,6 +111,9 @@ def test_text_must_be_text(tmp_path: Path):
 def test_lines_of_text_are_read_without_blank_ones(tmp_path: Path):
     (tmp_path / "x.txt").write_text("one\n\n two \n", encoding="utf-8")
     assert read_lines(tmp_path / "x.txt") == ["one", " two "]
+    odd = ["a\x0cb", "c\u2028d", "e\x85f", "g\x1ch"]  # no editor ends a line there, nor does any other format here
+    (tmp_path / "x.txt").write_bytes("\r\n".join(odd).encode())
+    assert read_lines(tmp_path / "x.txt") == odd
     (tmp_path / "y.txt").write_text("\n", encoding="utf-8")
     with pytest.raises(InputError, match="has no text"):
         read_lines(tmp_path / "y.txt")

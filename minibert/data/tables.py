@@ -77,7 +77,7 @@ def read_table(path: str | os.PathLike[str]) -> Table:
 
 def read_lines(path: str | os.PathLike[str]) -> list[str]:
     """The lines of a text file that are not blank. Raises `InputError` if it cannot be read, or has none."""
-    lines = [line for line in read_text(Path(path)).splitlines() if line.strip()]
+    lines = [line.removesuffix("\r") for line in read_text(Path(path)).split("\n") if line.strip()]
     if not lines:
         raise InputError(f"{path} has no text.")
     return lines
