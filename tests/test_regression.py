@@ -104,7 +104,7 @@ def test_labels_that_are_all_the_same_are_refused():
         RegressionTask(Columns()).learn_labels(make_examples(0.1, 0.1))
 
 
-@pytest.mark.parametrize("value", ["", "high", "nan", "inf", "1,5", None, True, [1], 10**400])
+@pytest.mark.parametrize("value", ["", "high", "nan", "inf", "1,5", "1_5", None, True, [1], 10**400])
 def test_only_a_finite_number_is_a_number(value: object):
     with pytest.raises(ValueError, match="a number"):
         parse_number(value)

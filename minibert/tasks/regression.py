@@ -117,7 +117,7 @@ class RegressionTask(TextTask):
 def parse_number(value: Any) -> float:
     """A finite number from a table's cell. Raises `ValueError` that says what is needed."""
     try:
-        number = math.nan if isinstance(value, bool) else float(value)
+        number = math.nan if isinstance(value, bool) or "_" in str(value) else float(value)  # Python's 1_000 is no data
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
