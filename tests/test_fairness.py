@@ -130,6 +130,16 @@ def test_an_answer_out_of_the_text_has_not_changed_if_only_its_words_are_swapped
     assert found["most_changed"][0]["before"] == "He"
 
 
+def test_the_id_of_a_question_is_no_text_to_swap_words_in():
+    given = [{"id": f"he-{i}", "question": "Who?", "context": text} for i, text in enumerate(("He sings.", "Anna."))]
+    examples = Examples(Path("data.json"), [Example(row, []) for row in given])
+    found = counterfactuals(
+        QuestionAnsweringTask(), examples, [{"answer": "He"}] * 2, {"he": "she"}, lambda asked: [{"answer": "She"}]
+    )
+    assert found["examples"] == 1
+    assert found["most_changed"][0]["swapped"] == given[0] | {"context": "She sings."}
+
+
 def test_of_answers_that_are_numbers_only_the_shift_is_told():
     examples = Examples(Path("data.tsv"), [Example({"text": "he is fine"}, 1.0), Example({"text": "he"}, 2.0)])
     found = counterfactuals(

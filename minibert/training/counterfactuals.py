@@ -118,12 +118,14 @@ def counterfactuals(
 
 
 def _swap(value: Any, swaps: Mapping[str, str]) -> Any:
-    """In any text of what is asked, also within lists."""
+    """In any text of what is asked, also within lists, but not in the name of a question."""
     if isinstance(value, str):
         return swap_words(value, swaps)
     if isinstance(value, list):
         return [_swap(item, swaps) for item in value]
-    return {key: _swap(item, swaps) for key, item in value.items()} if isinstance(value, dict) else value
+    if isinstance(value, dict):
+        return {key: item if key == "id" else _swap(item, swaps) for key, item in value.items()}
+    return value
 
 
 def _shift(before: Mapping[str, Any], after: Mapping[str, Any], key: str) -> float:
