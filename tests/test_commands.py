@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import io
 import json
@@ -541,6 +542,23 @@ def test_weights_convert_and_verify(small_model: Path, tmp_path: Path, capsys: p
     said = capsys.readouterr().out
     assert re.search(r"top +classifier", said)
     assert "not known: no published checksum" in said
+
+
+@pytest.mark.parametrize("dialect", ["google", "huggingface"])
+def test_a_conversion_that_finds_the_disk_full_leaves_nothing_half_written(
+    dialect: str, small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    command: list[Any] = ["weights", "convert", small_model, tmp_path / "new", "--to", dialect]
+    with monkeypatch.context() as full:
+        late = {"google": "tensorflow.write_checkpoint", "huggingface": "write_config"}[dialect]  # not the first file
+        full.setattr(f"minibert.checkpoints.convert.{late}", refuse)
+        with pytest.raises(CommandError, match="2"):
+            call(*command)
+    assert list((tmp_path / "new").iterdir()) == []
+    call(*command)  # when there is room again
 
 
 # ------------------------------------------------------------------------------------------------ the shipped sample

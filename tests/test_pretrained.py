@@ -241,6 +241,7 @@ def break_config(**changes):
     return change_file
 
 
+QUERY = "bert.encoder.layer.0.attention.self.query.weight"
 WRONG_FOLDERS = {
     "a missing tensor": (
         break_tensors(lambda tensors: tensors.pop("bert.encoder.layer.1.output.dense.bias")),
@@ -249,6 +250,18 @@ WRONG_FOLDERS = {
     "another shape": (
         break_tensors(lambda tensors: tensors.update({"bert.embeddings.LayerNorm.bias": torch.zeros(3)})),
         r"embeddings\.layer_norm\.bias is \(3,\), not \(20,\)",
+    ),
+    "parts of different shapes": (
+        break_tensors(lambda tensors: tensors.update({QUERY: torch.tensor(0.0)})),
+        r"self\.query\.weight is \(\), .*self\.key\.weight is \(20, 20\), .*they must be alike",
+    ),
+    "whole numbers": (
+        break_tensors(lambda tensors: tensors.update({QUERY: tensors[QUERY].to(torch.int8)})),
+        r"self\.query\.weight is stored as int8: only plain",
+    ),
+    "numbers of 8 bits": (
+        break_tensors(lambda tensors: tensors.update({QUERY: tensors[QUERY].to(torch.float8_e4m3fn)})),
+        r"self\.query\.weight is stored as float8_e4m3fn: only plain",
     ),
     "more layers than the config says": (break_config(num_hidden_layers=2), "but the config has only 2 layers"),
     "fewer layers than the config says": (break_config(num_hidden_layers=4), "is missing; .*; and 7 more"),

@@ -20,8 +20,8 @@ from . import tensorflow
 from .catalog import CATALOG
 from .huggingface import write_weights
 from .locate import NameOrPath, read_tokenizer_files
-from .names import Dialect, to_minibert, translate
-from .pretrained import GOOGLE_CONFIG, Checkpoint, check_fit, open_checkpoint, write_config
+from .names import Dialect, translate
+from .pretrained import GOOGLE_CONFIG, Checkpoint, check_fit, open_checkpoint, read_parameters, write_config
 from .shards import WEIGHTS
 
 log = logging.getLogger("minibert")
@@ -71,20 +71,15 @@ def convert(source: NameOrPath, destination: str | Path, dialect: Dialect) -> No
     tensors = translate(checkpoint.tensors, checkpoint.dialect, dialect)
     tokenizer = BertTokenizer.from_pretrained(source) if read_tokenizer_files(source) else None
     destination.mkdir(parents=True, exist_ok=True)
-    if dialect == "google":
-        _write_google(destination, checkpoint.config, tensors)
-        if tokenizer is not None:
-            words = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
-            write_text(destination / "vocab.txt", "".join(f"{word}\n" for word, _ in words))
-    else:
-        on_top = tuple(head for name, head in HEADS.items() if name in tensors)
-        architecture = checkpoint.architecture or ARCHITECTURES.get(on_top, "BertForPreTraining")
-        if not on_top:
-            tensors = {name.removeprefix("bert."): tensor for name, tensor in tensors.items()}
-        write_weights(destination / WEIGHTS[0], tensors)
-        write_config(destination, checkpoint.config, architecture, _dtype(tensors))
-        if tokenizer is not None:
-            tokenizer.save_pretrained(destination)
+    try:
+        if dialect == "google":
+            _write_google(destination, checkpoint.config, tensors, tokenizer)
+        else:
+            _write_hugging_face(destination, checkpoint, tensors, tokenizer)
+    except BaseException:  # such as a full disk: half a model is none
+        for path in destination.iterdir():
+            path.unlink()
+        raise
 
 
 def verify(source: NameOrPath) -> dict[str, Any]:
@@ -129,7 +124,7 @@ def verify_shapes(checkpoint: Checkpoint) -> None:
     with torch.device("meta"):  # shapes only
         states = [kind(checkpoint.config).state_dict() for kind in kinds]
     shapes = {name: tensor.shape for state in states for name, tensor in state.items()}
-    check_fit(checkpoint, shapes, to_minibert(shapes, checkpoint.tensors, checkpoint.dialect))
+    check_fit(checkpoint, shapes, read_parameters(checkpoint, shapes))
 
 
 def published_as(checkpoint: Checkpoint) -> str | None:
@@ -152,7 +147,21 @@ def published_as(checkpoint: Checkpoint) -> str | None:
     return None
 
 
-def _write_google(folder: Path, config: BertConfig, tensors: Mapping[str, Tensor]) -> None:
+def _write_hugging_face(
+    folder: Path, checkpoint: Checkpoint, tensors: Mapping[str, Tensor], tokenizer: BertTokenizer | None
+) -> None:
+    on_top = tuple(head for name, head in HEADS.items() if name in tensors)
+    architecture = checkpoint.architecture or ARCHITECTURES.get(on_top, "BertForPreTraining")
+    named = {name if on_top else name.removeprefix("bert."): tensor for name, tensor in tensors.items()}
+    write_weights(folder / WEIGHTS[0], named)
+    write_config(folder, checkpoint.config, architecture, _dtype(tensors))
+    if tokenizer is not None:
+        tokenizer.save_pretrained(folder)
+
+
+def _write_google(
+    folder: Path, config: BertConfig, tensors: Mapping[str, Tensor], tokenizer: BertTokenizer | None
+) -> None:
     values = {key: value for key, value in config.to_dict().items() if key in GOOGLE_KEYS}
     if config.hidden_act == "gelu_new":
         values["hidden_act"] = "gelu"
@@ -164,6 +173,9 @@ def _write_google(folder: Path, config: BertConfig, tensors: Mapping[str, Tensor
     write_json(folder / GOOGLE_CONFIG, values)
     arrays = {name: tensor.float() if tensor.dtype == torch.bfloat16 else tensor for name, tensor in tensors.items()}
     tensorflow.write_checkpoint(folder / tensorflow.RELEASE_NAME, {name: t.numpy() for name, t in arrays.items()})
+    if tokenizer is not None:
+        words = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+        write_text(folder / "vocab.txt", "".join(f"{word}\n" for word, _ in words))
 
 
 def _dtype(tensors: Mapping[str, Tensor]) -> str:

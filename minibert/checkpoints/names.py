@@ -18,7 +18,10 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from ..errors import InputError
+
 Dialect = Literal["hugging_face", "google"]
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 # minibert                                             Hugging Face                                            Google
 TABLE = """
@@ -120,14 +123,30 @@ def strangers(names: Iterable[str], dialect: Dialect) -> list[str]:
 
 
 def to_minibert(parameters: Iterable[str], tensors: Mapping[str, Tensor], dialect: Dialect) -> dict[str, Tensor]:
-    """Those parameters out of tensors in another dialect. What the tensors lack is left out."""
+    """Those parameters out of tensors in another dialect. What the tensors lack is left out.
+
+    Raises `InputError` for tensors that can be no weights.
+    """
     found: dict[str, Tensor] = {}
     for parameter in parameters:
         rows = names_of(full_name(parameter))
         if all(row.in_dialect(dialect) in tensors for row in rows):
-            parts = [_turned(tensors[row.in_dialect(dialect)], row, dialect) for row in rows]
-            found[parameter] = parts[0] if len(parts) == 1 else torch.cat(parts)
+            parts = {row.in_dialect(dialect): tensors[row.in_dialect(dialect)] for row in rows}
+            _check_parts(parts)
+            turned = [_turned(part, row, dialect) for part, row in zip(parts.values(), rows, strict=True)]
+            found[parameter] = turned[0] if len(turned) == 1 else torch.cat(turned)
     return found
+
+
+def _check_parts(parts: Mapping[str, Tensor]) -> None:
+    """Raise `InputError` if these are no plain numbers, as in a quantized model, or cannot lie in one parameter."""
+    for name, part in parts.items():
+        if part.dtype not in FLOATS:
+            kind = str(part.dtype).removeprefix("torch.")
+            raise InputError(f"{name} is stored as {kind}: only plain float16, bfloat16, float32 and float64 are read.")
+    shapes = {name: tuple(part.shape) for name, part in parts.items()}
+    if len(set(shapes.values())) > 1:
+        raise InputError(f"{', '.join(f'{name} is {shape}' for name, shape in shapes.items())}: they must be alike.")
 
 
 def from_minibert(state: Mapping[str, Tensor], dialect: Dialect) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -145,7 +145,7 @@ def _fill(model: BertPreTrainedModel, checkpoint: Checkpoint, dtype: torch.dtype
     model. Else it is an error, as is anything in the encoder that does not fit.
     """
     shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
-    found = to_minibert(shapes, checkpoint.tensors, checkpoint.dialect)
+    found = read_parameters(checkpoint, shapes)
     if another_head or checkpoint.architecture not in (None, type(model).__name__):
         others = [name for name in found if not is_encoder(name) and found[name].shape != shapes[name]]
         found = {name: tensor for name, tensor in found.items() if name not in others}
@@ -179,6 +179,14 @@ def write_config(directory: Path, config: BertConfig, architecture: str, dtype: 
     """`config.json` as `transformers` reads it."""
     values = {"architectures": [architecture], "model_type": "bert", **config.to_dict(), "dtype": dtype}
     write_json(directory / CONFIG, values)
+
+
+def read_parameters(checkpoint: Checkpoint, names: Iterable[str]) -> dict[str, Tensor]:
+    """Those of minibert's parameters that the checkpoint has. Raises `InputError` for what can be no weights."""
+    try:
+        return to_minibert(names, checkpoint.tensors, checkpoint.dialect)
+    except InputError as error:
+        raise InputError(f"{checkpoint.where}: {error}") from error
 
 
 def check_fit(checkpoint: Checkpoint, shapes: Mapping[str, torch.Size], found: Mapping[str, Tensor]) -> None:
