@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import importlib
 import io
@@ -29,7 +30,7 @@ from minibert.commandline import run
 from minibert.packing import PackedBatch
 from minibert.tasks.classification import ClassificationTask
 from minibert.tasks.task import Columns
-from minibert.training.finetuning import complete_folder, print_summary
+from minibert.training.finetuning import complete_folder, free_folder, print_summary
 from minibert.training.judging import Judge
 from minibert.training.state import TrainerState
 
@@ -394,6 +395,34 @@ def test_a_folder_in_use_is_refused_and_an_earlier_run_overwritten_only_when_ask
         call("finetune", *flags, "--overwrite")
     assert "holds more than an earlier run (thesis.txt): it is not overwritten" in one_line(capsys.readouterr().err)
     assert {path.name for path in out.iterdir()} == RESULTS | {"thesis.txt"}
+
+
+def test_what_a_killed_run_left_half_written_is_overwritten(files: list[object], small_model: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    (out / ".checkpoints.done" / "checkpoint-4").mkdir(parents=True)
+    (out / ".model.safetensors.k2_l9x0a").write_text("half")
+    call("finetune", *files, "--model", small_model, "--out", out, "--epochs", 1, "--overwrite")
+    assert {path.name for path in out.iterdir()} == RESULTS
+
+
+def test_a_run_that_is_killed_while_it_deletes_its_checkpoints_is_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def killed(folder: Path, **_: Any) -> None:
+        (folder / "checkpoint-4" / "training_state.pt").unlink()
+        raise SystemExit("killed")
+
+    def train(trainer: Any) -> None:
+        with complete_folder(out, trainer, keep=False):
+            (out / "checkpoints" / "checkpoint-4").mkdir(parents=True)
+            (out / "checkpoints" / "checkpoint-4" / "training_state.pt").touch()
+
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    out = tmp_path / "out"
+    with pytest.raises(SystemExit, match="killed"):
+        train(SimpleNamespace(state=TrainerState()))
+    with pytest.raises(InputError, match="has no interrupted run to --resume"):
+        free_folder(argparse.Namespace(out=out, resume=True, overwrite=False))
 
 
 def test_a_model_is_not_overwritten_by_what_is_learnt_from_it(files: list[object], finished: Path, capsys: Any):

@@ -330,7 +330,7 @@ def free_folder(
     found = [] if not out.exists() else sorted(path.name for path in out.iterdir())
     if found and not arguments.overwrite:
         raise InputError(f"{out} is not empty. Choose another --out, or --overwrite an earlier run in it.")
-    strangers = [name for name in found if name not in RESULTS]
+    strangers = [name for name in found if name not in RESULTS and not _is_leftover(name)]
     if strangers:
         raise InputError(f"{out} holds more than an earlier run ({', '.join(strangers[:3])}): it is not overwritten.")
     read = [("model", model) for model in (arguments.model, *models)]
@@ -345,8 +345,9 @@ def free_folder(
 
 
 def prepare_folder(out: Path, keep: bool) -> None:
-    """Make the folder, and delete an earlier run in it unless that is to go on."""
+    """Make the folder, and delete an earlier run in it unless that is to go on; of that, what is half-written."""
     out.mkdir(parents=True, exist_ok=True)
+    _delete(out, [str(path.relative_to(out)) for path in out.rglob(".*") if _is_leftover(path.name)])
     if not keep:
         _delete(out, RESULTS)
 
@@ -367,7 +368,9 @@ def complete_folder(out: Path, trainer: Trainer, keep: bool) -> Iterator[None]:
     except BaseException:
         _clear(out, is_new)
         raise
-    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+    done = out / f".{CHECKPOINTS}.done"  # renamed at once: half of a checkpoint would look like an interrupted run
+    (out / CHECKPOINTS).rename(done)
+    shutil.rmtree(done, ignore_errors=True)
 
 
 def fix_run(arguments: argparse.Namespace, out: Path, runs: Iterable[Run]) -> None:
@@ -385,6 +388,11 @@ def _clear(out: Path, is_new: bool) -> None:
     _delete(out, RESULTS)
     if is_new:
         out.rmdir()
+
+
+def _is_leftover(name: str) -> bool:
+    """Whether it is what a run that was killed was just writing or deleting: see `files.replacing`."""
+    return any(name.startswith(f".{result}.") for result in RESULTS)
 
 
 def _delete(folder: Path, names: Iterable[str]) -> None:
