@@ -109,6 +109,7 @@ def test_random_settings_are_within_their_ranges_all_different_and_repeatable():
         (["lr"], None, "--try needs a flag and its values, as in lr=1e-5,3e-5: found 'lr'"),
         (["lr=1e-5,,"], None, "found 'lr=1e-5,,'"),
         (["lr=1", "lr=2"], None, "--try lr stands there twice"),
+        (["lr=1e-5,1e-5"], None, "values that are all different: found '1e-5,1e-5'"),
         (["lr=1e-5..1e-3"], None, "is a range: say with --random how many to draw"),
         (["lr=1e-3..1e-5"], 3, "the lower one first: found '1e-3..1e-5'"),
         (["lr=a..b"], 3, "a range of two numbers above 0"),
@@ -310,6 +311,29 @@ def test_a_killed_search_goes_on_to_the_same_figures_without_doing_runs_again(fi
     assert json.loads((out / "trials.json").read_text()) == right
 
 
+def test_a_search_over_folds_goes_on_from_another_place(
+    small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    train = write_table(tmp_path / "train.tsv", GOOD * 2)
+    flags = ["--train", train, "--model", small_model, "--epochs", 1, "--max-length", 16, "--folds", 2]
+    call("search", *flags, "--out", tmp_path / "out")
+    before = json.loads((tmp_path / "out" / "trials.json").read_text())
+    (tmp_path / "out").rename(tmp_path / "moved")
+    monkeypatch.chdir(tmp_path)
+    call("search", *flags, "--out", "moved", "--resume")
+    assert json.loads((tmp_path / "moved" / "trials.json").read_text()) == before
+
+
+def test_what_a_killed_search_left_half_written_is_gone_in_the_end(files, small_model: Path, tmp_path: Path):
+    flags = [*files, "--model", small_model, "--epochs", 1, "--seeds", 2, "--out", tmp_path / "out"]
+    call("finetune", *flags)
+    (tmp_path / "out" / ".trials.json.k2_l9x0a").write_text("{")
+    (tmp_path / "out" / "trials" / "seed-0" / ".model.safetensors.abcdefgh").write_text("half")
+    call("finetune", *flags, "--resume")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == RESULTS | {"trials", "trials.json", "trials.html"}
+    assert not list((tmp_path / "out").rglob(".*"))
+
+
 def test_a_run_without_its_report_is_not_taken_for_finished(
     files, small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -365,6 +389,7 @@ def test_ctrl_c_says_in_which_run_and_how_to_go_on(
         ("search", ["--try", "lr=1e-3", "--folds", "2"], "give --train, and no --dev"),
         ("search", ["--try", "lr=1e-3", "--resume", "--out", "nowhere"], "nowhere has no interrupted run to --resume"),
         ("finetune", ["--seeds", "0"], "a whole number, at least 1"),
+        ("finetune", ["--seeds", "2", "--seed", "4294967295"], "go beyond the last, 4294967295"),
         ("finetune", ["--seeds", "2", "--model", "SMALL", "--label-column", "x"], "there is no column 'x'"),
         ("finetune", ["--seeds", "2", "--find-lr", "page.html"], "--find-lr tries learning rates by itself"),
         ("finetune", ["--seeds", "2", "--task", "ner", "--task", "qa"], "are for one task, not for several"),

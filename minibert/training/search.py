@@ -40,6 +40,8 @@ def settings_of(tries: Sequence[str], draws: int | None, seed: int) -> list[Sett
             raise InputError(f"--try needs a flag and its values, as in lr=1e-5,3e-5: found '{text}'.")
         if flag in choices:
             raise InputError(f"--try {flag} stands there twice: name all its values at once.")
+        if len(set(values.split(","))) < values.count(",") + 1:  # or one run would pass for two that agree
+            raise InputError(f"--try {flag} needs values that are all different: found '{values}'.")
         choices[flag] = values
     if draws is None:
         for flag, values in choices.items():
@@ -93,6 +95,8 @@ def search(
         raise InputError("--seeds and searches are for one task, not for several that are learnt together.")
     if arguments.find_lr is not None:
         raise InputError("--find-lr tries learning rates by itself, in one short run: leave --seeds and --try out.")
+    if arguments.seed + arguments.seeds > 2**32:
+        raise InputError(f"--seeds {arguments.seeds} from --seed {arguments.seed} on go beyond the last, {2**32 - 1}.")
     choose_data(arguments)
     data = {name: getattr(arguments, name) for name in ("task", "train", "dev", "test")} | {"dataset": None}
     settings = [(words, argparse.Namespace(**vars(setting) | data)) for words, setting in settings]

@@ -205,7 +205,8 @@ def _result(trial: Trial, folder: Path, headline: Sequence[str]) -> Result:
 
 
 def _plan(trial: Trial) -> dict[str, Any]:
-    arguments = {name: value for name, value in vars(trial.arguments).items() if name not in WHERE}
+    where = WHERE if trial.fold is None else (*WHERE, "train", "dev")  # files in --out, whose contents are compared
+    arguments = {name: value for name, value in vars(trial.arguments).items() if name not in where}
     return json.loads(json.dumps({"name": trial.name, "setting": trial.setting, "arguments": arguments}, default=str))
 
 
