@@ -257,6 +257,7 @@ def test_compare_tells_what_is_wrong(
         (("--test", "caf\udce9.tsv"), r"The name 'caf\\udce9.tsv' is not UTF-8"),
         (("--examples", 99), "--examples 99 is more than the 32"),
         (("--ways", "top-2"), "has 2 blocks: leave top-2 out"),
+        (("--ways", "full,gradual", "--epochs", 1), "more than one epoch: leave gradual out"),
         (("--ways", "full", "--label-column", "verdict"), "A run with no flags failed: .*there is no column 'verdict'"),
     ]:
         with pytest.raises(CommandError) as error:

@@ -56,6 +56,8 @@ def compare(arguments: argparse.Namespace) -> None:
     blocks = open_checkpoint(arguments.model).config.num_hidden_layers
     if "top-2" in arguments.ways and blocks < 3:
         raise InputError(f"{arguments.model} has {blocks} blocks: leave top-2 out of --ways.")
+    if "gradual" in arguments.ways and arguments.epochs <= 1:
+        raise InputError("Gradual unfreezing takes more than one epoch: leave gradual out of --ways.")
     is_new = not (out / SETTINGS).exists()
     _check_folder(arguments, out)
     plan = [(way, seed) for seed in range(arguments.seeds) for way in arguments.ways]
