@@ -437,6 +437,7 @@ def test_runs_with_other_settings_are_not_taken_up(files, small_model: Path, tmp
         ("search", ["--try", "max-length=16,9999"], "--max-length 9999 is more than the 32 positions"),
         ("search", ["--folds", 2, "--test", "missing.tsv"], "missing.tsv: no such file"),
         ("finetune", ["--gradual-unfreezing"], "Gradual unfreezing takes two epochs or more: found 1"),
+        ("finetune", ["--adversarial", 1, "--lora"], "moves the word embeddings, which are frozen here"),
         ("finetune", ["--task", "regression", "--label-smoothing", 0.1], "--label-smoothing is for --task choice"),
         ("finetune", ["--task", "regression", "--balanced-sampling"], "--balanced-sampling is for --task choice"),
         ("finetune", ["--task", "regression", "--class-weights"], "--class-weights is for --task classification"),

@@ -15,7 +15,7 @@ import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minibert import BertTokenizer, InputError
+from minibert import BertModel, BertTokenizer, InputError
 from minibert.embeddings import TEMPERATURE, BertForSimilarity, encode, nearest, similarity_loss
 from minibert.packing import PackedBatch
 from minibert.tasks.similarity import SimilarityTask, has_scores, partner_ranks, topics
@@ -174,6 +174,15 @@ def test_a_model_without_a_head_has_nothing_beside_the_encoder_to_train(small_mo
     with pytest.raises(CommandError, match="2"):
         call("finetune", *flags, "--freeze", "encoder", "--out", tmp_path / "out")
     assert "--freeze encoder leaves nothing to train in BertForSimilarity" in one_line(capsys.readouterr().err)
+    with pytest.raises(CommandError, match="2"):
+        call("finetune", *flags, "--gradual-unfreezing", "--epochs", 2, "--out", tmp_path / "out")
+    assert "begins with the head, and BertForSimilarity has none" in one_line(capsys.readouterr().err)
+    deeper = BertModel.from_pretrained(small_model).config.replace(num_hidden_layers=4)
+    BertModel(deeper).save_pretrained(tmp_path / "deeper")
+    BertTokenizer.from_pretrained(small_model).save_pretrained(tmp_path / "deeper")
+    with pytest.raises(CommandError, match="2"):
+        call("finetune", *flags[:-1], tmp_path / "deeper", "--mix", "last_four", "--out", tmp_path / "out")
+    assert "--mix last_four leaves nothing to train in BertForSimilarity" in one_line(capsys.readouterr().err)
 
 
 def test_files_with_and_without_scores_do_not_go_together():

@@ -104,6 +104,19 @@ def test_what_cannot_be_merged_is_an_adapter_that_predict_and_evaluate_know(
     assert not (tmp_path / "out" / "adapter_config.json").exists()
 
 
+@pytest.mark.parametrize("flags", [("--freeze", "encoder"), ("--freeze", 1), ("--gradual-unfreezing",)], ids=str)
+def test_an_adapted_model_is_not_frozen_otherwise(
+    flags: Any, small_model: Path, files: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    finetune(files, small_model, tmp_path / "first", "--prefix", 3, "--epochs", 1)
+    finetune(files, tmp_path / "first", tmp_path / "second", "--epochs", 1)
+    before = (tmp_path / "second" / "metrics.json").read_text()
+    with pytest.raises(CommandError):
+        finetune(files, tmp_path / "first", tmp_path / "second", "--overwrite", *flags)
+    assert "has Prefix(length=3), which says what is trained" in capsys.readouterr().err.splitlines()[-1]
+    assert (tmp_path / "second" / "metrics.json").read_text() == before
+
+
 def test_a_frozen_encoder_takes_a_higher_rate_by_itself(small_model: Path, files: list[object], tmp_path: Path):
     for flags, rate in [((), 5e-5), (("--lora",), 1e-3), (("--freeze", "encoder"), 1e-3), (("--freeze", 1), 5e-5)]:
         out = tmp_path / f"run-{len(flags)}-{rate}"

@@ -153,8 +153,6 @@ class Trainer:
         if args.gradient_checkpointing:
             checkpoint_activations(model)
         if args.gradual_unfreezing:
-            if model.adaptation is not None:
-                raise InputError(f"gradual_unfreezing would train what {model.adaptation} keeps frozen: choose one.")
             freeze_below(model, 0)  # the optimizer must know all that will ever be trained
         if args.adversarial_epsilon:
             check_words_learn(model)

@@ -21,6 +21,7 @@ from ..transfer.lora import Lora, merge_lora
 from ..transfer.mixing import LayerMix
 from ..transfer.prefix import Prefix
 from ..transfer.reinitialization import reinitialize_top
+from .adversarial import check_words_learn
 
 log = logging.getLogger("minibert")
 
@@ -52,14 +53,18 @@ def prepare_transfer(arguments: argparse.Namespace, model: BertPreTrainedModel) 
         reinitialize_top(model, arguments.reinit_top)
     if arguments.freeze is not None:
         freeze(model, int(arguments.freeze) if arguments.freeze.isdecimal() else arguments.freeze)
-        if not trained_parameters(model):  # sentence embeddings have no head
-            raise InputError(f"--freeze {arguments.freeze} leaves nothing to train in {type(model).__name__}.")
     if arguments.freeze == "encoder":
         remember_features(model)
     if adaptation is not None:
         adapt(model, adaptation)
-    if arguments.gradual_unfreezing:  # as in the last epoch, when everything is trained; refused if it is the only one
-        unfreeze_gradually(model, math.ceil(arguments.epochs), arguments.epochs)
+    if not trained_parameters(model):  # sentence embeddings have no head
+        way = f"--mix {arguments.mix}" if arguments.freeze is None else f"--freeze {arguments.freeze}"
+        raise InputError(f"{way} leaves nothing to train in {type(model).__name__}.")
+    if arguments.gradual_unfreezing:
+        for epoch in (0, math.ceil(arguments.epochs)):  # the first may be refused; in the last, everything is trained
+            unfreeze_gradually(model, epoch, arguments.epochs)
+    if arguments.adversarial:
+        check_words_learn(model)
     if arguments.reinit_top is not None:
         fresh = encoder_of(model).blocks[-arguments.reinit_top :]
         if not all(parameter.requires_grad for parameter in fresh.parameters()):

@@ -20,7 +20,12 @@ def depth_of(parameter: str, blocks: int) -> int:
 
 
 def freeze_below(model: BertPreTrainedModel, depth: int) -> None:
-    """Train exactly the parameters that stand at this depth (see `depth_of`) or higher."""
+    """Train exactly the parameters that stand at this depth (see `depth_of`) or higher.
+
+    Raises `InputError` for an adapted model: what is trained is what its adapter's file holds.
+    """
+    if model.adaptation is not None:
+        raise InputError(f"The model has {model.adaptation}, which says what is trained: nothing can be (un)frozen.")
     blocks = model.config.num_hidden_layers
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(depth_of(name, blocks) >= depth)
@@ -29,7 +34,7 @@ def freeze_below(model: BertPreTrainedModel, depth: int) -> None:
 def freeze(model: BertPreTrainedModel, what: str | int) -> None:
     """Freeze "embeddings"; or a number: embeddings and so many blocks above; or "encoder": all but pooler and head.
 
-    Raises `InputError` for anything else.
+    Raises `InputError` for anything else, and for an adapted model.
     """
     blocks = model.config.num_hidden_layers
     if what == "embeddings":

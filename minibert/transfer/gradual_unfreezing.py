@@ -18,10 +18,12 @@ def unfreeze_gradually(model: BertPreTrainedModel, epoch: int, epochs: float) ->
 
     In the first epoch that is the head, in the last everything; the layers are spread evenly over those between. (The
     paper takes one more layer an epoch: that is so if there are two epochs more than blocks.) Raises `InputError` for
-    a single epoch.
+    a single epoch, for a model without a head, and for an adapted one.
     """
     last = math.ceil(epochs) - 1
     if last < 1:
         raise InputError(f"Gradual unfreezing takes two epochs or more: found {epochs:g}.")
     top = model.config.num_hidden_layers + 1
     freeze_below(model, top - top * min(epoch, last) // last)
+    if not any(parameter.requires_grad for parameter in model.parameters()):  # sentence embeddings have no head
+        raise InputError(f"Gradual unfreezing begins with the head, and {type(model).__name__} has none.")
