@@ -278,6 +278,11 @@ def test_compare_tells_what_is_wrong(
         assert error.value.args == (2,)
         assert re.search(sentence, capsys.readouterr().err.splitlines()[-1])
         assert not (tmp_path / "ways").exists()
+    (tmp_path / "unlabelled.jsonl").write_text(json.dumps({"text": "a good film"}) + "\n")
+    with pytest.raises(CommandError):
+        call("compare", *flags, "--ways", "full", "--max-length", 32, "--test", tmp_path / "unlabelled.jsonl")
+    assert "unlabelled.jsonl has no labels, so no run can be judged by it" in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "ways").exists()
     (tmp_path / "ways").mkdir()
     (tmp_path / "ways" / "settings.json").write_text("{}")  # of another command
     with pytest.raises(CommandError):

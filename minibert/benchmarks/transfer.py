@@ -100,6 +100,8 @@ def _run(
             lines = done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"]
             raise InputError(f"A run with {' '.join(flags) or 'no flags'} failed: {lines[-1]}")
         metrics = json.loads((run / "metrics.json").read_text())
+    if arguments.test is not None and "test" not in metrics:  # `finetune` takes such a file, too, but does not judge it
+        raise InputError(f"{arguments.test} has no labels, so no run can be judged by it.")
     judged = metrics | metrics.get("test", {})
     return {name: judged.get(name) for name in KEPT}
 
