@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file
 
-from minibert import BertForSequenceClassification, BertForTokenClassification, Trainer, TrainingArguments
+from minibert import BertForSequenceClassification, BertForTokenClassification, BertModel, Trainer, TrainingArguments
 from minibert.embeddings import BertForSimilarity
 from minibert.tasks.regression import RegressionTask
 from minibert.tasks.task import Columns, Example, Examples
@@ -182,11 +183,19 @@ def test_wrong_flags_get_one_line(
     assert not (tmp_path / "out").exists()
 
 
+def test_without_a_model_several_tasks_start_from_the_one_that_ships(tmp_path: Path):
+    call("finetune", *tables(tmp_path), "--epochs", 1, "--out", tmp_path / "out")
+    weights = [load_file(tmp_path / f"out/tasks/{name}/model.safetensors") for name in ("classification", "similarity")]
+    words = "bert.embeddings.word_embeddings.weight"
+    shipped = BertModel.from_pretrained("minibert-tiny-uncased").embeddings.word_embeddings.weight
+    assert torch.equal(weights[0][words], weights[1][words.removeprefix("bert.")])
+    torch.testing.assert_close(weights[0][words], shipped.detach(), rtol=0, atol=0.02)  # few steps away from it
+    log = [json.loads(line) for line in (tmp_path / "out/log.jsonl").read_text().splitlines()]
+    assert max(line.get("lr", 0) for line in log) == 1e-3  # as for one task
+
+
 def test_missing_parts_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     flags = tables(tmp_path)
-    with pytest.raises(CommandError, match="2"):
-        call("finetune", *flags)
-    assert "Several tasks share one --model" in one_line(capsys.readouterr().err)
     with pytest.raises(CommandError, match="2"):
         call("finetune", *flags[:6], "--model", "anything")
     assert "--train similarity=FILE is missing" in one_line(capsys.readouterr().err)

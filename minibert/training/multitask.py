@@ -53,8 +53,6 @@ def finetune_together(arguments: argparse.Namespace) -> dict[str, Any]:
     --out holds in tasks/TASK what `finetune` writes for one, and a `metrics.json` with the figures of all. Returns
     these. Raises as `finetune` does.
     """
-    if arguments.model is None:
-        raise InputError("Several tasks share one --model: name it.")
     for name in ONE_TASK:
         if getattr(arguments, name):
             raise InputError(f"--{name.replace('_', '-')} is for one task at a time: leave it out.")
@@ -64,10 +62,10 @@ def finetune_together(arguments: argparse.Namespace) -> dict[str, Any]:
     )
     runs = {}
     for name in arguments.task:
-        own = {flag: paths.get(name) for flag, paths in files.items()}
-        runs[name] = prepare(argparse.Namespace(**{**vars(arguments), "task": name, **own}), out, arguments.task)
-    settings = next(iter(runs.values())).trainer.args  # `prepare` filled in the defaults
-    arguments.lr, arguments.epochs = settings.learning_rate, settings.num_train_epochs
+        paths_of_task = {flag: paths.get(name) for flag, paths in files.items()}
+        own = argparse.Namespace(**{**vars(arguments), "task": name, **paths_of_task})
+        runs[name] = prepare(own, out, arguments.task)
+        arguments.model, arguments.lr, arguments.epochs = own.model, own.lr, own.epochs  # defaults, if none were given
     trainer = MultitaskTrainer(runs, training_arguments(arguments, out, MEAN), arguments.sampling)
     log.info(_opening(runs, trainer))
     metrics = {}
