@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -205,11 +206,27 @@ def test_a_temperature_is_fitted_saved_and_used_but_changes_no_logit(small_model
     assert "The temperature" in (tmp_path / "calibrated" / "report.html").read_text()
 
 
-def test_a_temperature_that_cannot_be_is_refused(finished: Path, tmp_path: Path):
+@pytest.mark.parametrize(
+    ("task", "setting", "value", "wanted"),
+    [
+        ("classification", "temperature", "hot", "a number above 0: found 'hot'"),
+        ("regression", "deviation", 0, "a number above 0: found 0"),
+        ("regression", "mean", math.nan, "a number: found nan"),
+        ("similarity", "highest", [5], r"a number: found \[5\]"),
+        ("multilabel", "thresholds", {"good": "half"}, "a number a label: found {'good': 'half'}"),
+        ("qa", "stride", 0.5, "a whole number above -1: found 0.5"),
+        ("qa", "max_answer_length", 0, "a whole number above 0: found 0"),
+        ("qa", "no_answer_threshold", "", "a number: found ''"),
+        ("summarization", "summary_sentences", True, "a whole number above 0: found True"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused(
+    task: str, setting: str, value: object, wanted: str, finished: Path, tmp_path: Path
+):
     config = json.loads((finished / "config.json").read_text())
-    config["task_specific_params"]["minibert"]["temperature"] = "hot"
+    config["task_specific_params"]["minibert"] = {"task": task, setting: value}
     for path in finished.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(InputError, match="temperature in the model's config must be a number above 0: found 'hot'"):
+    with pytest.raises(InputError, match=f"The {setting} in the model's config must be {wanted}"):
         saved_task(tmp_path, Columns())

@@ -8,7 +8,6 @@ Answer: the label with the highest logit, and the softmax of all (paper, section
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -21,7 +20,7 @@ from ..calibration import calibration, fit_temperature, softmax
 from ..config import BertConfig
 from ..errors import InputError
 from ..pages import heading, paragraph, picture, table
-from .task import Columns, Example, Examples, Features, saved_settings
+from .task import Columns, Example, Examples, Features, saved_number
 from .texts import (
     TextTask,
     describe_labels,
@@ -64,9 +63,7 @@ class ClassificationTask(TextTask):
 
     @classmethod
     def from_config(cls, config: BertConfig, columns: Columns) -> ClassificationTask:
-        temperature = saved_settings(config).get("temperature", 1.0)
-        if not isinstance(temperature, (int, float)) or not 0 < temperature < math.inf:
-            raise InputError(f"The temperature in the model's config must be a number above 0: found {temperature!r}.")
+        temperature = saved_number(config, "temperature", 1.0, above=0)
         return cls(columns, label_names(config), temperature=temperature, **saved_text_settings(config))
 
     def parse_label(self, value: Any) -> str:

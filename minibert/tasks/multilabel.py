@@ -66,11 +66,14 @@ class MultilabelTask(TextTask):
     @classmethod
     def from_config(cls, config: BertConfig, columns: Columns) -> MultilabelTask:
         settings = saved_settings(config)
+        thresholds = settings.get("thresholds") or {}
+        if not isinstance(thresholds, dict) or not all(type(value) in (int, float) for value in thresholds.values()):
+            raise InputError(f"The thresholds in the model's config must be a number a label: found {thresholds!r}.")
         return cls(
             columns,
             label_names(config),
             settings.get("label_separator", ","),
-            settings.get("thresholds"),
+            thresholds,
             **saved_text_settings(config),
         )
 

@@ -35,7 +35,7 @@ from ..losses import IGNORE
 from ..metrics.squad import exact_match, f1
 from ..pages import heading, marked, paragraph, subheading, table
 from ..tokenization import BertTokenizer
-from .task import Columns, Example, Examples, Features, Task, Truth, saved_settings
+from .task import Columns, Example, Examples, Features, Task, Truth, saved_number
 
 MAX_ANSWER_LENGTH = 30  # in tokens, as in Google's code
 MAX_QUESTION_LENGTH = 64  # likewise; the rest of a longer question is not read
@@ -89,9 +89,10 @@ class QuestionAnsweringTask(Task):
 
     @classmethod
     def from_config(cls, config: BertConfig, columns: Columns) -> QuestionAnsweringTask:
-        saved = saved_settings(config)
         return cls(
-            saved.get("stride"), saved.get("max_answer_length", MAX_ANSWER_LENGTH), saved.get("no_answer_threshold")
+            saved_number(config, "stride", None, int, above=-1),
+            saved_number(config, "max_answer_length", MAX_ANSWER_LENGTH, int, above=0),
+            saved_number(config, "no_answer_threshold", None),
         )
 
     def config_changes(self) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from .. import plots
 from ..config import BertConfig
 from ..errors import InputError
 from ..pages import heading, picture, table
-from .task import Columns, Example, Examples, saved_settings
+from .task import Columns, Example, Examples, saved_number
 from .texts import TextTask, joined, saved_text_settings, text_settings
 
 ERRORS = 25  # in a report
@@ -44,10 +44,7 @@ class RegressionTask(TextTask):
 
     @classmethod
     def from_config(cls, config: BertConfig, columns: Columns) -> RegressionTask:
-        settings = saved_settings(config)
-        mean, deviation = settings.get("mean", 0.0), settings.get("deviation", 1.0)
-        if not isinstance(deviation, (int, float)) or not 0 < deviation < math.inf:
-            raise InputError(f"The deviation in the model's config must be a number above 0: found {deviation!r}.")
+        mean, deviation = saved_number(config, "mean", 0.0), saved_number(config, "deviation", 1.0, above=0)
         return cls(columns, mean, deviation, **saved_text_settings(config))
 
     def parse_label(self, value: Any) -> float:

@@ -30,7 +30,7 @@ from ..packing import PackedBatch
 from ..pages import heading, paragraph, picture, table
 from ..tokenization import BertTokenizer
 from .regression import parse_number, pearson, ranks
-from .task import Columns, Examples, Features, Task, Truth, saved_settings
+from .task import Columns, Examples, Features, Task, Truth, saved_number
 from .texts import TWO_TEXTS, has_pairs, pairs_from_texts, read_texts
 
 MISTAKES = 25  # in a report
@@ -55,8 +55,7 @@ class SimilarityTask(Task):
 
     @classmethod
     def from_config(cls, config: BertConfig, columns: Columns) -> SimilarityTask:
-        settings = saved_settings(config)
-        return cls(columns, settings.get("lowest", 0.0), settings.get("highest", 1.0))
+        return cls(columns, saved_number(config, "lowest", 0.0), saved_number(config, "highest", 1.0))
 
     def read(self, path: str | Path, truths: Truth = "needed") -> Examples:
         # Scores are not needed: a file without them says which texts belong together.

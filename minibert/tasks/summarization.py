@@ -39,7 +39,7 @@ from ..losses import IGNORE
 from ..metrics.rouge import ngrams, rouge, score, words
 from ..pages import heading, marked, paragraph, subheading, table
 from ..tokenization import BertTokenizer
-from .task import Columns, Example, Examples, Features, Task, Truth, reads_truth, saved_settings
+from .task import Columns, Example, Examples, Features, Task, Truth, reads_truth, saved_number
 
 SENTENCES = 3  # of a summary, as for the news that Liu summarized
 WORST = 5  # summaries in a report
@@ -69,7 +69,7 @@ class SummarizationTask(Task):
 
     @classmethod
     def from_config(cls, config: BertConfig, columns: Columns) -> SummarizationTask:
-        return cls(columns, saved_settings(config).get("summary_sentences", SENTENCES))
+        return cls(columns, saved_number(config, "summary_sentences", SENTENCES, int, above=0))
 
     def config_changes(self) -> dict[str, Any]:
         return {"num_labels": 1, **self.settings(summary_sentences=self.summary_sentences)}

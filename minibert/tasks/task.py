@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -198,6 +199,19 @@ def saved_settings(config: BertConfig) -> dict[str, Any]:
     """What a task left in the config of its model; empty for a model from elsewhere."""
     settings = (config.task_specific_params or {}).get(SETTINGS)
     return dict(settings) if isinstance(settings, Mapping) else {}
+
+
+def saved_number(config: BertConfig, name: str, default: Any, kind: type = float, above: float = -math.inf) -> Any:
+    """One of these settings that is a number; what is not there is the default, and None may be where that is None.
+
+    Raises `InputError` for anything that is no number, not above this one, or not whole where `kind` is `int`.
+    """
+    value = saved_settings(config).get(name, default)
+    allowed = (int,) if kind is int else (int, float)
+    if value is not default and not (type(value) in allowed and above < value < math.inf):
+        wanted = ("a whole number" if kind is int else "a number") + (f" above {above:g}" if above > -math.inf else "")
+        raise InputError(f"The {name} in the model's config must be {wanted}: found {value!r}.")
+    return value
 
 
 def prediction_lines(
