@@ -102,7 +102,8 @@ def _number(text: str, rule: str, holds: Callable[[float], bool]) -> float:
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        return action.help if action.default is None or action.default is False else super()._get_help_string(action)
+        told = action.default is None or action.default is False or "(default" in (action.help or "")
+        return action.help if told else super()._get_help_string(action)
 
 
 def run(parser: Parser, command: Callable[[argparse.Namespace], None], argv: Sequence[str] | None = None) -> None:

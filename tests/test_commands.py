@@ -543,6 +543,7 @@ def test_help_shows_an_example_and_does_not_wait_for_torch(command: str):
     assert last == "0 False"
     assert "example (a minute on a CPU):" in lines
     assert any(line.startswith(f"  python -m minibert.{command}") for line in lines)
+    assert "['" not in process.stdout  # a default as Python writes a list
 
 
 def test_no_name_of_the_package_waits_for_the_slow_parts_of_torch():
