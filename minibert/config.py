@@ -220,13 +220,11 @@ class BertConfig:
                 raise InputError(f"{where}: '{key}' is no known key. The nearest known one is '{nearest}'.")
         own = {key: value for key, value in values.items() if key in fields}
         try:
-            if own.get("id2label") is None and values.get("label2id") is not None:
-                own["id2label"] = {i: label for label, i in values["label2id"].items()}
-            if own.get("id2label") is not None:
-                own["id2label"] = {int(i): str(label) for i, label in own["id2label"].items()}
-                own.setdefault("num_labels", len(own["id2label"]))
+            names = _label_names(values)
+            if names is not None:
+                own |= {"id2label": names, "num_labels": own.get("num_labels", len(names))}
             return cls(**own)
-        except (ValueError, TypeError, AttributeError) as error:  # InputError is a ValueError
+        except (ValueError, TypeError) as error:  # InputError is a ValueError
             raise InputError(f"{where}: {error}") from error
 
     @classmethod
@@ -253,6 +251,20 @@ class BertConfig:
         if "id2label" in values or self.num_labels == 2:
             del values["num_labels"]
         return values
+
+
+def _label_names(values: Mapping[str, Any]) -> dict[int, str] | None:
+    """What `id2label` or else `label2id` of a JSON file says, by number; None if there is neither."""
+    given = values.get("id2label")
+    try:
+        if given is None and values.get("label2id") is not None:
+            given = {i: label for label, i in values["label2id"].items()}
+        return None if given is None else {int(i): str(label) for i, label in given.items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(
+            'id2label must have a name for each number, as in {"0": "no", "1": "yes"}, and label2id a number for each '
+            f"name: found {given or values['label2id']!r}."
+        ) from error
 
 
 def _nameless(labels: int) -> dict[int, str]:
