@@ -27,6 +27,7 @@ import transformers
 from minibert import BertForSequenceClassification, BertTokenizer, InputError, trace
 from minibert.checkpoints import huggingface
 from minibert.commandline import run
+from minibert.files import replacing
 from minibert.packing import PackedBatch
 from minibert.tasks.classification import ClassificationTask
 from minibert.tasks.task import Columns
@@ -589,6 +590,13 @@ def test_a_conversion_that_finds_the_disk_full_leaves_nothing_half_written(
             call(*command)
     assert list((tmp_path / "new").iterdir()) == []
     call(*command)  # when there is room again
+
+
+def test_a_full_disk_names_the_file_that_was_written(tmp_path: Path):
+    with pytest.raises(OSError, match="No space left") as caught, replacing(tmp_path / "answers.jsonl"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.filename == str(tmp_path / "answers.jsonl")
+    assert not list(tmp_path.iterdir())
 
 
 # ------------------------------------------------------------------------------------------------ the shipped sample
