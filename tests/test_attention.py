@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from minibert.attention import IMPLEMENTATIONS, Attention, get_attention, packed
 from minibert.attention.eager import eager_attention
@@ -349,11 +350,36 @@ def test_kernel_without_dropout_is_not_taken_with_it(device: str, caplog: pytest
     assert len(caplog.records) == 1
 
 
+@pytest.mark.parametrize(
+    ("head_dim", "dtype", "nested"),
+    [
+        (64, torch.float32, True),
+        (64, torch.bfloat16, True),
+        (4, torch.bfloat16, False),
+        (20, torch.float32, False),
+        (64, torch.float64, False),
+    ],
+)
+def test_nested_tensors_are_taken_only_where_torch_has_a_fused_kernel_for_them(
+    head_dim: int, dtype: torch.dtype, nested: bool, device: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Tensors without values stand for those on a GPU."""
+    ways = {"nested_attention": True, "sdpa_attention": False}
+    for name, way in ways.items():
+        monkeypatch.setattr(packed, name, lambda *_, way=way: (way, None))
+    monkeypatch.setattr(packed, "HAS_VARLEN", False)
+    layout = layout_of([5, 3], "cpu")
+    with FakeTensorMode():
+        query = torch.empty(8, 2, head_dim, device="cuda", dtype=dtype)
+        assert packed_attention(query, query, query, layout, layout)[0] is nested
+
+
 @pytest.mark.parametrize("name", ["sdpa", "packed", "triton", "auto"])
 def test_encoder_does_not_wait_for_the_gpu(name: str, device: str):
     if device == "cpu":
         pytest.skip("a CPU waits for nobody")
-    model = make_model("BertModel", attn_implementation=name).to(device, torch.bfloat16).train()
+    config = SMALL.replace(hidden_size=80)  # heads of 16 numbers: for those of 4, torch has no fused kernel
+    model = make_model("BertModel", config, name).to(device, torch.bfloat16).train()
     batch = model.pack(**{key: tensor.to(device) for key, tensor in make_batch().items()})
     model.encode(batch)  # compiles kernels and fills caches
     torch.cuda.set_sync_debug_mode("error")

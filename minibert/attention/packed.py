@@ -2,7 +2,8 @@
 
 On CUDA, torch's `varlen_attn`: one flash kernel for all sentences, told by cu_seqlens where each begins. It computes in
 bfloat16 and float16 alone and has no dropout. With dropout and in float32 nested tensors take its place, and the log
-says once what dropout costs; in float64, and under `torch.compile`, the padded rectangle of `sdpa`.
+says once what dropout costs; in float64, for heads of other widths than 8, 16, 24, ..., and under `torch.compile`, the
+padded rectangle of `sdpa`.
 
 On the CPU, sentence by sentence, unless the rectangle is nearly full or all sentences are short.
 """
@@ -49,7 +50,7 @@ def packed_attention(
                 context: Tensor = varlen_attn(query, key, value, *ends, queries.seq, keys.seq)  # type: ignore[assignment]
                 return context, None
             _tell_once(dropout)
-        if query.dtype != torch.float64 and not torch.compiler.is_compiling():
+        if fits_nested(query) and not torch.compiler.is_compiling():
             return nested_attention(query, key, value, queries, keys, dropout)
     if query.device.type == "cpu" and keys.mask is not None:
         query_lengths, lengths = queries.cu_seqlens.diff().tolist(), keys.cu_seqlens.diff().tolist()
@@ -109,6 +110,11 @@ def fits_varlen(query: Tensor) -> bool:
         and query.shape[2] in range(8, 257, 8)
         and torch.cuda.get_device_capability(query.device) >= (8, 0)
     )
+
+
+def fits_nested(query: Tensor) -> bool:
+    """Whether torch has fused kernels for nested tensors like this; else it asks the GPU for the length of each row."""
+    return query.dtype != torch.float64 and query.shape[2] % 8 == 0
 
 
 @lru_cache(maxsize=1)
