@@ -250,6 +250,26 @@ def test_inference_that_differs_is_not_timed(little: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.usefixtures("measured_in_this_process")
+def test_program_that_fails_here_is_left_out_with_its_reason(
+    little: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    def without_kernel(batch: Any) -> Any:
+        raise RuntimeError("no kernel for this device\nand many more lines")
+
+    monkeypatch.setitem(inference.PROGRAMS, "torch TransformerEncoder", lambda setting: without_kernel)
+    out = tmp_path / "out.json"
+    lengths = write_lengths(tmp_path, 3, 5)
+    call("inference", "--model", little, "--rounds", 1, "--lengths", lengths, "--json", out)
+    figures = json.loads(out.read_text())
+    programs = {result["program"] for result in figures["results"]}
+    assert {"minibert", "transformers"} <= programs
+    assert "torch TransformerEncoder" not in programs
+    assert (
+        "torch TransformerEncoder is left out. It fails here: no kernel for this device" in figures["settings"]["notes"]
+    )
+
+
+@pytest.mark.usefixtures("measured_in_this_process")
 @pytest.mark.parametrize("bf16", [False, True])
 def test_finetuning_bench_compares_equal_steps_in_both_orders(
     tmp_path: Path, little: Path, capsys: pytest.CaptureFixture[str], bf16: bool
