@@ -19,7 +19,7 @@ from minibert.attention.flash_by_hand import flash_backward, flash_forward
 from minibert.attention.nested import nested_attention
 from minibert.attention.packed import packed_attention
 from minibert.attention.sdpa import sdpa_attention
-from minibert.attention.triton import triton_attention
+from minibert.attention.triton import check_fit, triton_attention
 from minibert.errors import InputError
 from minibert.packing import Layout
 
@@ -402,6 +402,13 @@ class TestRefusals:
         layout = layout_of([2], "cpu")
         with pytest.raises(InputError, match=r"needs a CUDA device: the model is on cpu.*TRITON_INTERPRET=1"):
             self_attend(triton_attention, torch.randn(3, 2, 1, 16).unbind(), layout)
+
+    def test_triton_on_a_gpu_that_it_does_not_know_is_refused(self, device: str, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: (7, 5))
+        with FakeTensorMode():  # stands for a tensor on a GPU
+            query = torch.empty(2, 1, 64, device="cuda", dtype=torch.float16)
+        with pytest.raises(InputError, match=r"compute capability 8.0 \(Ampere\) or newer.*: found 7.5.*'sdpa'"):
+            check_fit(query)
 
     @needs_triton
     @pytest.mark.parametrize(

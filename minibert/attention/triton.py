@@ -19,6 +19,7 @@ from ..errors import InputError
 from ..packing import Layout
 
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)
+OLDEST_GPU = (8, 0)  # Triton knows no older ones, and their shared memory is too small for the tiles below
 WIDEST_HEAD = 128  # the tiles of wider ones do not fit into the shared memory of most GPUs
 
 
@@ -27,7 +28,8 @@ def triton_attention(
 ) -> tuple[Tensor, None]:
     """The same function as `eager_attention`, in hand-written kernels. Memory grows with the length, not its square.
 
-    Raises `InputError` without Triton, on a CPU without its interpreter, for heads wider than 128 and other dtypes.
+    Raises `InputError` without Triton, on a CPU without its interpreter, on a GPU older than Ampere, for heads wider
+    than 128 and for other dtypes.
     """
     check_installed()
     check_fit(query)
@@ -57,6 +59,12 @@ def check_fit(query: Tensor) -> None:
             f"attn_implementation='triton' needs a CUDA device: the model is on {query.device}. Choose "
             "attn_implementation='packed'; or, to step through the kernels, slowly, set TRITON_INTERPRET=1 before "
             "Python starts."
+        )
+    if query.device.type == "cuda" and torch.cuda.get_device_capability(query.device) < OLDEST_GPU:
+        raise InputError(
+            "attn_implementation='triton' needs a GPU of compute capability 8.0 (Ampere) or newer, as Triton does: "
+            f"found {'.'.join(map(str, torch.cuda.get_device_capability(query.device)))}. Choose "
+            "attn_implementation='sdpa' for it."
         )
     if query.dtype not in DTYPES:
         raise InputError(
@@ -125,7 +133,7 @@ def _strides(*tensors: Tensor) -> list[int]:
 
 
 def _constants(query: Tensor, queries: Layout, keys: Layout, dropout: float) -> dict[str, Any]:
-    """What the kernels are compiled for: the width of heads, and tiles that two in flight of which fit in any GPU."""
+    """What the kernels are compiled for: the width of heads, and tiles of which two in flight fit in any such GPU."""
     tile = 32 if query.dtype == torch.float32 else 64
     return {
         "HEAD_DIM": query.shape[2],
