@@ -125,6 +125,11 @@ def run(parser: Parser, command: Callable[[argparse.Namespace], None], argv: Seq
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _end(parser, f"{where}{error.strerror or error}.", 2)
+    except (RuntimeError, MemoryError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        reason = " ".join(str(error).split())
+        _end(parser, f"There is not enough memory: a smaller --batch-size or --max-length needs less. {reason}", 2)
     except KeyboardInterrupt as interrupt:
         _end(parser, str(interrupt) or "interrupted.", 130)
 
@@ -143,6 +148,15 @@ def resume_command(command: str, out: Path) -> str:
     given += [] if any(argument.split("=")[0] == "--out" for argument in given) else ["--out", str(out)]
     given += [] if "--resume" in given else ["--resume"]
     return f"python -m minibert.{command} {shlex.join(given)}"
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # Known by its name, for torch is not loaded yet; on a CPU, torch has no class for it.
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)
+    )
 
 
 def _end(parser: Parser, text: str, status: int) -> NoReturn:

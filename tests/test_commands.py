@@ -592,6 +592,13 @@ def test_a_conversion_that_finds_the_disk_full_leaves_nothing_half_written(
     call(*command)  # when there is room again
 
 
+def test_too_little_memory_is_one_line(files: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(CommandError, match="2"):
+        call("finetune", *files, "--adapters", "houlsby", "--adapter-size", 10**12, "--out", tmp_path / "out")
+    assert "not enough memory: a smaller --batch-size or --max-length needs less." in one_line(capsys.readouterr().err)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_full_disk_names_the_file_that_was_written(tmp_path: Path):
     with pytest.raises(OSError, match="No space left") as caught, replacing(tmp_path / "answers.jsonl"):
         raise OSError(errno.ENOSPC, "No space left on device")
