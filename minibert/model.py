@@ -179,7 +179,8 @@ class BertPreTrainedModel(nn.Module):
     ) -> Model:
         """A model with weights from a folder, a Google release or a known name, in evaluation mode.
 
-        dtype None is float32, whatever the file holds. config None is the file's; `config_overrides` are fields of it.
+        dtype None is float32, whatever the file holds. config None is the file's; `config_overrides` are fields of it,
+        and what the class's own constructor takes, such as `add_pooling_layer=False`.
         Raises `InputError` if the file is not a BERT of this shape. See `minibert.checkpoints` for what can be read.
         """
         from .checkpoints.pretrained import load_model  # the rooms further down know this one, not the reverse

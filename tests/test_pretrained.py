@@ -325,6 +325,20 @@ def test_a_wrong_override_names_the_nearest_key(tmp_path: Path):
         minibert.BertModel.from_pretrained(tmp_path, num_label=3)
 
 
+def test_an_encoder_without_pooler_is_loaded_as_by_transformers(tmp_path: Path):
+    make_model("BertModel").save_pretrained(tmp_path)
+    ours = minibert.BertModel.from_pretrained(tmp_path, add_pooling_layer=False, hidden_dropout_prob=0.2)
+    theirs = transformers.BertModel.from_pretrained(tmp_path, add_pooling_layer=False)
+    batch = make_batch()
+    output = ours(**batch)
+    assert (ours.pooler, output.pooler_output, ours.config.hidden_dropout_prob) == (None, None, 0.2)
+    assert not ours.new_weights
+    real = batch["attention_mask"].bool()
+    torch.testing.assert_close(
+        output.last_hidden_state[real], theirs(**batch).last_hidden_state[real], rtol=0, atol=1e-5
+    )
+
+
 def test_an_override_that_would_change_nothing_is_refused(tmp_path: Path):
     make_model("BertModel").save_pretrained(tmp_path)
     for override in (dict.fromkeys(SET_ELSEWHERE, False), {"torch_dtype": None, "return_dict": True}):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 from collections.abc import Iterable, Mapping
@@ -91,11 +92,13 @@ def load_model(
     if adapter is not None:
         name_or_path = _base_of(adapter)
         config_overrides = {**_config_of(adapter), **config_overrides}
+    own = {name: config_overrides[name] for name in _arguments_of(model_class) if name in config_overrides}
+    config_overrides = {name: value for name, value in config_overrides.items() if name not in own}
     try:
         checkpoint = open_checkpoint(name_or_path)
         with torch.device("meta"):  # shapes only: nothing is drawn at random that is about to be replaced
             config = (config or checkpoint.config).replace(**config_overrides)
-            model = model_class(config, attn_implementation)  # type: ignore[call-arg]  # as every model has it
+            model = model_class(config, attn_implementation, **own)  # type: ignore[call-arg]  # as every model has it
         asked_for = "num_labels" in config_overrides or "id2label" in config_overrides
         _fill(model, checkpoint, dtype, asked_for or config.num_labels != checkpoint.config.num_labels)
     except InputError as error:
@@ -116,6 +119,11 @@ def load_model(
             f"{model.name_or_path} has no {names} that fits {model_class.__name__}: new, and still to be trained."
         )
     return model.eval()
+
+
+def _arguments_of(model_class: type[BertPreTrainedModel]) -> list[str]:
+    """What its constructor takes beside the two that all models take, such as `add_pooling_layer`."""
+    return [name for name in inspect.signature(model_class).parameters if name not in ("config", "attn_implementation")]
 
 
 def _base_of(adapter: Path) -> str:
