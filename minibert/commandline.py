@@ -128,8 +128,8 @@ def run(parser: Parser, command: Callable[[argparse.Namespace], None], argv: Seq
     except (RuntimeError, MemoryError) as error:
         if not _is_out_of_memory(error):
             raise
-        reason = " ".join(str(error).split())
-        _end(parser, f"There is not enough memory: a smaller --batch-size or --max-length needs less. {reason}", 2)
+        advice = "a smaller model, --batch-size or --max-length needs less."
+        _end(parser, " ".join(f"There is not enough memory: {advice} {error}".split()), 2)
     except KeyboardInterrupt as interrupt:
         _end(parser, str(interrupt) or "interrupted.", 130)
 

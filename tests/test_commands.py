@@ -595,7 +595,8 @@ def test_a_conversion_that_finds_the_disk_full_leaves_nothing_half_written(
 def test_too_little_memory_is_one_line(files: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     with pytest.raises(CommandError, match="2"):
         call("finetune", *files, "--adapters", "houlsby", "--adapter-size", 10**12, "--out", tmp_path / "out")
-    assert "not enough memory: a smaller --batch-size or --max-length needs less." in one_line(capsys.readouterr().err)
+    sentence = "not enough memory: a smaller model, --batch-size or --max-length needs less. "
+    assert sentence in one_line(capsys.readouterr().err)
     assert not (tmp_path / "out").exists()
 
 
