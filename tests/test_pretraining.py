@@ -115,7 +115,7 @@ def make_trainer(instances: PretrainingInstances, out: Path, **changes: Any) -> 
     torch.manual_seed(0)
     model: Any = changes.pop("model", None) or BertForPreTraining(config(tokenizer, changes.pop("dropout", 0.0)))
     options: dict[str, Any] = {"batch_size": 8, "budget": Budget(steps=6), "workers": 0, "held_out": ()}
-    options |= {key: changes.pop(key) for key in (*options, "google", "compiled") if key in changes}
+    options |= {key: changes.pop(key) for key in (*options, "google", "compiled", "word_weights") if key in changes}
     settings: dict[str, Any] = {
         "output_dir": str(out),
         "learning_rate": 1e-2,
@@ -797,6 +797,7 @@ def test_two_processes_learn_what_one_does(flags: list[str], corpus_folder: Path
     """And go on from what one process has saved."""
     for name in ("one", "two"):
         words = small_run(corpus_folder, small_model, tmp_path / name, "--max-steps", 8, "--accumulation", 2)
+        words.append("--bag-of-words")
         if name == "two":
             process = start("minibert.pretrain", *words)
             while process.poll() is None and not (tmp_path / name / "checkpoints" / "checkpoint-3").exists():
@@ -810,7 +811,7 @@ def test_two_processes_learn_what_one_does(flags: list[str], corpus_folder: Path
     one, two = (read_log(tmp_path / name) for name in ("one", "two"))
     assert [entry["step"] for entry in one] == [entry["step"] for entry in two]
     for ours, theirs in zip(two, one, strict=True):
-        for key in ("loss", "grad_norm", "mlm_accuracy", "eval_loss"):
+        for key in ("loss", "bag_loss", "grad_norm", "mlm_accuracy", "eval_loss"):
             assert ours.get(key, 0.0) == pytest.approx(theirs.get(key, 0.0), abs=2e-6)
     ours, theirs = (BertForPreTraining.from_pretrained(tmp_path / name).state_dict() for name in ("two", "one"))
     assert all(torch.allclose(ours[name], theirs[name], atol=1e-4) for name in theirs)

@@ -1,7 +1,8 @@
 """What pretraining minimises: the loss of `BertForPreTraining`, as sums, so that it can be cut into parts and added up.
 
-The mean over a step is over all its masked tokens, however they are divided among batches, processes and machines.
-Means of means would give a token more weight where it has fewer neighbours.
+A third task, a bag of words, is added to its two if asked for. The mean over a step is over all its masked tokens,
+however they are divided among batches, processes and machines. Means of means would give a token more weight where it
+has fewer neighbours.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from ..data.instances import Instance
 from ..data.stream import Batch, pack_instances
 from ..heads import BertForMaskedLM, BertForPreTraining
 from ..losses import full_precision
+from .bag_of_words import bag_of_words_loss
 from .summed_cross_entropy import SummedCrossEntropy
 from .tied_words import read_twice
 
@@ -33,28 +35,37 @@ class Tally(NamedTuple):
     nsp_loss: Tensor
     nsp_correct: Tensor
     pairs: Tensor
+    bag_loss: Tensor
+    bags: Tensor
     tokens: Tensor
 
     def figures(self) -> dict[str, Tensor]:
-        """Means: `loss`, which is the sum of both tasks' losses (paper, appendix A.2), and the figures of each."""
+        """Means: `loss`, which is the sum of all tasks' losses (paper, appendix A.2), and the figures of each."""
         masked = self.masked.clamp(min=1)  # a batch may be of [UNK] alone
         mlm_loss = self.mlm_loss / masked
         figures = {"loss": mlm_loss, "mlm_loss": mlm_loss, "mlm_accuracy": self.mlm_correct / masked}
         if self.pairs > 0:
             figures["loss"] = mlm_loss + self.nsp_loss / self.pairs
             figures["nsp_accuracy"] = self.nsp_correct / self.pairs
+        if self.bags > 0:
+            figures["bag_loss"] = self.bag_loss / self.bags
+            figures["loss"] = figures["loss"] + figures["bag_loss"]
         return figures
 
 
 class PretrainingLoss(nn.Module):
-    """A model with its losses, in one module: what `DistributedDataParallel` needs to see."""
+    """A model with its losses, in one module: what `DistributedDataParallel` needs to see.
 
-    def __init__(self, model: PretrainingModel) -> None:
+    word_weights: (vocab,) for the bag of words, on the model's device; without them, there is no such task.
+    """
+
+    def __init__(self, model: PretrainingModel, word_weights: Tensor | None = None) -> None:
         super().__init__()
         self.model = model
+        self.word_weights = word_weights
 
     def forward(self, batch: Batch) -> Tensor:
-        """A `Tally` of a batch from `pack_instances` as one tensor (7,) float32, of which the losses have gradients."""
+        """A `Tally` of a batch from `pack_instances` as one tensor (9,) float32, of which the losses have gradients."""
         model = self.model
         packed = model.bert.pack(batch["input_ids"])
         with read_twice(model.bert.embeddings.word_embeddings, packed.input_ids) as words:
@@ -67,8 +78,17 @@ class PretrainingLoss(nn.Module):
             assert isinstance(model, BertForPreTraining)
             logits = model.nsp(encoded.pooler_output)  # (batch, hidden) -> (batch, 2)
             of_pairs = _loss_and_correct(logits, batch["next_sentence_labels"])
+        of_bags = [torch.zeros((), device=wanted.device)] * 2
+        if self.word_weights is not None:
+            starts = batch["read"].cu_seqlens[:-1].long()  # of what is read, each row's first is its [CLS]
+            guesses = model.mlm(encoded.last_hidden_state[starts], words)  # (chosen, hidden) -> (batch, vocab)
+            truth = packed.input_ids.index_copy(0, batch["read"].selected[batch["masked_lm_positions"]], wanted)
+            of_bags = [
+                bag_of_words_loss(guesses, truth, packed.layout.cu_seqlens, self.word_weights),
+                _number(len(guesses), wanted),
+            ]
         tokens = _number(len(packed.input_ids), wanted)
-        return torch.stack([*of_words, *of_pairs, tokens])
+        return torch.stack([*of_words, *of_pairs, *of_bags, tokens])
 
 
 @torch.inference_mode()

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ..checkpoints.pretrained import open_checkpoint
 from ..config import BertConfig
@@ -30,6 +31,7 @@ from ..files import write_json
 from ..heads import BertForMaskedLM, BertForPreTraining
 from ..tokenization import BertTokenizer
 from .arguments import TrainingArguments
+from .bag_of_words import word_weights
 from .begun import SETTINGS, checksum, fix_settings
 from .distributed import lost_contact, process_group, rank, ranks
 from .interrupt import stopped
@@ -59,6 +61,7 @@ FIXED = (
     "masking",
     "masked_lm_prob",
     "no_next_sentence",
+    "bag_of_words",
     "optimizer",
     "weight_decay",
     "dropout",
@@ -88,6 +91,7 @@ def pretrain(arguments: argparse.Namespace) -> dict[str, Any]:
             tokenizer,
             batch_size=arguments.batch_size,
             budget=_budget(arguments),
+            word_weights=_word_weights(instances, tokenizer) if arguments.bag_of_words else None,
             google=arguments.optimizer == "google",
             workers=_loading_workers(arguments),
             fsdp=arguments.fsdp,
@@ -265,6 +269,11 @@ def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
+def _word_weights(instances: PretrainingInstances, tokenizer: BertTokenizer) -> Tensor:
+    """By the frequencies of a block. All shards of a large corpus are more files than a process may open."""
+    return word_weights(token_counts(instances.block(0).corpus), tokenizer.all_special_ids)
+
+
 def _held_out(corpus: Corpus, tokenizer: BertTokenizer, settings: InstanceSettings) -> list[Instance]:
     """Instances to evaluate by; none if too few documents are held out."""
     documents = sum(shard.documents_of("held_out") for shard in corpus.records)
@@ -328,11 +337,11 @@ def _opening(corpus: Corpus, trainer: PretrainingTrainer) -> str:
 def _metrics(trainer: PretrainingTrainer) -> dict[str, Any]:
     state = trainer.state
     steps = [entry for entry in state.log_history if "lr" in entry]
-    names = [name for name in ("loss", "mlm_loss", "mlm_accuracy", "nsp_accuracy") if name in steps[-1]]
+    names = [name for name in ("loss", "mlm_loss", "mlm_accuracy", "nsp_accuracy", "bag_loss") if name in steps[-1]]
     metrics: dict[str, Any] = {
         "task": "pretraining",
         "training": {name: float(np.mean([entry[name] for entry in steps[-LAST_STEPS:]])) for name in names},
-        # A block of random shards tells it. All shards of a large corpus are more files than a process may open.
+        # A block of random shards tells it, as it tells `_word_weights`.
         "unigram_entropy": unigram_entropy(trainer.stream.block(0).corpus),
         "vocab_size": trainer.stream.instances.corpus.manifest.vocab_size,
         "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),

@@ -61,6 +61,7 @@ class PretrainingTrainer(Trainer):
     batch_size: instances a step, over all processes. It is cut into `args.gradient_accumulation_steps` parts in each
         process: the number of processes and of parts changes memory and speed, but not what is learnt.
     held_out: instances for evaluation, always the same; none: no evaluation.
+    word_weights: (vocab,) float32, to learn bags of words, too (`bag_of_words.py`); None: not.
     google: train with Google's optimizer and schedule instead of AdamW.
     workers: processes that make batches.
     fsdp: divide the model itself among the processes.
@@ -80,6 +81,7 @@ class PretrainingTrainer(Trainer):
         *,
         batch_size: int,
         budget: Budget,
+        word_weights: Tensor | None = None,
         google: bool = False,
         workers: int = 0,
         fsdp: bool = False,
@@ -94,7 +96,7 @@ class PretrainingTrainer(Trainer):
         self.google = google
         self.workers = workers
         self.writes_files = rank() == 0
-        self._loss = PretrainingLoss(model)
+        self._loss = PretrainingLoss(model, None if word_weights is None else word_weights.to(model.device))
         self._parallel: nn.Module = self._loss
         if compiled:
             compile_blocks(model)
@@ -170,6 +172,7 @@ class PretrainingTrainer(Trainer):
                     sums = self._parallel({key: move(value, device) for key, value in batch.items()})
                 tally = Tally(*sums)
                 loss = tally.mlm_loss / masked.clamp(min=1) + tally.nsp_loss / pairs.clamp(min=1)
+                loss = loss + tally.bag_loss / self.batch_size
                 (loss * ranks()).backward()  # the exchange of gradients divides by the number of processes
             total += sums.detach()
         tally = Tally(*sum_over_ranks(total))
