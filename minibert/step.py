@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from .commandline import Parser, run
+from .errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,6 +58,11 @@ def main(arguments: argparse.Namespace) -> None:
     tokenizer = BertTokenizer.from_pretrained(arguments.model)
     model = BertForMaskedLM.from_pretrained(arguments.model)
     inputs = tokenizer(arguments.text, return_tensors="pt")
+    found, most = inputs["input_ids"].shape[1], model.config.max_position_embeddings
+    if found > most:
+        raise InputError(
+            f"The text has {found} tokens, but {arguments.model} reads {most} at most: take a shorter one."
+        )
     with torch.no_grad():
         steps = trace(model, **inputs, output_attentions=True)
     tokens = tokenizer.convert_ids_to_tokens(inputs["input_ids"][0].tolist())

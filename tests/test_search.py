@@ -506,3 +506,11 @@ def test_runs_on_other_data_are_not_taken_up(folds: int | None, small_model: Pat
         assert re.search(f"--{path.stem} of the run in .*trials held other data: --resume with the same", said)
         path.write_text(whole)
     call(command, *flags, "--resume")
+
+
+def test_a_file_with_one_label_is_named_itself_not_its_folds(small_model: Path, tmp_path: Path, capsys):
+    train = write_table(tmp_path / "train.tsv", [("fine", "good")] * 4)
+    with pytest.raises(CommandError, match="2"):
+        call("search", "--train", train, "--folds", 2, "--model", small_model, "--out", tmp_path / "out")
+    assert f"{train}: all 4 rows have the label 'good'" in one_line(capsys.readouterr().err)
+    assert not (tmp_path / "out").exists()

@@ -72,7 +72,10 @@ def test_every_mask_is_answered_and_none_need_be_there(capsys: pytest.CaptureFix
 
 @pytest.mark.parametrize(
     ("text", "model", "message"),
-    [("cat " * 99, None, "knows only 16 positions"), (TEXT, "nowhere", "neither a file or folder here nor a known")],
+    [
+        ("cat " * 99, None, "reads 16 at most: take a shorter one"),
+        (TEXT, "nowhere", "neither a file or folder here nor a known"),
+    ],
 )
 def test_what_cannot_be_walked_through_is_one_line(
     text: str, model: str | None, message: str, capsys: pytest.CaptureFixture[str], model_dir: Path

@@ -141,11 +141,13 @@ def fold_files(arguments: argparse.Namespace, folds: int) -> dict[str, str]:
     if arguments.train is None or arguments.dev is not None:
         raise InputError("--folds cuts --train into parts to learn from and to judge by: give --train, and no --dev.")
     rows = read_table(arguments.train).rows
-    examples = task_class(arguments.task).from_arguments(arguments).read(arguments.train)
+    task = task_class(arguments.task).from_arguments(arguments)
+    examples = task.read(arguments.train)
     if len(examples) != len(rows):
         raise InputError(
             f"{arguments.train}: --folds needs one example a row, found {len(examples)} in {len(rows)} rows."
         )
+    task.learn_labels(examples)  # which may refuse them: here by the name of the file, not of a part of it
     sortable = all(isinstance(truth, str) for truth in examples.truths)
     sortable = sortable or all(isinstance(truth, (int, float)) for truth in examples.truths)
     labels = examples.truths if sortable else [0] * len(rows)
