@@ -155,6 +155,7 @@ def test_the_command(corpus_folder: Path, small_model: Path, tmp_path: Path, cap
     words = small_run(corpus_folder, small_model, tmp_path / "out", "--max-steps", 3, "--bag-of-words")
     pretrain(*words)
     assert held_out(tmp_path / "out")["bag_loss"] > 0
+    assert "loss of the bags of words" in (tmp_path / "out" / "report.html").read_text()
     log = read_log(tmp_path / "out")
     assert all(entry["bag_loss"] > 0 for entry in log if "lr" in entry)
     pretrain(*small_run(corpus_folder, small_model, tmp_path / "plain", "--max-steps", 3))

@@ -11,6 +11,7 @@
 # - make masked examples by hand, by the rule of 80/10/10, equal to the package's;
 # - compute the loss of masked words, and say which tokens count;
 # - cut documents into pairs, and see what each trick in Google's program is for;
+# - read what `[CLS]` says of a text, and ask it for more;
 # - name five mistakes by the number that gives them away.
 #
 # **You need** chapter 6. **Time:** an hour to read; the cells run in half a minute.
@@ -36,6 +37,7 @@ from minibert.data.batches import pack_examples
 from minibert.data.instances import InstanceSettings, PretrainingInstances, truncate_seq_pair
 from minibert.data.masking import IGNORE, Masking
 from minibert.data.shards import Corpus
+from minibert.training.bag_of_words import bag_of_words_loss
 
 # %% [markdown]
 # ## 7.1 Why hide words at all?
@@ -395,6 +397,60 @@ assert leaks["whole_word"] < 0.02
 # two tasks in its README, SQuAD and MultiNLI, the large model gains one to two points.) Span masking hides runs of
 # words, which is harder still (Joshi et al. 2020).
 #
+# ## 7.6 What no puzzle asks for
+#
+# A model need not keep what no puzzle asks for. Masked words are asked for at their own places. Next sentences ask
+# `[CLS]` for the topic. Nobody asks `[CLS]` *which words the text has*, and a classifier will read nothing but `[CLS]`
+# (chapter 9).
+#
+# So make a third puzzle: the head that guesses hidden words reads `[CLS]`, too, and there its one guess is for all
+# words of the text, the *bag of words* (Ma et al. 2024; `pretrain --bag-of-words`). It needs no weights of its own. For
+# a text with the words $b$ the loss is the mean of $-\ln p(b)$. On paper, for a guess of 1/2, 1/4, 1/8, 1/8 and a text
+# of the second and the third word: $(\ln 4 + \ln 8) / 2 = 1.733$. Words that nearly every text has count less, and here
+# nothing:
+
+# %%
+guess = torch.tensor([[0.5, 0.25, 0.125, 0.125]]).log()
+weights = torch.tensor([0.0, 1.0, 1.0, 1.0])  # the first word is in nearly every text
+text_ids = torch.tensor([1, 0, 2, 2])  # a word that occurs twice counts once
+loss = bag_of_words_loss(guess, text_ids, torch.tensor([0, 4]), weights)
+print(f"by hand: {loss:.3f}")
+assert_close(loss, torch.tensor((math.log(4) + math.log(8)) / 2))
+
+# %% [markdown]
+# Two BERTs that ship with the package have read the same text. `minibert-tiny-uncased` was given the two old puzzles
+# alone, `minibert-mini-uncased` towards the end this one, too. What do their `[CLS]`s say of a text? In capitals: words
+# that it has.
+
+# %%
+TEXTS = (
+    "The river rose after the rain, and the old bridge was closed.",
+    "A dull film with a brilliant actress.",
+    "My doctor says that I should eat less sugar and walk more.",
+    "The king and the queen of France lived in Paris.",
+)
+found = {}
+for name in ("minibert-tiny-uncased", "minibert-mini-uncased"):
+    shipped = BertTokenizer.from_pretrained(name)
+    reader = BertForPreTraining.from_pretrained(name).eval()
+    print(name)
+    found[name] = 0
+    for sample in TEXTS:
+        encoded = shipped(sample, return_tensors="pt")
+        with torch.no_grad():
+            at_cls = reader(**encoded).prediction_logits[0, 0]  # (batch, seq, vocab) -> (vocab)
+        best = at_cls.topk(12).indices.tolist()
+        there = [token_id in encoded["input_ids"][0].tolist() for token_id in best]
+        words = shipped.convert_ids_to_tokens(best)
+        print("   ", " ".join(word.upper() if here else word for word, here in zip(words, there, strict=True)))
+        found[name] += sum(there)
+print({name: f"{count} of {12 * len(TEXTS)} guesses stand in the texts" for name, count in found.items()})
+assert found["minibert-mini-uncased"] > found["minibert-tiny-uncased"]
+
+# %% [markdown]
+# The other guesses are no accident either: *film* and *actress* bring their neighbours along. `[CLS]` has become a
+# summary that one can read. What it is worth is in [the log of experiments](../EXPERIMENTS.md).
+#
 # ## Common mistakes
 #
 # 1. **Labels everywhere.** With labels at all tokens instead of -100 the model is asked mostly for what it sees:
@@ -475,13 +531,16 @@ assert set(documents) == set(range(len(corpus)))
 # - 15 % are chosen; 80/10/10 keeps the other places awake.
 # - Only chosen tokens count, and only they need logits.
 # - Next sentences are mostly a puzzle of topics.
+# - What no puzzle asks for need not be kept: `[CLS]` knows the words of a text if it is asked for them.
 # - Ask what a fool would score, before you admire a model.
 #
 # **Code:** [`data/masking.py`](../minibert/data/masking.py) (`Masking`),
 # [`data/instances.py`](../minibert/data/instances.py) (`plan_pairs`, `truncate_seq_pair`),
-# [`heads.py`](../minibert/heads.py) (`masked_lm_loss`).
+# [`heads.py`](../minibert/heads.py) (`masked_lm_loss`),
+# [`training/bag_of_words.py`](../minibert/training/bag_of_words.py).
 #
 # **Papers:** Devlin et al. 2019, section 3.1 and appendix A.1; Liu et al. 2019, *RoBERTa*, section 4; Joshi et al.
-# 2020, *SpanBERT*; Lan et al. 2020, *ALBERT*; Wettig et al. 2023, *Should You Mask 15% in Masked Language Modeling?*
+# 2020, *SpanBERT*; Lan et al. 2020, *ALBERT*; Wettig et al. 2023, *Should You Mask 15% in Masked Language Modeling?*;
+# Ma et al. 2024, *Drop your Decoder: Pre-training with Bag-of-Word Prediction for Dense Passage Retrieval*.
 #
 # Before: [6. The whole model](06_model.ipynb). Next: [8. Pretrain a BERT in minutes](08_pretrain.ipynb)

@@ -30,6 +30,7 @@ def write_pretraining_report(
         "loss of the masked words": f"{figures['mlm_loss']:.3f}",
         "masked words right": f"{figures['mlm_accuracy']:.1%}",
         **({"next sentences right": f"{figures['nsp_accuracy']:.1%}"} if "nsp_accuracy" in figures else {}),
+        **({"loss of the bags of words": f"{figures['bag_loss']:.3f}"} if "bag_loss" in figures else {}),
         "steps": f"{metrics['steps']:,}",
         "training": duration(metrics["train_seconds"]),
     }
