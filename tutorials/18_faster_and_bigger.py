@@ -470,7 +470,7 @@ environment = os.environ | {
     "OMP_NUM_THREADS": "1",
     "TQDM_DISABLE": "1",
 }
-arguments = "--size tiny --dropout 0 --max-steps 3 --batch-size 16 --max-length 64 --lr 1e-3 --held-out 0".split()
+arguments = "--size tiny --dropout 0 --max-steps 3 --batch-size 16 --max-length 64 --lr 1e-3".split()
 torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 
 
