@@ -2,7 +2,8 @@
 
 torch multiplies float32 matrices by MKL, and keeps oneDNN for convolutions, for bfloat16 and for compiled models. Where
 MKL does not use all that the processor can do, as on AMD's with AVX-512, oneDNN is 1.2 to 1.5 times as fast
-(benchmarks/LADDER.md). The results differ by rounding. `torch.backends.mkldnn.flags(enabled=False)` turns it off.
+(benchmarks/LADDER.md). The results differ by rounding, and torch's `FlopCounterMode` does not see these products.
+`torch.backends.mkldnn.flags(enabled=False)` turns them off.
 """
 
 from __future__ import annotations

@@ -227,7 +227,8 @@ print(f"largest difference at real tokens: {gap:.0e}")
 
 # %%
 def flops(model: BertModel, batch: PackedBatch) -> int:
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    no_onednn = torch.backends.mkldnn.flags(enabled=False)  # whose products the counter does not see (AVX-512)
+    with no_onednn, torch.no_grad(), FlopCounterMode(display=False) as counter:
         hidden = model.embeddings(batch)
         for block in model.blocks:
             hidden, _ = block(hidden, batch.layout, batch.layout, model.attend)
