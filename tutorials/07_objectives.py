@@ -449,7 +449,7 @@ assert found["minibert-mini-uncased"] > found["minibert-tiny-uncased"]
 
 # %% [markdown]
 # The other guesses are no accident either: *film* and *actress* bring their neighbours along. `[CLS]` has become a
-# summary that one can read. What it is worth is in [the log of experiments](../EXPERIMENTS.md).
+# summary that one can read. What it is worth is told in `EXPERIMENTS.md`.
 #
 # ## Common mistakes
 #
