@@ -286,7 +286,8 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_corpus(
     command = [sys.executable, str(tmp_path / "run.py"), str(source), str(vocab), str(out)]
     environment = os.environ | {"PYTHONPATH": str(Path(preparing.__file__).parents[2])}
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True, env=environment) as process:
-        while not (out / PROGRESS).exists() and process.poll() is None:
+        # The first line says what is prepared, each further one that a shard is finished.
+        while process.poll() is None and len(_lines(out / PROGRESS)) < 2:
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
     finished = contents(out)
@@ -302,6 +303,10 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_corpus(
     assert kept
     assert all((out / name).stat().st_mtime_ns == before[name] for name in kept)
     assert contents(out) == contents(whole)
+
+
+def _lines(path: Path) -> list[bytes]:
+    return path.read_bytes().splitlines() if path.exists() else []
 
 
 def _group_lives(group: int) -> bool:
