@@ -96,13 +96,18 @@ def add_flags(parser: Parser) -> None:
     model.add_argument("--dropout", type=share, metavar="RATE", help="in all layers (default: the model's own, 0.1)")
     _add_transfer(parser)
     training = parser.add_argument_group("training")
-    training.add_argument("--epochs", type=positive_float, metavar="N", help="passes over the data (default: 3)")
+    training.add_argument(
+        "--epochs",
+        type=positive_float,
+        metavar="N",
+        help="passes over the data (default: 3; for minibert's own models, 5)",
+    )
     training.add_argument("--batch-size", type=positive_int, default=32, metavar="N", help="examples a step")
     training.add_argument(
         "--lr",
         type=positive_float,
         metavar="RATE",
-        help="highest learning rate (default: 5e-5; with a frozen encoder, 1e-3)",
+        help="highest learning rate (default: 5e-5; with a frozen encoder, or for minibert's own models, 1e-3)",
     )
     training.add_argument(
         "--schedule", choices=["linear", "cosine", "polynomial", "constant"], default="linear", help="its way down"

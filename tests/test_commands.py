@@ -618,6 +618,18 @@ def test_without_arguments_it_learns_from_the_sample(tmp_path: Path, monkeypatch
     assert metrics["accuracy"] > 0.6
 
 
+def test_a_model_that_ships_is_trained_alike_whether_it_is_named_or_not(tmp_path: Path):
+    """It is small, and learns next to nothing at the rate that suits a large one."""
+    train, dev = write_table(tmp_path / "train.tsv", GOOD), write_table(tmp_path / "dev.tsv", GOOD)
+    logs = []
+    for name, flags in (("default", []), ("named", ["--model", "minibert-tiny-uncased"])):
+        call("finetune", "--train", train, "--dev", dev, *flags, "--out", tmp_path / name)
+        lines = [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        logs.append([(line["step"], line["loss"], line["lr"]) for line in lines if "lr" in line])
+    assert logs[0] == logs[1]
+    assert logs[0][-1][0] == 5
+
+
 def test_the_command_to_try_can_be_copied_whatever_the_folder_is_called(capsys: pytest.CaptureFixture[str]):
     metrics = {"accuracy": 1.0, "f1_macro": 1.0, "mcc": 1.0}
     print_summary(Path("my models/o'ut"), ClassificationTask(Columns()), metrics)

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import torch
 
 from .. import plots
+from ..checkpoints.locate import shipped_models
 from ..checkpoints.pretrained import ADAPTER_CONFIG
 from ..data.public import PUBLIC, fetch
 from ..errors import InputError
@@ -69,8 +70,8 @@ RESULTS = (
 PRETRAINED_DEFAULTS = {"lr": 5e-5, "epochs": 3.0}
 FROZEN_DEFAULTS = {"lr": 1e-3, "epochs": 3.0}  # few weights, and new ones
 
-# What a run starts from that names no model. So small a one takes larger steps, and more of them.
-SHIPPED_MODEL = "minibert-tiny-uncased"
+SHIPPED_MODEL = "minibert-tiny-uncased"  # what a run starts from that names no model
+# Of the models that come with minibert: so small ones take larger steps, and more of them.
 SHIPPED_DEFAULTS = {"lr": 1e-3, "epochs": 5.0}
 
 WAYS = ("freeze", "gradual_unfreezing", "layer_decay", "mix", "lora", "adapters", "bitfit", "prefix")  # one at a time
@@ -407,15 +408,17 @@ def _model(arguments: argparse.Namespace, task: Task) -> tuple[BertPreTrainedMod
     changes = task.config_changes()
     if arguments.dropout is not None:
         changes |= {"hidden_dropout_prob": arguments.dropout, "attention_probs_dropout_prob": arguments.dropout}
-    defaults = FROZEN_DEFAULTS if encoder_is_frozen(arguments) else PRETRAINED_DEFAULTS
     if arguments.model is None:
-        arguments.model, defaults = SHIPPED_MODEL, SHIPPED_DEFAULTS
+        arguments.model = SHIPPED_MODEL
         log.info(f"Starting from {SHIPPED_MODEL}, which comes with minibert: --model takes larger ones.")
     tokenizer = BertTokenizer.from_pretrained(arguments.model)
     model = task.model_class.from_pretrained(arguments.model, **changes)
     if len(tokenizer) > model.config.vocab_size:
         known = model.config.vocab_size
         raise InputError(f"{arguments.model}: its tokenizer has {len(tokenizer)} tokens, but its model knows {known}.")
+    defaults = FROZEN_DEFAULTS if encoder_is_frozen(arguments) else PRETRAINED_DEFAULTS
+    if arguments.model in shipped_models():
+        defaults = SHIPPED_DEFAULTS
     for name, value in defaults.items():
         if getattr(arguments, name) is None:
             setattr(arguments, name, value)
