@@ -84,7 +84,8 @@ def test_the_guess_is_that_of_the_models_own_forward_at_cls(
     for ids, guess in zip(truth, logits[starts[:-1]].log_softmax(dim=1), strict=True):
         bag = sorted(set(ids.tolist()))
         expected = expected - (guess[bag] * weights[bag]).sum() / weights[bag].sum()
-    total = (output.loss + expected / 5) if output.loss is not None else expected
+    assert output.loss is not None
+    total = output.loss + expected / 5
     total.backward()
     gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
 
@@ -125,7 +126,7 @@ def test_a_step_is_the_same_however_it_is_cut(
 
 
 def test_cls_learns_the_words_of_its_text(corpus_folder: Path, tokenizer: BertTokenizer, tmp_path: Path):
-    """Better than which words there are in general: against the same run, whose [CLS] cannot see the text's words."""
+    """Better than by the share that each word has in all texts, which is the best that one guess for all can do."""
     settings = InstanceSettings(max_length=16, next_sentence=False)
     instances = PretrainingInstances(Corpus(corpus_folder), tokenizer, settings)
     weights = word_weights(np.full(len(tokenizer), 1), tokenizer.all_special_ids)
