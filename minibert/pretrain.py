@@ -136,7 +136,11 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         "--accumulation", type=positive_int, default=1, metavar="N", help="parts a step is cut into, to save memory"
     )
     training.add_argument(
-        "--optimizer", choices=["adamw", "google"], default="adamw", help="PyTorch's AdamW, or that of Google's BERT"
+        "--optimizer",
+        choices=["adamw", "muon", "google"],
+        default="adamw",
+        help="PyTorch's AdamW (the default); Muon for the blocks' matrices, which learns more from each text; or that "
+        "of Google's BERT",
     )
     training.add_argument(
         "--lr", type=positive_float, default=5e-4, metavar="RATE", help="highest learning rate; base and large: 1e-4"

@@ -115,7 +115,7 @@ def make_trainer(instances: PretrainingInstances, out: Path, **changes: Any) -> 
     torch.manual_seed(0)
     model: Any = changes.pop("model", None) or BertForPreTraining(config(tokenizer, changes.pop("dropout", 0.0)))
     options: dict[str, Any] = {"batch_size": 8, "budget": Budget(steps=6), "workers": 0, "held_out": ()}
-    options |= {key: changes.pop(key) for key in (*options, "google", "compiled", "word_weights") if key in changes}
+    options |= {key: changes.pop(key) for key in (*options, "optimizer", "compiled", "word_weights") if key in changes}
     settings: dict[str, Any] = {
         "output_dir": str(out),
         "learning_rate": 1e-2,
@@ -441,9 +441,13 @@ def test_without_a_compiler_there_is_a_sentence_and_nothing_is_written(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_run_goes_on_exactly_from_any_checkpoint(several_blocks: PretrainingInstances, tmp_path: Path):
-    """Dropout and Adam's moments included; blocks and epochs are shorter than the run."""
+@pytest.mark.parametrize("optimizer", ["adamw", "muon", "google"])
+def test_a_run_goes_on_exactly_from_any_checkpoint(
+    optimizer: str, several_blocks: PretrainingInstances, tmp_path: Path
+):
+    """Dropout and the optimizer's moments included; blocks and epochs are shorter than the run."""
     options: dict[str, Any] = {"dropout": 0.3, "batch_size": 90, "save_strategy": "steps", "save_steps": 1}
+    options["optimizer"] = optimizer
     whole = make_trainer(several_blocks, tmp_path / "whole", **options)
     whole.train()
     assert whole.state.next_instance[0] > several_blocks.blocks
@@ -484,7 +488,7 @@ def test_the_length_of_an_epoch_is_told_by_its_first_block(several_blocks: Pretr
 
 
 def test_a_log_line_has_the_figures_of_its_step(instances: PretrainingInstances, tmp_path: Path):
-    trainer = make_trainer(instances, tmp_path, logging_dir=str(tmp_path / "log"), google=True)
+    trainer = make_trainer(instances, tmp_path, logging_dir=str(tmp_path / "log"), optimizer="google")
     trainer.train()
     lines = read_log(tmp_path / "log")
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
@@ -792,12 +796,15 @@ def test_ctrl_c_to_torchrun_saves_once(corpus_folder: Path, small_model: Path, t
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 @pytest.mark.parametrize("flags", [[], ["--fsdp"]], ids=["ddp", "fsdp"])
-def test_two_processes_learn_what_one_does(flags: list[str], corpus_folder: Path, small_model: Path, tmp_path: Path):
+def test_two_processes_learn_what_one_does(
+    flags: list[str], optimizer: str, corpus_folder: Path, small_model: Path, tmp_path: Path
+):
     """And go on from what one process has saved."""
     for name in ("one", "two"):
         words = small_run(corpus_folder, small_model, tmp_path / name, "--max-steps", 8, "--accumulation", 2)
-        words.append("--bag-of-words")
+        words += ["--bag-of-words", "--optimizer", optimizer]
         if name == "two":
             process = start("minibert.pretrain", *words)
             while process.poll() is None and not (tmp_path / name / "checkpoints" / "checkpoint-3").exists():

@@ -92,7 +92,7 @@ def pretrain(arguments: argparse.Namespace) -> dict[str, Any]:
             batch_size=arguments.batch_size,
             budget=_budget(arguments),
             word_weights=_word_weights(instances, tokenizer) if arguments.bag_of_words else None,
-            google=arguments.optimizer == "google",
+            optimizer=arguments.optimizer,
             workers=_loading_workers(arguments),
             fsdp=arguments.fsdp,
             compiled=arguments.compile,

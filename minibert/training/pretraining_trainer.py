@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from .compilation import compile_blocks
 from .distributed import any_rank, rank, ranks, shard, sum_over_ranks
 from .google_optimizer import AdamWeightDecay, google_schedule
 from .interrupt import InterruptGuard
+from .muon import Muon
 from .objective import PretrainingLoss, PretrainingModel, Tally, tally_of
 from .optimizer import parameter_groups
 from .state import Saves
@@ -62,7 +63,7 @@ class PretrainingTrainer(Trainer):
         process: the number of processes and of parts changes memory and speed, but not what is learnt.
     held_out: instances for evaluation, always the same; none: no evaluation.
     word_weights: (vocab,) float32, to learn bags of words, too (`bag_of_words.py`); None: not.
-    google: train with Google's optimizer and schedule instead of AdamW.
+    optimizer: AdamW; Muon for the blocks' matrices (`muon.py`); or Google's, with its schedule (`google_optimizer.py`).
     workers: processes that make batches.
     fsdp: divide the model itself among the processes.
     compiled: through `torch.compile`.
@@ -82,7 +83,7 @@ class PretrainingTrainer(Trainer):
         batch_size: int,
         budget: Budget,
         word_weights: Tensor | None = None,
-        google: bool = False,
+        optimizer: Literal["adamw", "muon", "google"] = "adamw",
         workers: int = 0,
         fsdp: bool = False,
         compiled: bool = False,
@@ -93,7 +94,7 @@ class PretrainingTrainer(Trainer):
         self.held_out = held_out
         self.batch_size = batch_size
         self.budget = budget
-        self.google = google
+        self.optimizer = optimizer
         self.workers = workers
         self.writes_files = rank() == 0
         self._loss = PretrainingLoss(model, None if word_weights is None else word_weights.to(model.device))
@@ -142,14 +143,17 @@ class PretrainingTrainer(Trainer):
             yield batches
 
     def _create_optimizer(self) -> torch.optim.Optimizer:
-        if not self.google:
-            return super()._create_optimizer()
-        return AdamWeightDecay(parameter_groups(self.model, self.args.weight_decay), self.args.learning_rate)
+        rate, decay = self.args.learning_rate, self.args.weight_decay
+        if self.optimizer == "muon":
+            return Muon(self.model, rate, decay, torch.bfloat16 if self.args.bf16 else torch.float32)
+        if self.optimizer == "google":
+            return AdamWeightDecay(parameter_groups(self.model, decay), rate)
+        return super()._create_optimizer()
 
     def _schedule(self, step: int, warmup_steps: int, total_steps: int) -> float:
-        if not self.google:
-            return super()._schedule(step, warmup_steps, total_steps)
-        return google_schedule(step, warmup_steps, total_steps)
+        if self.optimizer == "google":
+            return google_schedule(step, warmup_steps, total_steps)
+        return super()._schedule(step, warmup_steps, total_steps)
 
     def _must_stop(self, interrupt: InterruptGuard) -> bool:
         return any_rank(interrupt.asked, self.model.device)
