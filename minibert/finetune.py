@@ -100,14 +100,14 @@ def add_flags(parser: Parser) -> None:
         "--epochs",
         type=positive_float,
         metavar="N",
-        help="passes over the data (default: 3; for minibert's own models, 5)",
+        help="passes over the data (default: 3; for a model up to 256 wide, 5)",
     )
     training.add_argument("--batch-size", type=positive_int, default=32, metavar="N", help="examples a step")
     training.add_argument(
         "--lr",
         type=positive_float,
         metavar="RATE",
-        help="highest learning rate (default: 5e-5; with a frozen encoder, or for minibert's own models, 1e-3)",
+        help="highest learning rate (default: 5e-5; with a frozen encoder, or for a model up to 256 wide, 1e-3)",
     )
     training.add_argument(
         "--schedule", choices=["linear", "cosine", "polynomial", "constant"], default="linear", help="its way down"

@@ -26,6 +26,7 @@ import transformers
 
 from minibert import BertForSequenceClassification, BertTokenizer, InputError, trace
 from minibert.checkpoints import huggingface
+from minibert.checkpoints.locate import shipped_models
 from minibert.commandline import run
 from minibert.files import replacing
 from minibert.packing import PackedBatch
@@ -618,15 +619,17 @@ def test_without_arguments_it_learns_from_the_sample(tmp_path: Path, monkeypatch
     assert metrics["accuracy"] > 0.6
 
 
-def test_a_model_that_ships_is_trained_alike_whether_it_is_named_or_not(tmp_path: Path):
-    """It is small, and learns next to nothing at the rate that suits a large one."""
+def test_a_small_model_is_trained_alike_however_it_is_named(tmp_path: Path):
+    """It learns next to nothing at the rate that suits a large one."""
     train, dev = write_table(tmp_path / "train.tsv", GOOD), write_table(tmp_path / "dev.tsv", GOOD)
+    name = "minibert-tiny-uncased"
+    shutil.copytree(shipped_models()[name], tmp_path / "own")
     logs = []
-    for name, flags in (("default", []), ("named", ["--model", "minibert-tiny-uncased"])):
+    for name, flags in (("default", []), ("named", ["--model", name]), ("copied", ["--model", tmp_path / "own"])):
         call("finetune", "--train", train, "--dev", dev, *flags, "--out", tmp_path / name)
         lines = [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
         logs.append([(line["step"], line["loss"], line["lr"]) for line in lines if "lr" in line])
-    assert logs[0] == logs[1]
+    assert logs[0] == logs[1] == logs[2]
     assert logs[0][-1][0] == 5
 
 

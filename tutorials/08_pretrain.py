@@ -465,6 +465,8 @@ assert max(entropies.values()) - min(entropies.values()) > 0.1
 # 2. Give the timid one 1,000 steps. When does its variety leave 0 for good? Watch for it before the loss moves.
 # 3. Mask whole words (`Masking(tokenizer, "whole_word", ...)`). The loss is higher. Is the model worse?
 # 4. Ask for 30 % of the tokens instead of 15 %. More answers a row, less context for each.
+# 5. Read [`training/muon.py`](../minibert/training/muon.py), and put `Muon(model, peak)` in place of AdamW. Does the
+#    plateau get shorter? To be fair, give both of them 3e-3 and 6e-3, and more than one seed.
 #
 # ## Questions
 #

@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 import torch
 
 from .. import plots
-from ..checkpoints.locate import shipped_models
 from ..checkpoints.pretrained import ADAPTER_CONFIG
 from ..data.public import PUBLIC, fetch
 from ..errors import InputError
@@ -71,8 +70,8 @@ PRETRAINED_DEFAULTS = {"lr": 5e-5, "epochs": 3.0}
 FROZEN_DEFAULTS = {"lr": 1e-3, "epochs": 3.0}  # few weights, and new ones
 
 SHIPPED_MODEL = "minibert-tiny-uncased"  # what a run starts from that names no model
-# Of the models that come with minibert: so small ones take larger steps, and more of them.
-SHIPPED_DEFAULTS = {"lr": 1e-3, "epochs": 5.0}
+SMALL_WIDTH = 256  # as minibert's own models: such small ones take larger steps, and more of them
+SMALL_DEFAULTS = {"lr": 1e-3, "epochs": 5.0}
 
 WAYS = ("freeze", "gradual_unfreezing", "layer_decay", "mix", "lora", "adapters", "bitfit", "prefix")  # one at a time
 SETTINGS_OF = (
@@ -417,8 +416,8 @@ def _model(arguments: argparse.Namespace, task: Task) -> tuple[BertPreTrainedMod
         known = model.config.vocab_size
         raise InputError(f"{arguments.model}: its tokenizer has {len(tokenizer)} tokens, but its model knows {known}.")
     defaults = FROZEN_DEFAULTS if encoder_is_frozen(arguments) else PRETRAINED_DEFAULTS
-    if arguments.model in shipped_models():
-        defaults = SHIPPED_DEFAULTS
+    if model.config.hidden_size <= SMALL_WIDTH:
+        defaults = SMALL_DEFAULTS
     for name, value in defaults.items():
         if getattr(arguments, name) is None:
             setattr(arguments, name, value)
