@@ -448,8 +448,8 @@ print({name: f"{count} of {12 * len(TEXTS)} guesses stand in the texts" for name
 assert found["minibert-mini-uncased"] > found["minibert-tiny-uncased"]
 
 # %% [markdown]
-# The other guesses are no accident either: *film* and *actress* bring their neighbours along. `[CLS]` has become a
-# summary that one can read. What it is worth is told in `EXPERIMENTS.md`.
+# The other guesses are no accident either: *rain* and *river* bring *dam* and *flood* along, a king his *kingdom*.
+# `[CLS]` has become a summary that one can read. What it is worth is told in `EXPERIMENTS.md`.
 #
 # ## Common mistakes
 #
