@@ -622,10 +622,10 @@ def test_without_arguments_it_learns_from_the_sample(tmp_path: Path, monkeypatch
 def test_a_small_model_is_trained_alike_however_it_is_named(tmp_path: Path):
     """It learns next to nothing at the rate that suits a large one."""
     train, dev = write_table(tmp_path / "train.tsv", GOOD), write_table(tmp_path / "dev.tsv", GOOD)
-    name = "minibert-tiny-uncased"
-    shutil.copytree(shipped_models()[name], tmp_path / "own")
+    tiny = "minibert-tiny-uncased"
+    shutil.copytree(shipped_models()[tiny], tmp_path / "own")
     logs = []
-    for name, flags in (("default", []), ("named", ["--model", name]), ("copied", ["--model", tmp_path / "own"])):
+    for name, flags in (("default", []), ("named", ["--model", tiny]), ("copied", ["--model", tmp_path / "own"])):
         call("finetune", "--train", train, "--dev", dev, *flags, "--out", tmp_path / name)
         lines = [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
         logs.append([(line["step"], line["loss"], line["lr"]) for line in lines if "lr" in line])
