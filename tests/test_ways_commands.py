@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 import torch
 import transformers
 
-from minibert import BertForSequenceClassification, BertTokenizer
+from minibert import BertConfig, BertForSequenceClassification, BertTokenizer
 from minibert.checkpoints.huggingface import HuggingFaceWeights
 from minibert.training import trainer
 from minibert.transfer import load_adapter
@@ -118,9 +119,13 @@ def test_an_adapted_model_is_not_frozen_otherwise(
 
 
 def test_a_frozen_encoder_takes_a_higher_rate_by_itself(small_model: Path, files: list[object], tmp_path: Path):
+    wide = tmp_path / "wide"  # at 256 the rate is higher anyway
+    shutil.copytree(small_model, wide)
+    config = BertConfig.from_pretrained(small_model).replace(hidden_size=258, num_attention_heads=2)
+    BertForSequenceClassification(config).save_pretrained(wide)
     for flags, rate in [((), 5e-5), (("--lora",), 1e-3), (("--freeze", "encoder"), 1e-3), (("--freeze", 1), 5e-5)]:
         out = tmp_path / f"run-{len(flags)}-{rate}"
-        call("finetune", *files, "--model", small_model, "--out", out, "--epochs", 1, "--warmup-ratio", 0, *flags)
+        call("finetune", *files, "--model", wide, "--out", out, "--epochs", 1, "--warmup-ratio", 0, *flags)
         assert json.loads((out / "log.jsonl").read_text().splitlines()[0])["lr"] == rate
 
 
