@@ -50,7 +50,8 @@ def orthogonalize(matrix: Tensor, iterations: int = 5) -> Tensor:
 class Muon(torch.optim.AdamW):
     """Muon for the blocks' matrices and AdamW for the rest: one optimizer, with one state to save.
 
-    lr: of both. dtype: in which matrices are made orthogonal; bfloat16 is enough, where a processor has it.
+    lr: of both. weight_decay: of both, not of biases and LayerNorms (see `parameter_groups`).
+    dtype: in which matrices are made orthogonal; bfloat16 is enough, where a processor has it.
     """
 
     def __init__(
