@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import pytest
 import torch
@@ -35,13 +36,22 @@ def one_by_one_attention(
 ) -> tuple[Tensor, None]:
     """The CPU's way for long sentences, also where packed attention would not choose it."""
     lengths = [layout.cu_seqlens.diff().tolist() for layout in (queries, keys)]
-    return packed.attend_one_by_one(query, key, value, lengths[0], lengths[1], dropout), None
+    return packed.attend_one_by_one(query, key, value, lengths[0], lengths[1], bool(dropout), dropout), None
+
+
+def written_out_attention(
+    query: Tensor, key: Tensor, value: Tensor, queries: Layout, keys: Layout, dropout: float = 0.0
+) -> tuple[Tensor, None]:
+    """The same, as in training in bfloat16."""
+    lengths = [layout.cu_seqlens.diff().tolist() for layout in (queries, keys)]
+    return packed.attend_one_by_one(query, key, value, lengths[0], lengths[1], True, dropout), None
 
 
 ATTENTIONS = [
     pytest.param(sdpa_attention, id="sdpa"),
     pytest.param(packed_attention, id="packed"),
     pytest.param(one_by_one_attention, id="one by one"),
+    pytest.param(written_out_attention, id="written out"),
     pytest.param(nested_attention, id="nested"),
     pytest.param(triton_attention, id="triton", marks=needs_triton),
 ]
@@ -316,9 +326,7 @@ def test_long_and_uneven_sentences_are_attended_one_by_one_and_short_ones_togeth
         pytest.skip("on CUDA nothing depends on the lengths")
     calls: list[list[int]] = []
 
-    def record(
-        query: Tensor, key: Tensor, value: Tensor, asked: list[int], lengths: list[int], dropout: float
-    ) -> Tensor:
+    def record(query: Tensor, key: Tensor, value: Tensor, asked: list[int], lengths: list[int], *_: object) -> Tensor:
         calls.append(lengths)
         return query
 
@@ -328,6 +336,55 @@ def test_long_and_uneven_sentences_are_attended_one_by_one_and_short_ones_togeth
         self_attend(packed_attention, torch.randn(3, sum(lengths), 1, 4).unbind(), layout)
         assert calls == ([lengths] if alone else []), lengths
         calls.clear()
+
+
+@pytest.mark.parametrize(
+    ("lengths", "dtype", "trained", "dropout", "way"),
+    [
+        ([200, 200], torch.bfloat16, True, 0.0, "by hand"),
+        ([200, 200], torch.bfloat16, False, 0.0, "by hand"),
+        ([200, 200], torch.float32, True, 0.1, "by hand"),
+        ([200, 200], torch.float32, True, 0.0, "sdpa"),
+        ([300, 2, 2], torch.float32, True, 0.0, "flash"),
+        ([60, 2, 2], torch.bfloat16, True, 0.0, "by hand"),
+        ([60, 2, 2], torch.bfloat16, False, 0.0, "flash"),
+        ([6, 6], torch.bfloat16, True, 0.0, "eager"),
+        ([6, 6], torch.bfloat16, False, 0.0, "sdpa"),
+        ([6, 6], torch.float32, True, 0.1, "eager"),
+    ],
+)
+def test_attention_is_written_out_where_that_is_faster(
+    device: str,
+    lengths: list[int],
+    dtype: torch.dtype,
+    trained: bool,
+    dropout: float,
+    way: str,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    if device == "cuda":
+        pytest.skip("a rule for the CPU")
+    monkeypatch.setattr(packed, "HAS_AVX512", True)
+    taken = set()
+
+    def one_by_one(query: Tensor, *others: object) -> Tensor:
+        taken.add("by hand" if others[4] else "flash")
+        return query
+
+    def padded(name: str, query: Tensor, *_: object) -> tuple[Tensor, None]:
+        taken.add(name)
+        return query, None
+
+    monkeypatch.setattr(packed, "attend_one_by_one", one_by_one)
+    monkeypatch.setattr(packed, "eager_attention", partial(padded, "eager"))
+    monkeypatch.setattr(packed, "sdpa_attention", partial(padded, "sdpa"))
+    tokens = torch.randn(3, sum(lengths), 1, 4, dtype=dtype, requires_grad=trained).unbind()
+    self_attend(packed_attention, tokens, layout_of(lengths, device), dropout)
+    assert taken == {way}
+    monkeypatch.setattr(packed, "HAS_AVX512", False)
+    taken.clear()
+    self_attend(packed_attention, tokens, layout_of(lengths, device), 0.0)
+    assert taken <= {"flash", "sdpa"}
 
 
 def test_user_is_told_once_what_dropout_costs(device: str, caplog: pytest.LogCaptureFixture):

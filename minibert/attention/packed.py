@@ -5,7 +5,8 @@ bfloat16 and float16 alone and has no dropout. With dropout and in float32 neste
 says once what dropout costs; in float64, for heads of other widths than 8, 16, 24, ..., and under `torch.compile`, the
 padded rectangle of `sdpa`.
 
-On the CPU, sentence by sentence, unless the rectangle is nearly full or all sentences are short.
+On the CPU, sentence by sentence, unless the rectangle is nearly full or all sentences are short. torch has a flash
+kernel there as well; where plain matrix products are faster, with dropout and in bfloat16, attention is written out.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from torch import Tensor
 from ..dropout import drop, dropout_mask
 from ..packing import Layout
 from ..recomputation import keep_recipe
+from .eager import eager_attention
 from .nested import nested_attention
 from .sdpa import sdpa_attention
 
@@ -31,6 +33,8 @@ from .sdpa import sdpa_attention
 # errs, the two ways are close; `python -m minibert.bench attention` shows what it gains.
 CALL = 1000
 PADDED_SCORE = 2
+LONG = 64  # keys
+HAS_AVX512 = torch.backends.cpu.get_cpu_capability() == "AVX512"  # with AVX2 there are no units for bfloat16
 
 HAS_VARLEN = find_spec("torch.nn.attention.varlen") is not None  # from torch 2.10
 
@@ -52,11 +56,15 @@ def packed_attention(
             _tell_once(dropout)
         if fits_nested(query) and not torch.compiler.is_compiling():
             return nested_attention(query, key, value, queries, keys, dropout)
-    if query.device.type == "cpu" and keys.mask is not None:
-        query_lengths, lengths = queries.cu_seqlens.diff().tolist(), keys.cu_seqlens.diff().tolist()
-        rectangle = PADDED_SCORE * keys.batch * queries.seq * keys.seq
-        if rectangle > sum(asked * length + CALL for asked, length in zip(query_lengths, lengths, strict=True)):
-            return attend_one_by_one(query, key, value, query_lengths, lengths, dropout), None
+    if query.device.type == "cpu":
+        by_hand = bool(dropout) or flash_is_slow(query, keys.seq)
+        if by_hand or keys.mask is not None:
+            query_lengths, lengths = queries.cu_seqlens.diff().tolist(), keys.cu_seqlens.diff().tolist()
+            rectangle = PADDED_SCORE * keys.batch * queries.seq * keys.seq
+            if rectangle > sum(asked * length + CALL for asked, length in zip(query_lengths, lengths, strict=True)):
+                return attend_one_by_one(query, key, value, query_lengths, lengths, by_hand, dropout), None
+        if by_hand:
+            return eager_attention(query, key, value, queries, keys, dropout)[0], None
     return sdpa_attention(query, key, value, queries, keys, dropout)
 
 
@@ -71,8 +79,23 @@ def auto_attention(
     return packed_attention(query, key, value, queries, keys, dropout)
 
 
+def flash_is_slow(query: Tensor, seq: int) -> bool:
+    """Whether torch's flash kernel for CPUs loses to plain matrix products: in bfloat16, which they do by other units.
+
+    Going backward it takes 2 to 4 times as long, over all lengths; forward 1.2 to 1.5 times, from some 64 keys on.
+    """
+    trained = torch.is_grad_enabled() and query.requires_grad
+    return query.dtype == torch.bfloat16 and HAS_AVX512 and (trained or seq > LONG)
+
+
 def attend_one_by_one(
-    query: Tensor, key: Tensor, value: Tensor, query_lengths: list[int], lengths: list[int], dropout: float
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    query_lengths: list[int],
+    lengths: list[int],
+    by_hand: bool,
+    dropout: float,
 ) -> Tensor:
     """Attention for each sentence by itself; nothing is copied on the way in.
 
@@ -84,18 +107,20 @@ def attend_one_by_one(
     value = value.transpose(0, 1).unsqueeze(0)  # (tokens, heads, head_dim) -> (1, heads, tokens, head_dim)
     splits = query.split(query_lengths, 2), key.split(lengths, 2), value.split(lengths, 2)
     sentences = list(zip(*splits, strict=True))
-    if dropout:
-        contexts = [attend_with_dropout(*sentence, dropout) for sentence in sentences]
+    if by_hand:
+        contexts = [attend_by_hand(*sentence, dropout) for sentence in sentences]
     else:
         contexts = [F.scaled_dot_product_attention(*sentence) for sentence in sentences]
     context = torch.cat(contexts, dim=2)  # -> (1, heads, queries, head_dim)
     return context.squeeze(0).transpose(0, 1)  # (1, heads, queries, head_dim) -> (queries, heads, head_dim)
 
 
-def attend_with_dropout(query: Tensor, key: Tensor, value: Tensor, dropout: float) -> Tensor:
+def attend_by_hand(query: Tensor, key: Tensor, value: Tensor, dropout: float) -> Tensor:
     """Of one sentence, written out: torch's own way keeps scaled copies of queries and keys for the backward pass."""
     scores = (query @ key.mT).div_(math.sqrt(query.shape[-1]))  # (..., asked, head_dim) -> (..., asked, length)
     probabilities = scores.softmax(dim=-1)
+    if not dropout:
+        return probabilities @ value  # (..., asked, length) -> (..., asked, head_dim)
     mask = dropout_mask(probabilities, dropout)
     weights = drop(probabilities, mask, dropout)
     with keep_recipe(weights, partial(drop, probabilities, mask, dropout)):
