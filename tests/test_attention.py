@@ -349,6 +349,7 @@ def test_long_and_uneven_sentences_are_attended_one_by_one_and_short_ones_togeth
         ([60, 2, 2], torch.bfloat16, True, 0.0, "by hand"),
         ([60, 2, 2], torch.bfloat16, False, 0.0, "flash"),
         ([6, 6], torch.bfloat16, True, 0.0, "eager"),
+        ([600, 600], torch.bfloat16, True, 0.0, "sdpa"),
         ([6, 6], torch.bfloat16, False, 0.0, "sdpa"),
         ([6, 6], torch.float32, True, 0.1, "eager"),
     ],
@@ -364,7 +365,7 @@ def test_attention_is_written_out_where_that_is_faster(
 ):
     if device == "cuda":
         pytest.skip("a rule for the CPU")
-    monkeypatch.setattr(packed, "HAS_AVX512", True)
+    monkeypatch.setattr(packed, "HAS_BF16_UNITS", True)
     taken = set()
 
     def one_by_one(query: Tensor, *others: object) -> Tensor:
@@ -381,7 +382,7 @@ def test_attention_is_written_out_where_that_is_faster(
     tokens = torch.randn(3, sum(lengths), 1, 4, dtype=dtype, requires_grad=trained).unbind()
     self_attend(packed_attention, tokens, layout_of(lengths, device), dropout)
     assert taken == {way}
-    monkeypatch.setattr(packed, "HAS_AVX512", False)
+    monkeypatch.setattr(packed, "HAS_BF16_UNITS", False)
     taken.clear()
     self_attend(packed_attention, tokens, layout_of(lengths, device), 0.0)
     assert taken <= {"flash", "sdpa"}

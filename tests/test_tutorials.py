@@ -156,6 +156,7 @@ def test_runs_as_a_script(source: Path):
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]),
         "MPLBACKEND": "Agg",
+        "OMP_NUM_THREADS": "1",  # as in `build.py`; two chapters with two threads each would wait for one another
     }
     done = subprocess.run([sys.executable, str(source)], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -33,8 +33,9 @@ from .sdpa import sdpa_attention
 # errs, the two ways are close; `python -m minibert.bench attention` shows what it gains.
 CALL = 1000
 PADDED_SCORE = 2
-LONG = 64  # keys
-HAS_AVX512 = torch.backends.cpu.get_cpu_capability() == "AVX512"  # with AVX2 there are no units for bfloat16
+FLASH_PAYS = 64, 512  # keys: up to the one forward, above the other always, torch's flash kernel is as fast in bfloat16
+# torch keeps this function to itself, so another version may not have it.
+HAS_BF16_UNITS = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
 
 HAS_VARLEN = find_spec("torch.nn.attention.varlen") is not None  # from torch 2.10
 
@@ -57,14 +58,7 @@ def packed_attention(
         if fits_nested(query) and not torch.compiler.is_compiling():
             return nested_attention(query, key, value, queries, keys, dropout)
     if query.device.type == "cpu":
-        by_hand = bool(dropout) or flash_is_slow(query, keys.seq)
-        if by_hand or keys.mask is not None:
-            query_lengths, lengths = queries.cu_seqlens.diff().tolist(), keys.cu_seqlens.diff().tolist()
-            rectangle = PADDED_SCORE * keys.batch * queries.seq * keys.seq
-            if rectangle > sum(asked * length + CALL for asked, length in zip(query_lengths, lengths, strict=True)):
-                return attend_one_by_one(query, key, value, query_lengths, lengths, by_hand, dropout), None
-        if by_hand:
-            return eager_attention(query, key, value, queries, keys, dropout)[0], None
+        return attend_on_cpu(query, key, value, queries, keys, dropout), None
     return sdpa_attention(query, key, value, queries, keys, dropout)
 
 
@@ -79,13 +73,27 @@ def auto_attention(
     return packed_attention(query, key, value, queries, keys, dropout)
 
 
-def flash_is_slow(query: Tensor, seq: int) -> bool:
-    """Whether torch's flash kernel for CPUs loses to plain matrix products: in bfloat16, which they do by other units.
+def attend_on_cpu(query: Tensor, key: Tensor, value: Tensor, queries: Layout, keys: Layout, dropout: float) -> Tensor:
+    """Sentence by sentence or as a rectangle, by torch's flash kernel or written out: whatever is fastest."""
+    by_hand = bool(dropout) or flash_is_slow(query, keys.seq)
+    if by_hand or keys.mask is not None:
+        query_lengths, lengths = queries.cu_seqlens.diff().tolist(), keys.cu_seqlens.diff().tolist()
+        rectangle = PADDED_SCORE * keys.batch * queries.seq * keys.seq
+        if rectangle > sum(asked * length + CALL for asked, length in zip(query_lengths, lengths, strict=True)):
+            return attend_one_by_one(query, key, value, query_lengths, lengths, by_hand, dropout)
+    padded = eager_attention if by_hand else sdpa_attention
+    return padded(query, key, value, queries, keys, dropout)[0]
 
-    Going backward it takes 2 to 4 times as long, over all lengths; forward 1.2 to 1.5 times, from some 64 keys on.
+
+def flash_is_slow(query: Tensor, seq: int) -> bool:
+    """Whether torch's flash kernel for CPUs loses to plain matrix products: in bfloat16, if the processor has it.
+
+    Going backward it takes 2 to 4 times as long, forward 1.2 to 1.5 times, from some 64 keys on. Over long texts it
+    makes good for it, and takes less memory.
     """
+    short, long = FLASH_PAYS
     trained = torch.is_grad_enabled() and query.requires_grad
-    return query.dtype == torch.bfloat16 and HAS_AVX512 and (trained or seq > LONG)
+    return query.dtype == torch.bfloat16 and HAS_BF16_UNITS and (trained or seq > short) and seq <= long
 
 
 def attend_one_by_one(
