@@ -1,10 +1,11 @@
-"""A third pretraining task: [CLS] tells which words its text has (Ma et al. 2024, "Drop your Decoder", section 3).
+"""A third pretraining task: the pooler tells which words its text has (Ma et al. 2024, "Drop your Decoder", section 3).
 
-Masked words never ask anything of [CLS], and next sentences ask it for the topic. So it need not keep what a classifier
-may want to know of the words. This task asks for them, and adds no weights: the head that guesses masked words
-reads [CLS], too, and its one guess is for all words of the text at once.
+Masked words never ask anything of [CLS], and next sentences ask it, through the pooler, for the topic. So neither need
+keep what a classifier, which reads the pooler, may want to know of the words. This task asks for them, and adds no
+weights: the head that guesses masked words reads the pooler, too, and its one guess is for all words of the text at
+once. A model without pooler, which learns no pairs, is asked at [CLS] itself.
 
-What differs from the paper: frequent words count less, for nearly every text has them.
+What differs from the paper: frequent words count less, for nearly every text has them; and there it is always [CLS].
 """
 
 from __future__ import annotations

@@ -80,8 +80,10 @@ class PretrainingLoss(nn.Module):
             of_pairs = _loss_and_correct(logits, batch["next_sentence_labels"])
         of_bags = [torch.zeros((), device=wanted.device)] * 2
         if self.word_weights is not None:
-            starts = batch["read"].cu_seqlens[:-1].long()  # of what is read, each row's first is its [CLS]
-            guesses = model.mlm(encoded.last_hidden_state[starts], words)  # (chosen, hidden) -> (batch, vocab)
+            summary = encoded.pooler_output  # (batch, hidden)
+            if summary is None:  # of what is read, each row's first is its [CLS]
+                summary = encoded.last_hidden_state[batch["read"].cu_seqlens[:-1].long()]  # -> (batch, hidden)
+            guesses = model.mlm(summary, words)  # (batch, hidden) -> (batch, vocab)
             truth = packed.input_ids.index_copy(0, batch["read"].selected[batch["masked_lm_positions"]], wanted)
             of_bags = [
                 bag_of_words_loss(guesses, truth, packed.layout.cu_seqlens, self.word_weights),
