@@ -112,7 +112,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     )
     data.add_argument("--masked-lm-prob", type=share, default=0.15, metavar="SHARE", help="of the tokens, to predict")
     data.add_argument("--no-next-sentence", action="store_true", help="masked words alone, on one text an instance")
-    data.add_argument("--bag-of-words", action="store_true", help="a third task: which words a text has, by [CLS]")
+    data.add_argument("--bag-of-words", action="store_true", help="a third task: the pooler tells a text's words")
     model = parser.add_argument_group("model")
     model.add_argument("--size", choices=PRESETS, help="how large a BERT (default: mini)")
     model.add_argument(

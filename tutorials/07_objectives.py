@@ -11,7 +11,7 @@
 # - make masked examples by hand, by the rule of 80/10/10, equal to the package's;
 # - compute the loss of masked words, and say which tokens count;
 # - cut documents into pairs, and see what each trick in Google's program is for;
-# - read what `[CLS]` says of a text, and ask it for more;
+# - read what the pooler says of a text, and ask it for more;
 # - name five mistakes by the number that gives them away.
 #
 # **You need** chapter 6. **Time:** an hour to read; the cells run in half a minute.
@@ -400,14 +400,14 @@ assert leaks["whole_word"] < 0.02
 # ## 7.6 What no puzzle asks for
 #
 # A model need not keep what no puzzle asks for. Masked words are asked for at their own places. Next sentences ask
-# `[CLS]` for the topic. Nobody asks `[CLS]` *which words the text has*, and a classifier will read nothing but `[CLS]`
-# (chapter 9).
+# `[CLS]`, through the pooler, for the topic. Nobody asks the pooler *which words the text has*, and a classifier will
+# read nothing but the pooler (chapter 9).
 #
-# So make a third puzzle: the head that guesses hidden words reads `[CLS]`, too, and there its one guess is for all
-# words of the text, the *bag of words* (Ma et al. 2024; `pretrain --bag-of-words`). It needs no weights of its own. For
-# a text with the words $b$ the loss is the mean of $-\ln p(b)$. On paper, for a guess of 1/2, 1/4, 1/8, 1/8 and a text
-# of the second and the third word: $(\ln 4 + \ln 8) / 2 = 1.733$. Words that nearly every text has count less, and here
-# nothing:
+# So make a third puzzle: the head that guesses hidden words reads the pooler, too, and there its one guess is for all
+# words of the text, the *bag of words* (after Ma et al. 2024, who ask at `[CLS]`; `pretrain --bag-of-words`). It needs
+# no weights of its own. For a text with the words $b$ the loss is the mean of $-\ln p(b)$. On paper, for a guess of
+# 1/2, 1/4, 1/8, 1/8 and a text of the second and the third word: $(\ln 4 + \ln 8) / 2 = 1.733$. Words that nearly every
+# text has count less, and here nothing:
 
 # %%
 guess = torch.tensor([[0.5, 0.25, 0.125, 0.125]]).log()
@@ -419,7 +419,7 @@ assert_close(loss, torch.tensor((math.log(4) + math.log(8)) / 2))
 
 # %% [markdown]
 # Two BERTs that ship with the package have read the same text. `minibert-tiny-uncased` was given the two old puzzles
-# alone, `minibert-mini-uncased` towards the end this one, too. What do their `[CLS]`s say of a text? In capitals: words
+# alone, `minibert-mini-uncased` towards the end this one, too. What do their poolers say of a text? In capitals: words
 # that it has.
 
 # %%
@@ -438,8 +438,9 @@ for name in ("minibert-tiny-uncased", "minibert-mini-uncased"):
     for sample in TEXTS:
         encoded = shipped(sample, return_tensors="pt")
         with torch.no_grad():
-            at_cls = reader(**encoded).prediction_logits[0, 0]  # (batch, seq, vocab) -> (vocab)
-        best = at_cls.topk(12).indices.tolist()
+            pooled = reader.bert(**encoded).pooler_output  # (1, hidden)
+            guess = reader.mlm(pooled, reader.bert.embeddings.word_embeddings.weight)  # (1, hidden) -> (1, vocab)
+        best = guess[0].topk(12).indices.tolist()
         there = [token_id in encoded["input_ids"][0].tolist() for token_id in best]
         words = shipped.convert_ids_to_tokens(best)
         print("   ", " ".join(word.upper() if here else word for word, here in zip(words, there, strict=True)))
@@ -449,7 +450,7 @@ assert found["minibert-mini-uncased"] > found["minibert-tiny-uncased"]
 
 # %% [markdown]
 # The other guesses are no accident either: *rain* and *river* bring *dam* and *flood* along, a king his *kingdom*.
-# `[CLS]` has become a summary that one can read. What it is worth is told in `EXPERIMENTS.md`.
+# The pooler has become a summary that one can read. What it is worth is told in `EXPERIMENTS.md`.
 #
 # ## Common mistakes
 #
@@ -531,7 +532,7 @@ assert set(documents) == set(range(len(corpus)))
 # - 15 % are chosen; 80/10/10 keeps the other places awake.
 # - Only chosen tokens count, and only they need logits.
 # - Next sentences are mostly a puzzle of topics.
-# - What no puzzle asks for need not be kept: `[CLS]` knows the words of a text if it is asked for them.
+# - What no puzzle asks for need not be kept: the pooler knows the words of a text if it is asked for them.
 # - Ask what a fool would score, before you admire a model.
 #
 # **Code:** [`data/masking.py`](../minibert/data/masking.py) (`Masking`),
