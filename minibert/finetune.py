@@ -176,7 +176,9 @@ def _add_transfer(parser: argparse.ArgumentParser) -> None:
         help="of query, key, value, attention_output, intermediate, output"
     )  # fmt: skip
     group.add_argument("--adapter-size", type=positive_int, default=64, metavar="N", help="width of the bottlenecks")
-    group.add_argument("--reinit-top", type=positive_int, metavar="N", help="fresh weights for the N highest blocks")
+    group.add_argument(
+        "--reinit-top", type=whole_number, metavar="N", help="fresh weights for the pooler and the N highest blocks"
+    )
 
 
 def main(arguments: argparse.Namespace) -> None:

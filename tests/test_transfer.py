@@ -154,8 +154,14 @@ def test_reinitialized_blocks_are_new_and_the_others_are_not():
         name for name in all_names(model) if name.startswith(("bert.blocks.1.", "bert.blocks.2.", "bert.pooler."))
     }
     assert model.bert.blocks[2].attention.output.weight.std() < 2 * SMALL.initializer_range
-    with pytest.raises(InputError, match="has 3 blocks: 1 to 3 of them can be re-initialised, found 4"):
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    reinitialize_top(model, 0)
+    changed = {name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name])}
+    assert changed == {"bert.pooler.dense.weight"}  # the bias was 0 already
+    with pytest.raises(InputError, match="has 3 blocks: 0 to 3 of them can be re-initialised, found 4"):
         reinitialize_top(model, 4)
+    with pytest.raises(InputError, match="BertForTokenClassification has no pooler: re-initialise 1 to 3 blocks"):
+        reinitialize_top(make_model("BertForTokenClassification"), 0)
 
 
 # ------------------------------------------------------------------------------------------------ remembered features

@@ -44,6 +44,7 @@ def changed(before: Path, after: Path) -> set[str]:
         (("--freeze", "embeddings"), ("bert.embeddings",)),
         (("--freeze", 1), ("bert.embeddings", "bert.encoder.layer.0.")),
         (("--freeze", "encoder"), ("bert.embeddings", "bert.encoder")),
+        (("--freeze", "encoder", "--reinit-top", 0), ("bert.embeddings", "bert.encoder")),
         (("--layer-decay", 0.5, "--reinit-top", 1), ()),
     ],
 )
@@ -188,7 +189,7 @@ def test_the_learning_rate_finder_draws_a_page_and_trains_nothing(
         (("--lora", "--lora-targets", "query,all"), "targets of LoRA are some of query"),
         (("--lora", "--bitfit"), "not allowed with argument"),
         (("--lora", "0"), "at least 1, is needed: found '0'"),
-        (("--reinit-top", "3"), "1 to 2 of them can be re-initialised, found 3"),
+        (("--reinit-top", "3"), "0 to 2 of them can be re-initialised, found 3"),
         (("--reinit-top", "1", "--lora"), "so they must be trained: freeze fewer"),
         (("--mix", "last_four"), "has 2 blocks, too few for the mean of the last 4"),
         (("--gradual-unfreezing", "--epochs", "1"), "takes two epochs or more: found 1"),

@@ -66,7 +66,8 @@ def prepare_transfer(arguments: argparse.Namespace, model: BertPreTrainedModel) 
     if arguments.adversarial:
         check_words_learn(model)
     if arguments.reinit_top is not None:
-        fresh = encoder_of(model).blocks[-arguments.reinit_top :]
+        blocks = encoder_of(model).blocks
+        fresh = blocks[len(blocks) - arguments.reinit_top :]
         if not all(parameter.requires_grad for parameter in fresh.parameters()):
             raise InputError("--reinit-top makes blocks random, so they must be trained: freeze fewer.")
 
