@@ -419,8 +419,8 @@ assert_close(loss, torch.tensor((math.log(4) + math.log(8)) / 2))
 
 # %% [markdown]
 # Two BERTs that ship with the package have read the same text. `minibert-tiny-uncased` was given the two old puzzles
-# alone, `minibert-mini-uncased` towards the end this one, too. What do their poolers say of a text? In capitals: words
-# that it has.
+# alone, so its head has never read a pooler; `minibert-mini-uncased` was given this one, too, towards the end. What do
+# they say of a text? In capitals: words that it has.
 
 # %%
 TEXTS = (
@@ -449,8 +449,9 @@ print({name: f"{count} of {12 * len(TEXTS)} guesses stand in the texts" for name
 assert found["minibert-mini-uncased"] > found["minibert-tiny-uncased"]
 
 # %% [markdown]
-# The other guesses are no accident either: *rain* and *river* bring *dam* and *flood* along, a king his *kingdom*.
-# The pooler has become a summary that one can read. What it is worth is told in `EXPERIMENTS.md`.
+# Who was never asked stammers. And where the other one is wrong, it is no accident: a river brings *dam* and *valley*
+# along, a film *movie* and *drama*, France *spain* and *england*. The pooler has become a summary that one can read.
+# What it is worth is told in `EXPERIMENTS.md`.
 #
 # ## Common mistakes
 #
