@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Sequence
 from contextlib import nullcontext
 from itertools import islice
@@ -23,6 +24,8 @@ import torch
 import transformers
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
 
 from minibert import BertConfig, BertForMaskedLM, BertForPreTraining, BertTokenizer, InputError, TrainingArguments
 from minibert.checkpoints import tensorflow
@@ -793,6 +796,24 @@ def test_ctrl_c_to_torchrun_saves_once(corpus_folder: Path, small_model: Path, t
     assert errors.count("stopped and saved after step") == 1, errors  # by the first process
     step = read_log(out)[-1]["step"]
     assert (out / "checkpoints" / f"checkpoint-{step}").is_dir()
+
+
+def test_nothing_holds_the_group_of_processes_after_training(
+    instances: PretrainingInstances, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The end of a run hung, now and then, where `DistributedDataParallel` was the last to let go of it."""
+    monkeypatch.setattr("minibert.training.pretraining_trainer.ranks", lambda: 2)
+    distributed.init_process_group("gloo", (tmp_path / "group").as_uri(), rank=0, world_size=1)
+    try:
+        trainer = make_trainer(instances, tmp_path)
+        wrapper = weakref.ref(trainer._parallel)
+        reducer = weakref.ref(trainer._parallel.reducer)
+        assert isinstance(wrapper(), DistributedDataParallel)
+        trainer.release()
+        assert wrapper() is None
+        assert reducer() is None
+    finally:
+        distributed.destroy_process_group()
 
 
 @pytest.mark.slow

@@ -122,6 +122,8 @@ def pretrain(arguments: argparse.Namespace) -> dict[str, Any]:
                 f"process {rank()} lost the others after step {trainer.state.global_step}: one of them has ended. "
                 "Start the same command again with --resume; the number of processes may be another."
             ) from error
+        finally:
+            trainer.release()
         trainer.save_model(out)
     metrics = _metrics(trainer)
     if rank() == 0:

@@ -108,6 +108,13 @@ class PretrainingTrainer(Trainer):
         self._peak_flops = peak_flops(model.device) if args.bf16 else None
         self._guessing = math.log(model.config.vocab_size)
 
+    def release(self) -> None:
+        """Let go of `DistributedDataParallel`, after training: it must be gone before the processes part.
+
+        Were it the last to hold their group, Python would wait for gloo's thread to end, and that thread for Python.
+        """
+        self._parallel = self._loss
+
     def _plan(self) -> Plan:
         """Epochs differ a little in length, and planning a whole one can take long: the first block tells it."""
         first = self.stream.block(0)
