@@ -816,6 +816,22 @@ def test_nothing_holds_the_group_of_processes_after_training(
         distributed.destroy_process_group()
 
 
+def test_a_run_that_may_not_go_on_lets_go_of_the_group_too(
+    corpus_folder: Path,
+    small_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    words = small_run(corpus_folder, small_model, tmp_path / "out", "--max-steps", 3)
+    pretrain(*words)
+    (tmp_path / "out" / "metrics.json").unlink()  # as if it had been killed at the very end
+    released: list[PretrainingTrainer] = []
+    monkeypatch.setattr(PretrainingTrainer, "release", lambda trainer: released.append(trainer))
+    assert "--seed of the run in" in pretrain_fails(capsys, *words, "--resume", "--seed", 1)
+    assert len(released) == 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 @pytest.mark.parametrize("flags", [[], ["--fsdp"]], ids=["ddp", "fsdp"])

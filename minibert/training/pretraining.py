@@ -97,11 +97,11 @@ def pretrain(arguments: argparse.Namespace) -> dict[str, Any]:
             fsdp=arguments.fsdp,
             compiled=arguments.compile,
         )
-        if rank() == 0:
-            log.info(_opening(corpus, trainer))
-            settings = {name: getattr(arguments, name) for name in FIXED}
-            fix_settings(out / SETTINGS, settings, _contents(arguments, corpus.manifest))
         try:
+            if rank() == 0:
+                log.info(_opening(corpus, trainer))
+                settings = {name: getattr(arguments, name) for name in FIXED}
+                fix_settings(out / SETTINGS, settings, _contents(arguments, corpus.manifest))
             resumed = bool(checkpoints(out / CHECKPOINTS))
             if rank() == 0 and not resumed:
                 (out / LOG).unlink(missing_ok=True)  # of a run that was killed before its first checkpoint
