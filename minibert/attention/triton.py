@@ -134,14 +134,16 @@ def _strides(*tensors: Tensor) -> list[int]:
 
 def _constants(query: Tensor, queries: Layout, keys: Layout, dropout: float) -> dict[str, Any]:
     """What the kernels are compiled for: the width of heads, and tiles of which two in flight fit in any such GPU."""
-    tile = 32 if query.dtype == torch.float32 else 64
+    width = _power_of_two(query.shape[2])
+    tile = 64 if query.dtype != torch.float32 else 32 if width <= 64 else 16
     return {
         "HEAD_DIM": query.shape[2],
-        "WIDTH": _power_of_two(query.shape[2]),
+        "WIDTH": width,
         "QUERY_TILE": min(tile, _power_of_two(queries.seq)),  # no tile of 64 for short sentences
         "KEY_TILE": min(tile, _power_of_two(keys.seq)),
         "DROPOUT": dropout > 0,
         "num_stages": 2,
+        "num_warps": 8 if width > 64 else 4,  # of 32 threads, for the numbers of a tile to fit into their registers
     }
 
 

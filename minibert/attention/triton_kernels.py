@@ -46,13 +46,14 @@ def store_tile(tensor, tile, rows, row_count, columns, row_stride, HEAD_DIM: tl.
 
 @triton.jit
 def drop(weights, queries, keys, head, seed, dropout):
-    """Dropout of a tile (queries, keys): zero with probability `dropout`, the others larger to make up for it.
+    """Dropout of a tile: zero with probability `dropout`, the others larger to make up for it.
 
-    queries are counted through the whole batch and keys through the sentence, so that no two pairs share a counter.
+    queries and keys: (queries, 1) and (1, keys), or the other way round, as the tile has them. Queries are counted
+    through the whole batch and keys through the sentence, so that no two pairs share a counter.
     """
-    random, _, _, _ = tl.philox(seed, keys[None, :], queries[:, None], head, 0)
-    kept = tl.uint_to_uniform_float(random) >= dropout
-    return tl.where(kept, weights / (1 - dropout), 0.0)
+    random, _, _, _ = tl.philox(seed, keys, queries, head, 0, n_rounds=7)
+    kept = random >= tl.cast(dropout * 4294967296.0, tl.uint32)  # `random` is any whole number below 2^32
+    return tl.where(kept, weights * (1 / (1 - dropout)), 0.0)
 
 
 @triton.jit
@@ -99,7 +100,7 @@ def forward_kernel(
         weights = tl.exp2(scores - new_largest[:, None])
         total = total * shrink + tl.sum(weights, 1)  # of all keys: dropout comes after softmax
         if DROPOUT:
-            weights = drop(weights, first_query + queries, keys, head, seed, dropout)
+            weights = drop(weights, first_query + queries[:, None], keys[None, :], head, seed, dropout)
         products = tl.dot(weights.to(value_tile.dtype), value_tile, input_precision="ieee")
         gathered = gathered * shrink[:, None] + products
         largest = new_largest
@@ -145,7 +146,7 @@ def query_gradient_kernel(
         probabilities = tl.exp2(scores - log_sum[:, None])
         weight_gradient = tl.dot(gradient_tile, tl.trans(value_tile), input_precision="ieee")
         if DROPOUT:
-            weight_gradient = drop(weight_gradient, first_query + queries, keys, head, seed, dropout)
+            weight_gradient = drop(weight_gradient, first_query + queries[:, None], keys[None, :], head, seed, dropout)
         score_gradient = probabilities * (weight_gradient - row_sum[:, None])
         result += tl.dot(score_gradient.to(key_tile.dtype), key_tile, input_precision="ieee")
     store_tile(query_gradient, result * scale, queries, query_count, columns, gradient_token, HEAD_DIM)
@@ -185,18 +186,19 @@ def key_value_gradient_kernel(
         queries = start + tl.arange(0, QUERY_TILE)
         query_tile = load_tile(query, queries, query_count, columns, query_token, HEAD_DIM)
         gradient_tile = load_tile(gradient, queries, query_count, columns, gradient_token, HEAD_DIM)
-        # The logarithm inf makes the probabilities of queries outside the sentence 0.
-        log_sum = tl.load(log_sums + queries * heads, mask=queries < query_count, other=float("inf"))
+        log_sum = tl.load(log_sums + queries * heads, mask=queries < query_count, other=0.0)
         row_sum = tl.load(sums + queries * heads, mask=queries < query_count, other=0.0)
-        scores = score_tile(query_tile, key_tile, keys, key_count, scale)
-        probabilities = tl.exp2(scores - log_sum[:, None])
+        # Turned, (keys, queries), as the last two products take it: each thread has what it needs of it at hand. So it
+        # is queries outside the sentence that get probability 0. Keys outside it have rows that are not stored.
+        scores = score_tile(key_tile, query_tile, queries, query_count, scale)
+        probabilities = tl.exp2(scores - log_sum[None, :])
         weights = probabilities
-        weight_gradient = tl.dot(gradient_tile, tl.trans(value_tile), input_precision="ieee")
+        weight_gradient = tl.dot(value_tile, tl.trans(gradient_tile), input_precision="ieee")
         if DROPOUT:
-            weights = drop(weights, first_query + queries, keys, head, seed, dropout)
-            weight_gradient = drop(weight_gradient, first_query + queries, keys, head, seed, dropout)
-        score_gradient = probabilities * (weight_gradient - row_sum[:, None])
-        value_result += tl.dot(tl.trans(weights.to(value_tile.dtype)), gradient_tile, input_precision="ieee")
-        key_result += tl.dot(tl.trans(score_gradient.to(query_tile.dtype)), query_tile, input_precision="ieee")
+            weights = drop(weights, first_query + queries[None, :], keys[:, None], head, seed, dropout)
+            weight_gradient = drop(weight_gradient, first_query + queries[None, :], keys[:, None], head, seed, dropout)
+        score_gradient = probabilities * (weight_gradient - row_sum[None, :])
+        value_result += tl.dot(weights.to(value_tile.dtype), gradient_tile, input_precision="ieee")
+        key_result += tl.dot(score_gradient.to(query_tile.dtype), query_tile, input_precision="ieee")
     store_tile(key_gradient, key_result * scale, keys, key_count, columns, gradient_token, HEAD_DIM)
     store_tile(value_gradient, value_result, keys, key_count, columns, gradient_token, HEAD_DIM)
