@@ -535,6 +535,25 @@ def test_a_diverged_run_stops_and_keeps_the_last_good_checkpoint(
         trainer.train()
 
 
+def test_a_few_unlucky_words_are_no_divergence(
+    instances: PretrainingInstances, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    trainer = make_trainer(instances, tmp_path, batch_size=1, budget=Budget(steps=60))
+    forward_backward, guessing = trainer._forward_backward, math.log(46)
+
+    def unlucky(batches: list[Any]) -> Any:
+        figures, tokens = forward_backward(batches)
+        lost = {"mlm_loss": torch.tensor(guessing + 6)} if trainer.state.global_step in unlucky_steps else {}
+        return figures | lost, tokens
+
+    monkeypatch.setattr(trainer, "_forward_backward", unlucky)
+    unlucky_steps = [20, 40, 41]
+    trainer.train()
+    unlucky_steps = [*range(20, 60)]
+    with pytest.raises(InputError, match="the run has diverged"):
+        trainer.train()
+
+
 def test_a_batch_that_cannot_be_cut_is_refused(instances: PretrainingInstances, tmp_path: Path):
     with pytest.raises(InputError, match=r"A batch of 8 cannot be cut into 3 equal parts \(1 processes, each with 3\)"):
         make_trainer(instances, tmp_path, gradient_accumulation_steps=3)

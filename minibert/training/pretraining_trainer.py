@@ -34,6 +34,7 @@ from .trainer import Plan, Steps, Trainer
 from .utilization import flops_per_token, peak_flops
 
 WORSE_THAN_GUESSING = 3.0  # nats: the truth is thought twenty times less likely than if all words were alike
+JUDGED_WORDS = 100  # in whose mean loss a run can be seen to diverge; that of a few words may be large by chance
 MEASURED_INSTANCES = 1000  # whose mean length tells how many instances a number of tokens makes
 
 
@@ -196,7 +197,12 @@ class PretrainingTrainer(Trainer):
 
     def _check(self, figures: Mapping[str, float]) -> None:
         super()._check(figures)
-        loss, step = figures.get("mlm_loss", 0.0), self.state.global_step
+        if "mlm_loss" not in figures:
+            return
+        history, step = self.state.log_history, self.state.global_step
+        more = JUDGED_WORDS // (self.batch_size * self.stream.instances.settings.most_predictions)
+        earlier = [entry["mlm_loss"] for entry in history[len(history) - more :] if "mlm_loss" in entry]
+        loss = float(np.mean([*earlier, figures["mlm_loss"]]))
         if loss > self._guessing + WORSE_THAN_GUESSING:
             raise self._diverged(
                 f"The loss of the masked words became {loss:.1f} before step {step}, while guessing among all words "
