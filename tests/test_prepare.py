@@ -305,6 +305,26 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_corpus(
     assert contents(out) == contents(whole)
 
 
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="Windows sends Ctrl-C in another way")
+def test_ctrl_c_while_processes_begin_is_no_traceback(tmp_path: Path, tokenizer: BertTokenizer):
+    source, vocab, out = (tmp_path / name for name in ("text", "vocab", "out"))
+    write_corpus(source, documents=2_000)
+    tokenizer.save_pretrained(vocab)
+    words = ["minibert.pretrain", "prepare", source, "--vocab", vocab, "--out", out, "--workers", 2]
+    command = [sys.executable, "-m", *map(str, words)]
+    environment = os.environ | {"PYTHONPATH": str(Path(preparing.__file__).parents[2])}
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True, env=environment
+    ) as process:
+        begins = ["pgrep", "-g", str(process.pid), "-f", "spawn_main"]
+        while process.poll() is None and subprocess.run(begins, capture_output=True, check=False).returncode:
+            time.sleep(0.002)
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+
+
 def _lines(path: Path) -> list[bytes]:
     return path.read_bytes().splitlines() if path.exists() else []
 

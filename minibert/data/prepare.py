@@ -30,7 +30,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -151,7 +151,8 @@ def _shards(
                     continue
                 if len(running) > workers:  # one portion lies ready, so that no process has to wait
                     collect()
-                running[pool.submit(_write_shard, out, portion)] = portion.number
+                with _ctrl_c_waits():
+                    running[pool.submit(_write_shard, out, portion)] = portion.number
             while running:
                 collect()
         except BrokenProcessPool as error:
@@ -162,6 +163,19 @@ def _shards(
         finally:
             pool.shutdown(cancel_futures=True)
     return [records[number] for number in sorted(records)]
+
+
+@contextmanager
+def _ctrl_c_waits() -> Iterator[None]:
+    """Until the end of the block. A process that begins inside never hears of it, not even before `_start_worker`."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Progress:
