@@ -71,9 +71,9 @@ def learn_vocabulary(arguments: argparse.Namespace) -> None:
     from .tokenization.learn import coverage
 
     out = Path(arguments.out)
-    if out.exists():
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} exists already: name another folder.")
-    out.mkdir(parents=True)  # before the text is read, which may take hours
+    out.mkdir(parents=True, exist_ok=True)  # before the text is read, which may take hours
     try:
         tokenizer, words = learn_tokenizer(arguments.files, arguments.size, do_lower_case=not arguments.cased)
         tokenizer.save_pretrained(out)

@@ -26,6 +26,7 @@ def text(tmp_path: Path) -> Path:
 
 def test_from_text_to_instances(text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     vocab, out = tmp_path / "vocab", tmp_path / "corpus"
+    vocab.mkdir()  # as a process leaves it that was killed while it read
     pretrain("vocabulary", text, "--size", 60, "--out", vocab)
     assert capsys.readouterr().out.startswith("60 tokens; ")
     pretrain("prepare", text, "--vocab", vocab, "--out", out, "--workers", 1)
