@@ -30,7 +30,8 @@ def fix_settings(
     before = parse_json_object(path.read_bytes(), str(path))
     for name, value in given.items():
         if before.get(name, value) != value:
-            found = "held other data" if name in contents else f"was {before[name]}, and is {value} now"
+            was, now = ("not given" if each is None else str(each) for each in (before[name], value))
+            found = "held other data" if name in contents else f"was {was}, and is {now} now"
             raise InputError(f"--{name.replace('_', '-')} of the run in {path.parent} {found}: {advice}.")
 
 
