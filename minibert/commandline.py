@@ -147,7 +147,9 @@ def resume_command(command: str, out: Path) -> str:
     given = [argument for argument in sys.argv[1:] if argument != "--overwrite"]
     given += [] if any(argument.split("=")[0] == "--out" for argument in given) else ["--out", str(out)]
     given += [] if "--resume" in given else ["--resume"]
-    return f"python -m minibert.{command} {shlex.join(given)}"
+    processes = os.environ.get("LOCAL_WORLD_SIZE")  # set by torchrun
+    launcher = "python" if processes is None else f"torchrun --nproc-per-node {processes}"
+    return f"{launcher} -m minibert.{command} {shlex.join(given)}"
 
 
 def _is_out_of_memory(error: Exception) -> bool:

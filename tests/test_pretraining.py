@@ -696,6 +696,7 @@ def test_another_run_is_not_gone_on_with(
         assert re.search(
             rf"{flag} of the run in .* was .*, and is {now} now", pretrain_fails(capsys, *words, "--resume", flag, now)
         )
+    assert "was not given, and is 0.3 now" in pretrain_fails(capsys, *words, "--resume", "--dropout", 0.3)
     settings = json.loads((tmp_path / "out" / "settings.json").read_text())
     del settings["masked_lm_prob"]  # as if an older version had begun it
     (tmp_path / "out" / "settings.json").write_text(json.dumps(settings))
@@ -813,6 +814,7 @@ def test_ctrl_c_to_torchrun_saves_once(corpus_folder: Path, small_model: Path, t
     job.send_signal(signal.SIGINT)
     _, errors = job.communicate(timeout=120)
     assert errors.count("stopped and saved after step") == 1, errors  # by the first process
+    assert "Go on with: torchrun --nproc-per-node 2 -m minibert.pretrain --corpus" in errors
     step = read_log(out)[-1]["step"]
     assert (out / "checkpoints" / f"checkpoint-{step}").is_dir()
 
