@@ -201,7 +201,7 @@ class PretrainingTrainer(Trainer):
             return
         history, step = self.state.log_history, self.state.global_step
         more = JUDGED_WORDS // (self.batch_size * self.stream.instances.settings.most_predictions)
-        earlier = [entry["mlm_loss"] for entry in history[len(history) - more :] if "mlm_loss" in entry]
+        earlier = [entry["mlm_loss"] for entry in history[max(0, len(history) - more) :] if "mlm_loss" in entry]
         loss = float(np.mean([*earlier, figures["mlm_loss"]]))
         if loss > self._guessing + WORSE_THAN_GUESSING:
             raise self._diverged(
