@@ -339,10 +339,10 @@ def all_logits_later(
 ) -> Callable[[], Tensor]:
     """A function for the logits at all tokens, to be called before the weights change."""
 
-    def logits() -> Tensor:
-        return batch.restore(head(hidden, word_embeddings))  # (tokens, hidden) -> (batch, seq, vocab)
+    def logits(of_tokens: Tensor) -> Tensor:
+        return batch.restore(of_tokens)  # (tokens, vocab) -> (batch, seq, vocab)
 
-    return when_read(logits, [word_embeddings, *head.parameters()])
+    return when_read(logits, head, hidden, word_embeddings)
 
 
 def token_labels(batch: PackedBatch, labels: Tensor) -> Tensor:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, overload
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 
 from .errors import InputError
 
@@ -129,19 +131,38 @@ class PreTrainingOutput(ModelOutput):
         return self.compute_logits()
 
 
-def when_read(compute: Callable[[], Tensor], weights: Sequence[Tensor]) -> Callable[[], Tensor]:
-    """A function that computes when it is called, with or without gradients as was asked for now.
+def when_read(finish: Callable[[Tensor], Tensor], module: nn.Module, *inputs: Tensor) -> Callable[[], Tensor]:
+    """A function for `finish(module(*inputs))` that computes when it is called, and then as it would have now: by the
+    weights that the module has now, with or without gradients and autocast.
 
-    It raises `InputError` if the weights have been changed since: what was computed with the old ones does not go with
-    the new ones.
+    It raises `InputError` if one of the tensors has been changed in place since: what was computed with the old numbers
+    does not go with the new ones.
     """
+    # `torch.func.functional_call` lends the module others, and takes them away again.
+    weights: dict[str, Tensor] = dict(module.named_parameters())
+    watched = [*inputs, *weights.values()]
+    versions = _versions(watched)
     with_gradient = torch.is_grad_enabled()
-    versions = [weight._version for weight in weights]  # torch counts the changes in place
+    precision = _autocast_of_now(inputs[0].device.type)
 
     def compute_now() -> Tensor:
-        if versions != [weight._version for weight in weights]:
-            raise InputError("The weights have changed since this output was made: read its logits before the step.")
-        with torch.set_grad_enabled(with_gradient):
-            return compute()
+        if versions != _versions(watched):
+            raise InputError(
+                "The weights or the hidden states have changed since this output was made: read its logits before the "
+                "step."
+            )
+        with torch.set_grad_enabled(with_gradient), precision:
+            return finish(functional_call(module, weights, inputs))
 
     return compute_now
+
+
+def _versions(tensors: Sequence[Tensor]) -> list[int]:
+    """How often each was changed in place. torch counts that, but for what was made in inference mode."""
+    return [0 if tensor.is_inference() else tensor._version for tensor in tensors]
+
+
+def _autocast_of_now(device: str) -> AbstractContextManager[None]:
+    if not torch.amp.is_autocast_available(device):  # such as "meta"
+        return nullcontext()
+    return torch.autocast(device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device))

@@ -184,6 +184,37 @@ def test_logits_read_later_remember_that_gradients_were_off():
     assert task(**make_batch()).logits.requires_grad
 
 
+def test_logits_read_later_remember_autocast():
+    task = make_model("BertForMaskedLM")
+    batch = make_batch()
+    with torch.autocast("cpu", torch.bfloat16):
+        there, later = task(**batch).logits, task(**batch)
+    assert torch.equal(later.logits, there)
+    later = task(**batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert later.logits.dtype == torch.float32
+
+
+def test_logits_read_later_are_those_of_lent_weights():
+    task, other, batch = make_model("BertForMaskedLM"), make_model("BertForMaskedLM"), make_batch()
+    output = torch.func.functional_call(task, dict(other.named_parameters()), kwargs=batch)
+    torch.testing.assert_close(output.logits, other(**batch).logits)
+
+
+def test_weights_made_in_inference_mode_give_logits():
+    with torch.inference_mode():
+        assert make_model("BertForMaskedLM")(**make_batch()).logits.isfinite().all()
+
+
+def test_logits_of_hidden_states_that_have_changed_since_are_refused():
+    batch = {"input_ids": torch.ones(2, 3, dtype=torch.long)}  # without padding, nothing is copied
+    with torch.no_grad():
+        output = make_model("BertForMaskedLM")(**batch, output_hidden_states=True)
+    output.hidden_states[-1].zero_()
+    with pytest.raises(InputError, match="have changed since"):
+        assert output.logits.isfinite().all()
+
+
 @pytest.mark.parametrize("name", HEADS)
 def test_a_batch_whose_labels_are_all_ignored_has_loss_zero(name: str):
     task = make_model(name)
