@@ -119,12 +119,14 @@ class PackedBatch:
     ) -> PackedBatch:
         """A packed batch straight from lists of ids, one list a row: padding is never built.
 
-        Raises `InputError` if a row has not as many types as ids.
+        Raises `InputError` if there is no row, or one has not as many types as ids.
         """
+        if not len(input_ids):
+            raise InputError("There is nothing to pack: input_ids is an empty list.")
         if token_type_ids is not None and list(map(len, token_type_ids)) != list(map(len, input_ids)):
             raise InputError("token_type_ids must have as many rows as input_ids, each as long as the row of ids.")
         lengths = torch.tensor([len(ids) for ids in input_ids])
-        positions = torch.arange(max(map(len, input_ids), default=0))
+        positions = torch.arange(max(map(len, input_ids)))
         mask = positions < lengths.unsqueeze(1)  # (seq) -> (batch, seq)
         layout = Layout.from_mask(mask)
         ids = torch.tensor([i for row in input_ids for i in row], dtype=torch.int64)
