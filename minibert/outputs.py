@@ -24,9 +24,15 @@ class ModelOutput:
         """The names of the fields that are there, in order. Logits that are computed later are there."""
         return [name for name in self.names if vars(self).get(name, True) is not None]
 
-    def to_tuple(self) -> tuple[Any, ...]:
+    def values(self) -> tuple[Any, ...]:
         """The fields that are there, in order."""
         return self[:]
+
+    to_tuple = values
+
+    def items(self) -> list[tuple[str, Any]]:
+        """Each field that is there with its name, in order."""
+        return [(name, self[name]) for name in self.keys()]
 
     @overload
     def __getitem__(self, key: slice) -> tuple[Any, ...]: ...

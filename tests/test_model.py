@@ -243,6 +243,8 @@ def test_output_answers_as_a_tuple_and_as_a_dict():
     assert loss is output.loss
     assert logits is output.logits
     assert list(output.keys()) == ["loss", "logits"]
+    assert [name for name, _ in output.items()] == ["loss", "logits"]
+    assert all(one is other for one, other in zip(output.values(), dict(output.items()).values(), strict=True))
     assert len(output) == 2
     assert "logits" in output
     assert "attentions" not in output
@@ -377,6 +379,11 @@ def test_wrong_input_gets_a_sentence(case: str):
 def test_rows_of_types_must_be_those_of_the_ids(types: list[list[int]]):
     with pytest.raises(InputError, match="as many rows as input_ids, each as long"):
         PackedBatch.from_sequences([[1, 5], [1, 7, 2]], types)
+
+
+def test_a_batch_has_a_row():
+    with pytest.raises(InputError, match="nothing to pack"):
+        PackedBatch.from_sequences([])
 
 
 WRONG_LABELS: dict[str, tuple[str, dict[str, Any], str]] = {

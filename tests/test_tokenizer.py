@@ -381,7 +381,7 @@ def test_the_small_questions_have_the_answers_of_transformers(tokenizer, peer):
         assert getattr(tokenizer, f"{name}_token_id") == getattr(peer, f"{name}_token_id")
     assert tokenizer.all_special_tokens == peer.all_special_tokens
     assert tokenizer.all_special_ids == peer.all_special_ids
-    assert tokenizer.get_vocab() == peer.get_vocab() == VOCAB
+    assert tokenizer.get_vocab() == tokenizer.vocab == peer.get_vocab() == VOCAB
     assert (len(tokenizer), tokenizer.vocab_size) == (len(peer), peer.vocab_size)
     assert [tokenizer.num_special_tokens_to_add(pair) for pair in (False, True)] == [2, 3]
     assert tokenizer.encode("the cat", "sat") == peer.encode("the cat", "sat")

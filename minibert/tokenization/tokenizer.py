@@ -391,6 +391,11 @@ class BertTokenizer:
         """Each token with its id, added ones too."""
         return dict(self._ids)
 
+    @property
+    def vocab(self) -> dict[str, int]:
+        """The same."""
+        return self.get_vocab()
+
     def __repr__(self) -> str:
         return (
             f"BertTokenizer({len(self)} tokens, do_lower_case={self.do_lower_case}, "
