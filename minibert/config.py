@@ -60,6 +60,14 @@ SET_ELSEWHERE = {
     "gradient_checkpointing": "TrainingArguments takes it",
 }
 
+# What only `from_pretrained` takes there, beside the config's keys.
+DONE_OTHERWISE = {
+    "ignore_mismatched_sizes": "num_labels is enough, a head of another size is left out",
+    "device_map": "move the model with .to(device)",
+    "cache_dir": "let the environment variable HF_HOME name the folder",
+    "local_files_only": "set the environment variable HF_HUB_OFFLINE to 1",
+}
+
 # Settings that do change the computation. minibert computes only the value beside them: BERT's own.
 BERTS_OWN: dict[str, Any] = {
     "is_decoder": False,
@@ -174,8 +182,8 @@ class BertConfig:
 
         Raises `InputError` as `from_dict`, and for what is set elsewhere: nobody asks for it to change nothing.
         """
-        for key, place in SET_ELSEWHERE.items():
-            if changes.get(key):
+        for key, place in (SET_ELSEWHERE | DONE_OTHERWISE).items():
+            if changes.pop(key, None):
                 raise InputError(f"A config does not set '{key}' here: {place}.")
         values = self.to_dict()
         if changes.get("num_labels", self.num_labels) != self.num_labels or changes.keys() & {

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 import minibert
 from minibert import InputError
 from minibert.checkpoints.names import ROWS, names_of
-from minibert.config import SET_ELSEWHERE
+from minibert.config import DONE_OTHERWISE, SET_ELSEWHERE
 
 from .helpers import PEERS, SMALL, make_batch, make_model, make_peer
 from .test_against_transformers import batch_for
@@ -341,12 +341,14 @@ def test_an_encoder_without_pooler_is_loaded_as_by_transformers(tmp_path: Path):
 
 def test_an_override_that_would_change_nothing_is_refused(tmp_path: Path):
     make_model("BertModel").save_pretrained(tmp_path)
-    for override in (dict.fromkeys(SET_ELSEWHERE, False), {"torch_dtype": None, "return_dict": True}):
+    for override in (dict.fromkeys(SET_ELSEWHERE | DONE_OTHERWISE, False), {"torch_dtype": None, "return_dict": True}):
         minibert.BertModel.from_pretrained(tmp_path, **override)
     with pytest.raises(InputError, match="does not set 'output_hidden_states' here: pass it to the call"):
         minibert.BertModel.from_pretrained(tmp_path, output_hidden_states=True)
     with pytest.raises(InputError, match="does not set 'torch_dtype' here: from_pretrained takes dtype="):
         minibert.BertModel.from_pretrained(tmp_path, torch_dtype=torch.bfloat16)
+    with pytest.raises(InputError, match="does not set 'ignore_mismatched_sizes' here: num_labels is enough"):
+        minibert.BertModel.from_pretrained(tmp_path, ignore_mismatched_sizes=True)
     with pytest.raises(InputError, match=r"dtype must be one of torch's.*: found 'auto'"):
         minibert.BertModel.from_pretrained(tmp_path, dtype="auto")  # type: ignore[arg-type]
 
