@@ -28,7 +28,8 @@ ATTENTION = (
     ("attended", "mixed by one more matrix"),
 )
 FEED_FORWARD = (
-    ("feed_forward.wide", "four times as wide, bent by the activation"),
+    ("feed_forward.wide", "four times as wide"),
+    ("feed_forward.activated", "bent by the activation"),
     ("feed_forward", "and back"),
     ("hidden", "added to what came in, and normalised: what the block hands on"),
 )

@@ -63,6 +63,15 @@ def test_each_stage_names_the_code(capsys: pytest.CaptureFixture[str], model_dir
         assert line in out
 
 
+def test_what_is_bent_by_the_activation_is_bent(capsys: pytest.CaptureFixture[str], model_dir: Path):
+    out = walk(capsys, model_dir, TEXT)
+    wide, bent = (
+        torch.tensor([float(number) for number in re.findall(r"-?\d\.\d{3}", numbers)])
+        for numbers in re.findall(r"four times as wide\n.*\n(.*)\n.*bent by the activation\n.*\n(.*)", out)[0]
+    )
+    torch.testing.assert_close(bent, torch.nn.functional.gelu(wide), atol=2e-3, rtol=0)
+
+
 def test_every_mask_is_answered_and_none_need_be_there(capsys: pytest.CaptureFixture[str], model_dir: Path):
     out = walk(capsys, model_dir, "[MASK] cat [MASK]")
     assert "in place of token 1," in out
