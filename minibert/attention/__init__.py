@@ -5,7 +5,8 @@
 query (queries, heads, head_dim), key and value (tokens, heads, head_dim) are packed; `queries` and `keys` are their
 layouts (the same object, unless only the [CLS] tokens ask); `dropout` is the probability to drop an attention weight, 0
 outside training. context has the shape of query. probabilities, (batch, heads, query_seq, seq), is what the eager
-implementation can show; the fused ones never hold it in memory and return None.
+implementation can show; the others return None. A fused kernel never holds it in memory; on a CPU, with dropout and in
+bfloat16, attention is written out (see `packed.py`), and it is held.
 
 eager   the definition, which all others are tested against; the only one that can show the probabilities
 sdpa    PyTorch's fused kernels on the padded rectangle

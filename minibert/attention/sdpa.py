@@ -15,7 +15,7 @@ from ..packing import Layout
 def sdpa_attention(
     query: Tensor, key: Tensor, value: Tensor, queries: Layout, keys: Layout, dropout: float = 0.0
 ) -> tuple[Tensor, None]:
-    """The same function as `eager_attention`, fused; the probabilities are never held in memory."""
+    """The same function as `eager_attention`, by the kernels above: no probabilities are returned."""
     query = queries.pad(query).transpose(1, 2)  # (queries, heads, head_dim) -> (batch, heads, query_seq, head_dim)
     key = keys.pad(key).transpose(1, 2)  # (tokens, heads, head_dim) -> (batch, heads, seq, head_dim)
     value = keys.pad(value).transpose(1, 2)  # (tokens, heads, head_dim) -> (batch, heads, seq, head_dim)
