@@ -150,6 +150,16 @@ def test_the_code_that_a_notebook_shows_is_still_that_of_the_package(source: Pat
                 assert inspect.getsource(reduce(getattr, rest, imported[first])) in printed, f"{path} has changed"
 
 
+@pytest.mark.parametrize("source", SOURCES, ids=name_of)
+def test_the_traced_lines_that_a_notebook_shows_are_still_in_the_package(source: Path):
+    package = "\n".join(path.read_text(encoding="utf-8") for path in (REPOSITORY / "minibert").rglob("*.py"))
+    for cell in nbformat.read(source.with_suffix(".ipynb"), as_version=4).cells:
+        if "row.code" in cell.source:
+            printed = "".join(output.get("text", "") for output in cell.outputs)
+            for line in re.findall(r" {2}((?:return )?[a-z]\w*(?:, \w+)* ?[=.].*)$", printed, re.MULTILINE):
+                assert line in package, f"the package has no longer: {line}"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("source", SOURCES, ids=name_of)
 def test_runs_as_a_script(source: Path):

@@ -500,7 +500,7 @@ for text, (restaurant, software) in zip(OWN, probabilities.tolist(), strict=True
 assert_close(probabilities.sum(dim=-1), torch.ones(len(OWN)))
 
 # %% [markdown]
-# Four sentences prove nothing; the 96 above are the measure. But look for a wrong answer among them: it may sound as
+# Four sentences prove nothing; the 96 above are the measure. But change them until an answer is wrong: it may sound as
 # sure as the right ones. A probability is what the model *says*, and whether one may trust it is a question for chapter
 # 14.
 #

@@ -240,8 +240,9 @@ assert_close(attend(hidden, dict(attention.state_dict())), layout.pad(packed))
 assert_close(probabilities.sum(dim=-1), torch.ones(BATCH, HEADS, SEQ))
 
 # %% [markdown]
-# PyTorch has the same function in one call, `scaled_dot_product_attention`, which never holds the matrix of weights
-# in memory (chapter 17). The package uses it by default. It must agree too, with padding and all:
+# PyTorch has the same function in one call, `scaled_dot_product_attention`, whose fast kernels never hold the matrix of
+# weights in memory (chapter 17). The package uses it wherever it is the fastest way. It must agree too, with padding
+# and all:
 
 # %%
 mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]], dtype=torch.bool)

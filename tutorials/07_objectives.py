@@ -394,7 +394,7 @@ assert leaks["whole_word"] < 0.02
 
 # %% [markdown]
 # Whole-word masking hides all pieces of a word or none. (Google released it seven months after the first models: on the
-# two tasks in its README, SQuAD and MultiNLI, the large model gains one to two points.) Span masking hides runs of
+# two tasks in its README, SQuAD and MultiNLI, the large models gain 0.4 to 2.4 points.) Span masking hides runs of
 # words, which is harder still (Joshi et al. 2020).
 #
 # ## 7.6 What no puzzle asks for

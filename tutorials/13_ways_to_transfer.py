@@ -536,10 +536,10 @@ show(
 #   points, is about one standard error of such a difference (3 to 4 points). Ten seeds might show that it is real.
 #   These three do not.
 # - **Now look at green, and be honest about red.** BitFit, LoRA, adapters and prefix all train pooler and head as well.
-#   If their new weights did nothing, they would stand where green stands, and that is where they stand. With so small a
-#   base, so few sentences and 40 steps, nearly all the gain is the head's. In the papers the same ways do clearly
-#   better than a head alone, with models of 12 to 24 blocks and thousands of examples. The race does not contradict
-#   them; it shows what to compare with before you praise a technique.
+#   If their new weights did nothing, they would stand where green stands, and they stand a point or two above it, which
+#   may be chance. With so small a base, so few sentences and 40 steps, nearly all the gain is the head's. In the papers
+#   the same ways do clearly better than a head alone, with models of 12 to 24 blocks and thousands of examples. The
+#   race does not contradict them; it shows what to compare with before you praise a technique.
 #
 # And did each move what it says? Compare every trained model with its beginning, part by part. (Relative change: the
 # length of the difference over the length of the weights. The head is new, and is left out.)
@@ -588,7 +588,7 @@ assert changes["layer decay"][0] < changes["everything"][0]
 # ## 13.9 What there is to keep
 #
 # If the accuracy is the same, why bother? Because of what remains afterwards. A fully trained model is a file of its
-# own for every task. An adapter is a few kilobytes; a hundred of them share one base.
+# own for every task. An adapter's is a hundredth of that, most of it pooler and head; a hundred of them share one base.
 
 # %%
 folder = tempfile.TemporaryDirectory()
