@@ -678,8 +678,8 @@ folder.cleanup()
 #    gains most, and does the picture change?
 # 2. Race with 40 examples and with 400. Which ways profit most from more? (Change `draw`.)
 # 3. Give LoRA the ranks 1, 2, 16 and 64, and all six targets. Does the accuracy follow?
-# 4. `reinitialize_top(model, 1)` makes the top block new (Zhang et al. 2021). Does it help here? Their models have 24
-#    blocks; what is different with so few?
+# 4. `reinitialize_top(model, 1)` makes the pooler and the top block new (Zhang et al. 2021), with 0 the pooler alone.
+#    Does it help here? Their models have 24 blocks; what is different with so few?
 # 5. Let the head read a learnt mixture of all layers: `adapt(model, LayerMix("learned"))`, and look at its weights.
 #
 # ## Questions
