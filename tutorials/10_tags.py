@@ -690,7 +690,7 @@ tokenizer.model_max_length = 512
 # All test sentences in one endless row. Words in two windows are asked for once, in the window that sees more around
 # them: 600 words, 600 labels.
 #
-# But look at F1! The same words, sentence by sentence, had 0.49. This tagger has learnt from rows of one sentence each,
+# But look at F1! The same words, sentence by sentence, had 0.48. This tagger has learnt from rows of one sentence each,
 # and never saw what a full row looks like, nor a place beyond the thirtieth or so. Windows make long texts *possible*.
 # What is read should still look like what was learnt from.
 #
