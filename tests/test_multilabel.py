@@ -155,6 +155,18 @@ def test_a_run_end_to_end(small_model: Path, tmp_path: Path, capsys: pytest.Capt
     assert theirs.config.id2label == {0: "film", 1: "praise", 2: "sound"}
 
 
+def test_the_epoch_that_is_kept_is_the_best_with_its_own_thresholds(small_model: Path, tmp_path: Path):
+    names = [f"w{number}" for number in range(12)]  # each so rare that no probability comes near 0.5
+    rows = "".join(json.dumps({"text": f"a good {name}", "label": [name]}) + "\n" for name in names)
+    (tmp_path / "rows.jsonl").write_text(rows)
+    files = ["--train", tmp_path / "rows.jsonl", "--dev", tmp_path / "rows.jsonl"]
+    call("finetune", "--task", "multilabel", *files, "--model", small_model, "--out", tmp_path / "out", "--epochs", 3)
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    log = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
+    figures = {entry["epoch"]: entry["eval_f1_micro"] for entry in log if "eval_f1_micro" in entry}
+    assert figures[metrics["best_epoch"]] == max(figures.values()) == metrics["f1_micro"] > 0
+
+
 def test_an_unknown_label_gets_one_line_and_nothing_is_written(small_model: Path, tmp_path: Path, capsys):
     (tmp_path / "train.tsv").write_text("text\tlabel\na film\tfilm|praise\nbad\t\n")
     (tmp_path / "dev.tsv").write_text("text\tlabel\na film\tfilm|so-so\n")

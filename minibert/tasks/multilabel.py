@@ -4,9 +4,9 @@ Files: `.tsv`, `.csv` or `.jsonl` with the columns `text`, optionally `text_b`, 
 `--label-separator`) between them, or in `.jsonl` a list of names; an empty cell or list is a text without a label.
 Features: see `texts.py`. Head: `BertForSequenceClassification` with a yes-or-no decision for each label, trained with
 binary cross-entropy (`problem_type` "multi_label_classification").
-Answer: all labels whose probability, the sigmoid of their logit, reaches the label's threshold. After training, each
-threshold is chosen on the dev set, for the best F1 of its label (Lipton et al. 2014): for a rare label, 0.5 is too
-high. So the dev set's own figures are somewhat too good; a test set's are not.
+Answer: all labels whose probability, the sigmoid of their logit, reaches the label's threshold. Each threshold is
+chosen on the dev set, for the best F1 of its label (Lipton et al. 2014): for a rare label, 0.5 is too high. So the dev
+set's own figures, which also choose the epoch, are somewhat too good; a test set's are not.
 """
 
 from __future__ import annotations

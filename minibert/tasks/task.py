@@ -158,7 +158,10 @@ class Task(ABC):
     reduce: Callable[[Tensor, Any], Any] | None = None  # of logits and labels, what `answers` needs; None: all logits
 
     def tune(self, examples: Examples, features: Features, outputs: Any) -> None:
-        """Choose, on the dev set, what is chosen after training, such as a threshold."""
+        """Choose, on the dev set, what is chosen for weights that are trained, such as a threshold.
+
+        It is asked for after each epoch, and for the weights that are kept: each time it begins anew.
+        """
 
     @abstractmethod
     def answers(self, examples: Examples, features: Features, outputs: Any) -> list[dict[str, Any]]:

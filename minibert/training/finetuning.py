@@ -472,6 +472,8 @@ def _opening(run: Run) -> str:
 
 
 def _headline(task: Task, dev: Split, prediction: EvalPrediction) -> dict[str, float]:
+    """The figures by which an epoch is kept: with what `tune` chooses for it, as those of the end are."""
+    task.tune(dev.examples, dev.features, prediction.predictions)
     metrics = task.metrics(dev.examples, task.answers(dev.examples, dev.features, prediction.predictions))
     return {name: metrics[name] for name in task.headline}
 
