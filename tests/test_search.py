@@ -24,7 +24,7 @@ from minibert.search import build_parser, with_setting
 from minibert.tasks import task_class
 from minibert.tasks.similarity import MATCHED
 from minibert.training import finetuning
-from minibert.training.search import settings_of
+from minibert.training.search import fold_files, settings_of
 from minibert.training.trials import Result, Trial, _keep, best_result, summarize
 
 from .helpers import GOOD, write_table
@@ -406,12 +406,22 @@ def test_a_mistake_gets_one_line_and_nothing_is_written(
     assert {path.name for path in tmp_path.iterdir()} == before
 
 
-def test_a_label_that_only_one_fold_has_is_refused(small_model: Path, tmp_path: Path, capsys):
+@pytest.mark.parametrize("task", ["classification", "multilabel"])
+def test_a_label_that_only_one_fold_has_is_refused(small_model: Path, tmp_path: Path, capsys, task: str):
     train = write_table(tmp_path / "train.tsv", [*GOOD, ("once", "rare")])
     with pytest.raises(CommandError, match="2"):
-        call("search", "--train", train, "--folds", 2, "--model", small_model, "--out", tmp_path / "out")
+        call(
+            "search", "--task", task, "--train", train, "--folds", 2, "--model", small_model, "--out", tmp_path / "out"
+        )
     assert "all rows with the label 'rare' are in one of the 2 folds" in one_line(capsys.readouterr().err)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_summary_is_no_label_that_every_fold_must_have(tmp_path: Path):
+    rows = [{"article": f"Good film. Bad sound {number}.", "summary": f"Sound {number}."} for number in range(4)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    arguments = build_parser().parse_args(["--task", "summarization", "--train", str(tmp_path / "rows.jsonl")])
+    assert len(fold_files(arguments, 2)) == 4
 
 
 def test_runs_with_other_settings_are_not_taken_up(files, small_model: Path, tmp_path: Path, capsys):

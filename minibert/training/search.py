@@ -13,6 +13,7 @@ import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..data.folds import assign_folds
 from ..data.tables import read_table
@@ -148,9 +149,15 @@ def fold_files(arguments: argparse.Namespace, folds: int) -> dict[str, str]:
             f"{arguments.train}: --folds needs one example a row, found {len(examples)} in {len(rows)} rows."
         )
     task.learn_labels(examples)  # which may refuse them: here by the name of the file, not of a part of it
-    sortable = all(isinstance(truth, str) for truth in examples.truths)
-    sortable = sortable or all(isinstance(truth, (int, float)) for truth in examples.truths)
-    labels = examples.truths if sortable else [0] * len(rows)
+    # The labels that must be met in training. A summary is none, and a tag that was never met counts as missed.
+    named: list[list[str]] = [[]] * len(rows)
+    labels: list[Any] = [0] * len(rows)
+    if task.name == "multilabel":
+        named, labels = examples.truths, [", ".join(truth) for truth in examples.truths]
+    elif task.name == "classification":
+        named, labels = [[truth] for truth in examples.truths], examples.truths
+    elif all(isinstance(truth, (int, float)) for truth in examples.truths):
+        labels = examples.truths
     groups = None
     if arguments.group_column is not None:
         groups = column_values(examples, arguments.group_column, "--group-column")
@@ -160,8 +167,9 @@ def fold_files(arguments: argparse.Namespace, folds: int) -> dict[str, str]:
         parts: dict[str, list[int]] = {"train": [], "dev": []}
         for place, found in enumerate(assigned):
             parts["dev" if found == fold else "train"].append(place)
-        alone = {labels[place] for place in parts["dev"]} - {labels[place] for place in parts["train"]}
-        if alone and isinstance(labels[0], str):
+        met = {part: {name for place in places for name in named[place]} for part, places in parts.items()}
+        alone = met["dev"] - met["train"]
+        if alone:
             raise InputError(
                 f"{arguments.train}: all rows with the label '{min(alone)}' are in one of the {folds} folds, so "
                 "that none is left to learn it from. Take fewer folds, or add such rows."
