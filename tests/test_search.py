@@ -174,6 +174,8 @@ def test_a_run_that_is_no_better_than_the_majority_is_degenerate():
         ("ner", {"f1": 0.0}, True),
         ("ner", {"f1": 0.1, "accuracy": 0.0}, False),
         ("regression", {"pearson": 0.0}, True),
+        ("qa", {"f1": 0.25, "questions": 16, "unanswerable": {"questions": 4}}, True),
+        ("qa", {"f1": 0.26, "questions": 16, "unanswerable": {"questions": 4}}, False),
         ("choice", {"accuracy": 0.5, "chance": 0.5}, True),
         ("choice", {"accuracy": 0.6, "chance": 0.5}, False),
     ],

@@ -59,11 +59,14 @@ class Result:
     def degenerate(self) -> bool:
         """Whether it learnt nothing: no better on dev than the same answer to everything (Mosbach et al. 2021).
 
-        The best such answer is the most frequent class; among choices it does as well as chance; elsewhere it scores 0.
+        The best such answer is the most frequent class; to questions of which some have no answer, none; among choices
+        it does as well as chance; elsewhere it scores 0.
         """
         if self.metrics is None:
             return True
         matrix = self.metrics.get("confusion_matrix")
+        if matrix is None and "unanswerable" in self.metrics:
+            return self.metrics["f1"] <= self.metrics["unanswerable"]["questions"] / self.metrics["questions"]
         if matrix is None:
             return self.metrics[self.headline[0]] <= self.metrics.get("chance", 0)
         return self.metrics["accuracy"] <= max(map(sum, matrix)) / sum(map(sum, matrix))
