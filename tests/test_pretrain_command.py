@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from minibert import BertModel, BertTokenizer
+from minibert import BertForSequenceClassification, BertModel, BertTokenizer
 from minibert.data.instances import InstanceSettings, PretrainingInstances
 from minibert.data.shards import Corpus
+from minibert.tasks.task import Columns
+from minibert.training.judging import saved_task
 
 from .helpers import ROOT, pretrain, pretrain_fails
 
@@ -97,3 +99,17 @@ def test_dropout_is_what_was_asked_for(text: Path, tmp_path: Path):
     for name, rate in (("new", 0), ("kept", 0), ("set", 0.3)):
         config = BertModel.from_pretrained(tmp_path / name).config
         assert (config.hidden_dropout_prob, config.attention_probs_dropout_prob) == (rate, rate)
+
+
+def test_what_is_pretrained_again_has_no_task_any_more(text: Path, tmp_path: Path):
+    words = ["--max-steps", 1, "--batch-size", 2, "--max-length", 16]
+    pretrain("--corpus", text, "--size", "tiny", "--vocab-size", 60, "--out", tmp_path / "new", *words)
+    tuned = BertForSequenceClassification.from_pretrained(
+        tmp_path / "new",
+        problem_type="single_label_classification",
+        task_specific_params={"minibert": {"task": "classification"}},
+    )
+    tuned.save_pretrained(tmp_path / "tuned")
+    BertTokenizer.from_pretrained(tmp_path / "new").save_pretrained(tmp_path / "tuned")
+    pretrain("--corpus", text, "--init-from", tmp_path / "tuned", "--out", tmp_path / "again", *words)
+    assert saved_task(tmp_path / "again", Columns()).name == "mlm"

@@ -232,6 +232,8 @@ def _model(arguments: argparse.Namespace, corpus: Corpus, tokenizer: BertTokeniz
     if arguments.init_from is not None:
         corpus.check_tokenizer(BertTokenizer.from_pretrained(arguments.init_from))
         model = model_class.from_pretrained(arguments.init_from, **dropout)
+        # Of a task that it was fine-tuned for, the head is gone.
+        model.config = model.config.replace(task_specific_params=None, problem_type=None)
     else:
         config = BertConfig.preset(
             arguments.size or "mini", vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **dropout
