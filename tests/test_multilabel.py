@@ -149,6 +149,9 @@ def test_a_run_end_to_end(small_model: Path, tmp_path: Path, capsys: pytest.Capt
     assert all(found[name] == metrics[name] for name in ("f1_micro", "f1_macro", "per_label"))
     call("predict", "--model", out, "a good film")
     assert json.loads(capsys.readouterr().out)["labels"] == lines[0]["predicted"]
+    with pytest.raises(CommandError, match="2"):  # whose head has the same shape
+        call("predict", "--model", out, "--task", "ner", "a good film")
+    assert "was trained for --task multilabel, not for ner" in one_line(capsys.readouterr().err)
     assert "Labels, the weakest first" in (out / "report.html").read_text()
     theirs = transformers.AutoModelForSequenceClassification.from_pretrained(out)
     assert theirs.config.problem_type == "multi_label_classification"

@@ -101,7 +101,11 @@ class Judge:
 def saved_task(folder: str | Path, columns: Columns, name: str | None = None) -> Task:
     """The task of a saved model: `name`; or what its config notes; or, from elsewhere, that of its architecture."""
     checkpoint = open_checkpoint(folder)
-    name = name or saved_settings(checkpoint.config).get("task")
+    learnt = saved_settings(checkpoint.config).get("task")
+    # Another task's head may have the same shape, and would answer nonsense; vectors can be had of any model.
+    if name not in (None, learnt, "similarity") and learnt is not None:
+        raise InputError(f"{folder} was trained for --task {learnt}, not for {name}.")
+    name = name or learnt
     if name is None:
         architecture, problem = checkpoint.architecture, checkpoint.config.problem_type
         if checkpoint.dialect == "google":  # whose files name no architecture; Google released what it pretrained
