@@ -339,8 +339,8 @@ def all_logits_later(
 ) -> Callable[[], Tensor]:
     """A function for the logits at all tokens, to be called before the weights change."""
 
-    def logits(of_tokens: Tensor) -> Tensor:
-        return batch.restore(of_tokens)  # (tokens, vocab) -> (batch, seq, vocab)
+    def logits() -> Tensor:
+        return batch.restore(head(hidden, word_embeddings))  # (tokens, hidden) -> (batch, seq, vocab)
 
     return when_read(logits, head, hidden, word_embeddings)
 

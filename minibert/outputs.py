@@ -137,15 +137,15 @@ class PreTrainingOutput(ModelOutput):
         return self.compute_logits()
 
 
-def when_read(finish: Callable[[Tensor], Tensor], module: nn.Module, *inputs: Tensor) -> Callable[[], Tensor]:
-    """A function for `finish(module(*inputs))` that computes when it is called, and then as it would have now: by the
-    weights that the module has now, with or without gradients and autocast.
+def when_read(compute: Callable[[], Tensor], module: nn.Module, *inputs: Tensor) -> Callable[[], Tensor]:
+    """A function that computes when it is called, and then as it would now: by the weights that the module has now,
+    with or without gradients and autocast. compute: what calls the module with the inputs.
 
-    It raises `InputError` if one of the tensors has been changed in place since: what was computed with the old numbers
-    does not go with the new ones.
+    It raises `InputError` if one of these tensors has been changed in place since: what was computed with the old
+    numbers does not go with the new ones.
     """
     # `torch.func.functional_call` lends the module others, and takes them away again.
-    weights: dict[str, Tensor] = dict(module.named_parameters())
+    weights: dict[str, Tensor] = dict(module.named_parameters(prefix="module"))
     watched = [*inputs, *weights.values()]
     versions = _versions(watched)
     with_gradient = torch.is_grad_enabled()
@@ -158,9 +158,22 @@ def when_read(finish: Callable[[Tensor], Tensor], module: nn.Module, *inputs: Te
                 "step."
             )
         with torch.set_grad_enabled(with_gradient), precision:
-            return finish(functional_call(module, weights, inputs))
+            logits: Tensor = functional_call(_Computing(module, compute), weights)
+        return logits
 
     return compute_now
+
+
+class _Computing(nn.Module):
+    """A function that calls a module, as a module: `functional_call` takes no other."""
+
+    def __init__(self, module: nn.Module, compute: Callable[[], Tensor]) -> None:
+        super().__init__()
+        self.module = module
+        self.compute = compute
+
+    def forward(self) -> Tensor:
+        return self.compute()
 
 
 def _versions(tensors: Sequence[Tensor]) -> list[int]:

@@ -308,7 +308,8 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_corpus(
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="Windows sends Ctrl-C in another way")
 def test_ctrl_c_while_processes_begin_is_no_traceback(tmp_path: Path, tokenizer: BertTokenizer):
     source, vocab, out = (tmp_path / name for name in ("text", "vocab", "out"))
-    write_corpus(source, documents=2_000)
+    for file in write_corpus(source).iterdir():
+        file.write_text(f"{file.read_text()}\n\n" * 1_000)  # work for some seconds
     tokenizer.save_pretrained(vocab)
     words = ["minibert.pretrain", "prepare", source, "--vocab", vocab, "--out", out, "--workers", 2]
     command = [sys.executable, "-m", *map(str, words)]
