@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -309,13 +310,18 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_corpus(
 def test_ctrl_c_while_processes_begin_is_no_traceback(tmp_path: Path, tokenizer: BertTokenizer):
     source, vocab, out = (tmp_path / name for name in ("text", "vocab", "out"))
     for file in write_corpus(source).iterdir():
-        file.write_text(f"{file.read_text()}\n\n" * 1_000)  # work for some seconds
+        file.write_text(f"{file.read_text()}\n\n" * 300)  # work for a second or more
     tokenizer.save_pretrained(vocab)
     words = ["minibert.pretrain", "prepare", source, "--vocab", vocab, "--out", out, "--workers", 2]
     command = [sys.executable, "-m", *map(str, words)]
     environment = os.environ | {"PYTHONPATH": str(Path(preparing.__file__).parents[2])}
     with subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, start_new_session=True, env=environment
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env=environment,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # in the background a shell ignores it
     ) as process:
         begins = ["pgrep", "-g", str(process.pid), "-f", "spawn_main"]
         while process.poll() is None and subprocess.run(begins, capture_output=True, check=False).returncode:
