@@ -112,7 +112,8 @@ class PretrainingInstances:
         if settings.next_sentence and len(corpus) < 2:
             raise InputError(
                 f"The corpus {corpus.folder} has a single document, and next-sentence prediction needs a second one to "
-                f"take random sentences from. Are blank lines missing between documents? Or train without it."
+                "take random sentences from. Are blank lines missing between documents? Or train without it "
+                "(--no-next-sentence)."
             )
         self.corpus = corpus
         self.settings = settings

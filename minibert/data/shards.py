@@ -159,8 +159,8 @@ class Corpus:
         # The first document of each shard, and the number of all: (shards + 1,) int64.
         self.first_documents = np.cumsum([0, *(record.documents_of(split) for record in self.records)])
         if not len(self):
-            hint = " Prepare it with --held-out." if split == "held_out" else ""
-            raise InputError(f"There are no {split} documents in {self.folder}.{hint}")
+            hint = "Prepare it with --held-out" if split == "held_out" else "Prepare it with a smaller --held-out"
+            raise InputError(f"There are no {split} documents in {self.folder}. {hint}.")
 
     @cached_property
     def shards(self) -> list[Shard]:
