@@ -28,11 +28,12 @@ from .nested import nested_attention
 from .sdpa import sdpa_attention
 
 # What things cost on a CPU, in the time of one score (one query with one key): one more call, and a score that may be
-# padding, with the copies to and from the rectangle. Fitted to one layer of BERT-base in float32, on one thread of an
-# AMD EPYC (Zen 3): 800 to 1400, and 1.5 to 4, for inference and training with and without dropout. Where the rule
-# errs, the two ways are close; `python -m minibert.bench attention` shows what it gains.
-CALL = 1000
-PADDED_SCORE = 2
+# padding, with the copies to and from the rectangle. Fitted to one layer of BERT-base: in float32 on one thread of an
+# AMD EPYC (Zen 3), 800 to 1400 and 1.5 to 4, for inference and training with and without dropout; with bfloat16 units
+# (Zen 4), where scores are cheaper and calls are not, on two threads. Where the rule errs, the two ways are close;
+# `python -m minibert.bench attention` shows what it gains.
+COSTS = 1000, 2.0
+BF16_COSTS = 5000, 1.2  # of attention written out
 FLASH_PAYS = 64, 512  # keys: up to the one forward, above the other always, torch's flash kernel is as fast in bfloat16
 # torch keeps this function to itself, so another version may not have it.
 HAS_BF16_UNITS = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
@@ -76,10 +77,11 @@ def auto_attention(
 def attend_on_cpu(query: Tensor, key: Tensor, value: Tensor, queries: Layout, keys: Layout, dropout: float) -> Tensor:
     """Sentence by sentence or as a rectangle, by torch's flash kernel or written out: whatever is fastest."""
     by_hand = bool(dropout) or flash_is_slow(query, keys.seq)
+    call, padded_score = BF16_COSTS if by_hand and has_bf16_units(query) else COSTS
     if by_hand or keys.mask is not None:
         query_lengths, lengths = queries.cu_seqlens.diff().tolist(), keys.cu_seqlens.diff().tolist()
-        rectangle = PADDED_SCORE * keys.batch * queries.seq * keys.seq
-        if rectangle > sum(asked * length + CALL for asked, length in zip(query_lengths, lengths, strict=True)):
+        rectangle = padded_score * keys.batch * queries.seq * keys.seq
+        if rectangle > sum(asked * length + call for asked, length in zip(query_lengths, lengths, strict=True)):
             return attend_one_by_one(query, key, value, query_lengths, lengths, by_hand, dropout)
     padded = eager_attention if by_hand else sdpa_attention
     return padded(query, key, value, queries, keys, dropout)[0]
@@ -93,7 +95,12 @@ def flash_is_slow(query: Tensor, seq: int) -> bool:
     """
     short, long = FLASH_PAYS
     trained = torch.is_grad_enabled() and query.requires_grad
-    return query.dtype == torch.bfloat16 and HAS_BF16_UNITS and (trained or seq > short) and seq <= long
+    return has_bf16_units(query) and (trained or seq > short) and seq <= long
+
+
+def has_bf16_units(query: Tensor) -> bool:
+    """Whether the processor has units for matrix products of these numbers, if they are bfloat16."""
+    return HAS_BF16_UNITS and query.dtype == torch.bfloat16
 
 
 def attend_one_by_one(
