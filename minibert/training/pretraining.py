@@ -48,6 +48,7 @@ CORPUS = "corpus"  # in --out, if the text is prepared there
 CHECKPOINTS = "checkpoints"
 VOCAB_SIZE = 8000  # of a vocabulary that is learnt from the text
 HELD_OUT = 0.01  # of the documents of text
+SIZE = "mini"
 LAST_STEPS = 100  # whose mean stands for the end of training
 
 # With other values of these, a run would not be the same one. The learning rate and its warm-up are not among them: a
@@ -100,8 +101,7 @@ def pretrain(arguments: argparse.Namespace) -> dict[str, Any]:
         try:
             if rank() == 0:
                 log.info(_opening(corpus, trainer))
-                settings = {name: getattr(arguments, name) for name in FIXED}
-                fix_settings(out / SETTINGS, settings, _contents(arguments, corpus.manifest))
+                fix_settings(out / SETTINGS, _fixed(arguments, model), _contents(arguments, corpus.manifest))
             resumed = bool(checkpoints(out / CHECKPOINTS))
             if rank() == 0 and not resumed:
                 (out / LOG).unlink(missing_ok=True)  # of a run that was killed before its first checkpoint
@@ -161,7 +161,7 @@ def _check(arguments: argparse.Namespace, out: Path) -> None:
     if arguments.init_from is not None:
         config = open_checkpoint(arguments.init_from).config
     else:
-        config = BertConfig.preset(arguments.size or "mini")
+        config = BertConfig.preset(arguments.size or SIZE)
     if arguments.max_length > config.max_position_embeddings:
         raise InputError(
             f"--max-length {arguments.max_length} is more than the {config.max_position_embeddings} positions "
@@ -223,6 +223,15 @@ def _corpus_folder(arguments: argparse.Namespace, out: Path) -> Path:
     return folder
 
 
+def _fixed(arguments: argparse.Namespace, model: PretrainingModel) -> dict[str, Any]:
+    """What --resume may not change. A default counts as given: the second time, someone may spell it out."""
+    settings = {name: getattr(arguments, name) for name in FIXED}
+    settings["dropout"] = model.config.hidden_dropout_prob
+    settings["embeddings"] = arguments.embeddings or "random"
+    settings["size"] = arguments.size or (SIZE if arguments.init_from is None else None)
+    return settings
+
+
 def _model(arguments: argparse.Namespace, corpus: Corpus, tokenizer: BertTokenizer) -> PretrainingModel:
     model_class = BertForMaskedLM if arguments.no_next_sentence else BertForPreTraining
     model: PretrainingModel
@@ -236,7 +245,7 @@ def _model(arguments: argparse.Namespace, corpus: Corpus, tokenizer: BertTokeniz
         model.config = model.config.replace(task_specific_params=None, problem_type=None)
     else:
         config = BertConfig.preset(
-            arguments.size or "mini", vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **dropout
+            arguments.size or SIZE, vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **dropout
         )
         # BERT's 0.02 suits a width of 768. Sums over fewer come out small: attention then begins as a plain average,
         # and a narrow model stays on the plateau of unigram frequencies (see EXPERIMENTS.md).
