@@ -172,6 +172,7 @@ def test_a_run_end_to_end(small_model: Path, tmp_path: Path, capsys: pytest.Capt
         (["--class-weights"], "--class-weights is for one task at a time"),
         (["--stride", "5"], "--stride is for --task qa, not for classification and similarity"),
         (["--lora"], "--lora is for one task at a time"),
+        (["--reinit-top", "0"], "--reinit-top is for one task at a time"),
     ],
 )
 def test_wrong_flags_get_one_line(

@@ -54,7 +54,8 @@ def finetune_together(arguments: argparse.Namespace) -> dict[str, Any]:
     these. Raises as `finetune` does.
     """
     for name in ONE_TASK:
-        if getattr(arguments, name):
+        value = getattr(arguments, name)
+        if value or type(value) is int:  # --reinit-top 0 is a wish, too
             raise InputError(f"--{name.replace('_', '-')} is for one task at a time: leave it out.")
     files = {flag: _by_task(arguments, flag) for flag in ("train", "dev", "test")}
     out = free_folder(
