@@ -30,17 +30,15 @@ def build_parser() -> Parser:
     pretrain = subjects.add_parser("pretrain", help="training steps for masked words against transformers' Trainer")
     _add_model(pretrain, batch_size=16)
     pretrain.add_argument(
-        "--max-length", type=positive_int, default=128, metavar="N", help="tokens of the longest text (default: 128)"
+        "--max-length", type=positive_int, default=128, metavar="N", help="tokens of the longest text"
     )
     attention = subjects.add_parser("attention", help="the attention implementations against each other")
     _add_work(attention, batch_size=32)
     curves = subjects.add_parser("curves", help="time and memory as texts, batches and models grow")
-    curves.add_argument("--size", choices=list(PRESETS), default="mini", help="of random weights (default: mini)")
-    curves.add_argument("--longest", type=positive_int, default=4096, metavar="N", help="tokens (default: 4096)")
-    curves.add_argument("--most", type=positive_int, default=64, metavar="N", help="texts in a batch (default: 64)")
-    curves.add_argument(
-        "--most-text", type=positive_int, default=256, metavar="N", help="million characters of text (default: 256)"
-    )
+    curves.add_argument("--size", choices=list(PRESETS), default="mini", help="of random weights")
+    curves.add_argument("--longest", type=positive_int, default=4096, metavar="N", help="tokens")
+    curves.add_argument("--most", type=positive_int, default=64, metavar="N", help="texts in a batch")
+    curves.add_argument("--most-text", type=positive_int, default=256, metavar="N", help="million characters of text")
     curves.add_argument("--picture", metavar="FILE", help="a .png file, drawn with matplotlib")
     _add_rounds(curves, rounds=3)
     startup = subjects.add_parser("startup", help="how long imports and --help take")
@@ -53,14 +51,19 @@ def build_parser() -> Parser:
     card.add_argument("--text-b-column", metavar="NAME", default="text_b", help="with the second text of pairs")
     card.add_argument("--label-column", metavar="NAME", default="label", help="with the label")
     card.add_argument(
-        "--examples", type=positive_int, nargs="+", default=[100, 1000, 10_000], metavar="N", help="how many to draw"
+        "--examples",
+        type=positive_int,
+        nargs="+",
+        default=[100, 1000, 10_000],
+        metavar="N",
+        help="how many to draw (default: 100, 1000 and 10000)",
     )
-    card.add_argument("--seeds", type=positive_int, default=5, metavar="N", help="runs of each (default: 5)")
+    card.add_argument("--seeds", type=positive_int, default=5, metavar="N", help="runs of each")
     card.add_argument("--out", metavar="DIR", help="where scorecard.json and scorecard.png are written")
     held_out = subjects.add_parser("held-out", help="how well a pretrained model knows text that it has not read")
     held_out.add_argument("--model", metavar="NAME_OR_PATH", default="minibert-tiny-uncased", help="pretrained weights")
     held_out.add_argument("--corpus", metavar="DIR", required=True, help="made by pretrain prepare --held-out")
-    held_out.add_argument("--max-length", type=positive_int, default=128, metavar="N", help="tokens (default: 128)")
+    held_out.add_argument("--max-length", type=positive_int, default=128, metavar="N", help="tokens")
     held_out.add_argument("--json", metavar="FILE", help="where the figures are written as JSON as well")
     return parser
 
@@ -71,19 +74,15 @@ def _add_model(parser: argparse.ArgumentParser, batch_size: int = 32, rounds: in
 
 
 def _add_work(parser: argparse.ArgumentParser, batch_size: int, rounds: int = 10) -> None:
-    parser.add_argument("--size", choices=list(PRESETS), default="base", help="of random weights (default: base)")
-    parser.add_argument(
-        "--batch-size", type=positive_int, default=batch_size, metavar="N", help=f"texts (default: {batch_size})"
-    )
+    parser.add_argument("--size", choices=list(PRESETS), default="base", help="of random weights")
+    parser.add_argument("--batch-size", type=positive_int, default=batch_size, metavar="N", help="texts")
     parser.add_argument("--lengths", metavar="FILE", help="tokens of each text, one number a line, instead of ours")
     parser.add_argument("--bf16", action="store_true", help="in bfloat16 instead of float32")
     _add_rounds(parser, rounds)
 
 
 def _add_rounds(parser: argparse.ArgumentParser, rounds: int = 10) -> None:
-    parser.add_argument(
-        "--rounds", type=positive_int, default=rounds, metavar="N", help=f"timed runs (default: {rounds})"
-    )
+    parser.add_argument("--rounds", type=positive_int, default=rounds, metavar="N", help="timed runs")
     parser.add_argument("--json", metavar="FILE", help="where the figures are written as JSON as well")
 
 

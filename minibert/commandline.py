@@ -23,7 +23,10 @@ from .files import HALF_CHARACTER
 
 
 class PlainParser(argparse.ArgumentParser):
-    """An argument parser that tells a mistake in one line, naming the nearest flag."""
+    """An argument parser that shows defaults, and tells a mistake in one line, naming the nearest flag."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(formatter_class=_Formatter, allow_abbrev=False, **settings)
 
     def error(self, message: str) -> NoReturn:
         unknown = re.search(r"unrecognized arguments: (-\S+)", message)
@@ -36,15 +39,13 @@ class PlainParser(argparse.ArgumentParser):
 
 
 class Parser(PlainParser):
-    """The parser of a whole command: it also shows defaults and an example."""
+    """The parser of a whole command: it also shows an example."""
 
     def __init__(self, command: str, description: str, example: str) -> None:
         super().__init__(
             prog=f"python -m minibert.{command}",
             description=description,
             epilog=f"example (a minute on a CPU):\n{example}",
-            formatter_class=_Formatter,
-            allow_abbrev=False,
         )
 
 
@@ -102,8 +103,8 @@ def _number(text: str, rule: str, holds: Callable[[float], bool]) -> float:
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        told = action.default is None or action.default is False or "(default" in (action.help or "")
-        return action.help if told else super()._get_help_string(action)
+        none = action.default is None or action.default is False or action.default == []
+        return action.help if none or "(default" in (action.help or "") else super()._get_help_string(action)
 
 
 def run(parser: Parser, command: Callable[[argparse.Namespace], None], argv: Sequence[str] | None = None) -> None:

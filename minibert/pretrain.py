@@ -29,21 +29,19 @@ def build_parser() -> Parser:
         help="do only this step: see `vocabulary --help`, `prepare --help`",
         parser_class=PlainParser,
     )
-    vocabulary = commands.add_parser("vocabulary", help="learn a WordPiece vocabulary from text", allow_abbrev=False)
+    vocabulary = commands.add_parser("vocabulary", help="learn a WordPiece vocabulary from text")
     _add_files(vocabulary)
-    vocabulary.add_argument("--size", type=positive_int, default=8000, metavar="N", help="tokens (default: 8000)")
+    vocabulary.add_argument("--size", type=positive_int, default=8000, metavar="N", help="tokens")
     vocabulary.add_argument("--cased", action="store_true", help="keep capitals and accents")
     vocabulary.add_argument("--out", required=True, metavar="DIR", help="a new folder, for the tokenizer")
-    prepare = commands.add_parser(
-        "prepare", help="cut text into sentences and tokens, ready to be trained on", allow_abbrev=False
-    )
+    prepare = commands.add_parser("prepare", help="cut text into sentences and tokens, ready to be trained on")
     _add_files(prepare)
     prepare.add_argument("--vocab", required=True, metavar="DIR", help="a tokenizer: a folder, or a known model's name")
     prepare.add_argument(
         "--out", required=True, metavar="DIR", help="a new folder, or one where this was interrupted: it then goes on"
     )
     prepare.add_argument(
-        "--held-out", type=share, default=0.0, metavar="SHARE", help="of the documents, for evaluation (default: 0)"
+        "--held-out", type=share, default=0.0, metavar="SHARE", help="of the documents, for evaluation"
     )
     prepare.add_argument(
         "--workers", type=positive_int, default=os.cpu_count() or 1, metavar="N", help="processes (default: all cores)"
@@ -139,7 +137,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         "--optimizer",
         choices=["adamw", "muon", "google"],
         default="adamw",
-        help="PyTorch's AdamW (the default); Muon for the blocks' matrices, which learns more from each text; or that "
+        help="PyTorch's AdamW; Muon for the blocks' matrices, which learns more from each text; or that "
         "of Google's BERT",
     )
     training.add_argument(

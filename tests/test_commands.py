@@ -545,7 +545,18 @@ def test_help_shows_an_example_and_does_not_wait_for_torch(command: str):
     assert last == "0 False"
     assert "example (a minute on a CPU):" in lines
     assert any(line.startswith(f"  python -m minibert.{command}") for line in lines)
-    assert "['" not in process.stdout  # a default as Python writes a list
+    assert "(default: [" not in process.stdout  # as Python writes a list
+
+
+def test_the_help_of_a_part_of_a_command_tells_each_default_once():
+    for command in ("bench", "pretrain", "weights"):
+        parser = importlib.import_module(f"minibert.{command}").build_parser()
+        parts = next(action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+        for part in parts.values():
+            defaults = [action.default for action in part._actions if action.default != argparse.SUPPRESS]
+            told = sum(default is not None and default is not False for default in defaults)
+            assert part.format_help().count("(default: ") == told
+            assert "(default: [" not in part.format_help()
 
 
 def test_no_name_of_the_package_waits_for_the_slow_parts_of_torch():
