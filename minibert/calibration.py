@@ -16,9 +16,9 @@ TEMPERATURES = (0.05, 20.0)  # beyond these, a set of examples is too small or t
 
 
 def softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
-    """Logits (examples, classes) as probabilities."""
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
+    """Logits (..., classes) as probabilities."""
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True), dtype=np.float64)
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)
 
 
 def calibration(confidences: NDArray[np.float64], right: NDArray[np.bool_]) -> dict[str, Any]:

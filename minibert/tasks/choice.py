@@ -15,9 +15,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
+from ..calibration import softmax
 from ..config import BertConfig
 from ..data.tables import Row, Table, read_table
 from ..errors import InputError
@@ -107,9 +107,8 @@ class ChoiceTask(Task):
         answers = []
         for example, logits in zip(examples, outputs, strict=True):
             choices = example.given["choices"]
-            exponentials = np.exp(logits[: len(choices)] - logits[: len(choices)].max())
-            probabilities = [round(value, 6) for value in (exponentials / exponentials.sum()).tolist()]  # softmax
-            best = int(exponentials.argmax())
+            probabilities = softmax(logits[: len(choices)]).round(6).tolist()
+            best = int(logits[: len(choices)].argmax())
             answers.append(
                 {
                     "label": best,

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..calibration import softmax
 from ..config import BertConfig
 from ..data.conll import read_sentences
 from ..data.tables import Table, read_table
@@ -225,8 +226,7 @@ class NerTask(Task):
 
     def _read(self, feature: Mapping[str, Any], logits: NDArray[np.float32]) -> Window:
         at_heads = logits[feature["heads"]]  # (seq, labels) -> (words, labels)
-        exponentials = np.exp(at_heads - at_heads.max(axis=1, keepdims=True))
-        highest = exponentials.max(axis=1) / exponentials.sum(axis=1)  # (words, labels) -> (words)
+        highest = softmax(at_heads).max(axis=1)  # (words, labels) -> (words)
         tags = [self.names[best] for best in at_heads.argmax(axis=1)]
         return Window(feature["first_word"], tags, [round(value, 6) for value in highest.tolist()])
 

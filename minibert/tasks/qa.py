@@ -27,6 +27,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from ..calibration import softmax
 from ..config import BertConfig
 from ..data.squad import read_squad
 from ..errors import InputError
@@ -208,7 +209,7 @@ class QuestionAnsweringTask(Task):
         """For people: probabilities are shares among the `N_BEST`; start and end are characters of the context."""
         context, threshold = example.given["context"], self.no_answer_threshold
         scores = [span.score for span in verdict.spans] + ([] if threshold is None else [verdict.no_answer])
-        probabilities = _softmax(scores)
+        probabilities: list[float] = softmax(np.array(scores)).round(6).tolist()
         n_best = [
             {"answer": context[begin:end], "probability": probability, "start": begin, "end": end}
             for (_, begin, end), probability in zip(verdict.spans[:SHOWN], probabilities, strict=False)
@@ -431,9 +432,3 @@ def _rank(span: Span) -> tuple[float, int, int]:
 def _margin(verdict: Verdict) -> float:
     """By how much no answer is better than the best span."""
     return verdict.no_answer - verdict.spans[0].score
-
-
-def _softmax(scores: Sequence[float]) -> list[float]:
-    exponentials = np.exp(np.array(scores) - max(scores))
-    shares: list[float] = (exponentials / exponentials.sum()).round(6).tolist()
-    return shares
