@@ -17,6 +17,7 @@ from .commandline import (
 )
 from .data.public import PUBLIC
 from .tasks import TASKS
+from .tasks.spans import SCHEMES
 
 
 def build_parser() -> Parser:
@@ -73,7 +74,7 @@ def add_flags(parser: Parser) -> None:
     tags = parser.add_argument_group("--task ner (CoNLL columns, or .jsonl with tokens and tags)")
     tags.add_argument(
         "--tag-scheme",
-        choices=["iob1", "iob2", "bioes", "plain"],
+        choices=SCHEMES,
         help="of the tags; plain: they mean nothing but themselves (default: as they look)",
     )
     qa = parser.add_argument_group("--task qa (SQuAD's .json)")

@@ -1,8 +1,7 @@
 """The catalog of known models: what each is called, where it lies, how large it is, and how its files are recognised.
 
-Names, release addresses, sizes and the licence are those of the README of github.com/google-research/bert; the names on
-the hub are those of huggingface.co/google-bert, huggingface.co/google (the 24 miniatures) and
-huggingface.co/sentence-transformers.
+Names, release addresses and sizes are those of the README of github.com/google-research/bert; the names on the hub are
+those of huggingface.co/google-bert, huggingface.co/google (the 24 miniatures) and huggingface.co/sentence-transformers.
 """
 
 from __future__ import annotations
@@ -26,7 +25,6 @@ class CatalogEntry:
     cased: bool  # False where Google's own code lower-cases the text (`validate_case_matches_checkpoint`)
     google_release: str | None  # folder of the zip, below GOOGLE_RELEASES and without ".zip"; None: not Google's
     aliases: tuple[str, ...] = ()
-    licence: str = "Apache-2.0"
 
     @property
     def names(self) -> tuple[str, ...]:
