@@ -117,7 +117,7 @@ RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
 
 @dataclass(frozen=True)
 class BertConfig:
-    """One BERT, by its numbers. Immutable; `dataclasses.replace(config, ...)` makes a changed copy.
+    """One BERT, by its numbers. Immutable; `config.replace(...)` makes a changed copy.
 
     Raises `InputError` when the numbers do not fit together.
     """

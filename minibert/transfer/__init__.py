@@ -5,7 +5,7 @@ Which weights move
     features.py             all but the head, with every sentence encoded only once
     gradual_unfreezing.py   from the head downwards, epoch by epoch
     layer_rates.py          lower layers learn more slowly
-    reinitialization.py     the top blocks begin anew
+    reinitialization.py     the pooler and the top blocks begin anew
     mixing.py               the head reads a mixture of all layers
 
 Few new weights, the pretrained ones stay (`adapt` adds them, `save_adapter` writes nothing else)

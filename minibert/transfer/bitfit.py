@@ -1,4 +1,4 @@
-"""BitFit (Ben Zaken et al. 2022): of the encoder, only the biases are trained, less than a thousandth of it.
+"""BitFit (Ben Zaken et al. 2022): of the encoder, only the biases are trained, about a thousandth of it.
 
 Nothing is added: the result is an ordinary BERT, which opens anywhere.
 """
