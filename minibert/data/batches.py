@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from ..losses import IGNORE
 from ..packing import Layout, PackedBatch
 
 # Batches are cut from stretches of this many batches, each sorted by length: enough for neighbours of equal length, few
@@ -74,7 +75,7 @@ def pack_examples(examples: Sequence[Mapping[str, Any]], padded: bool = False) -
     for key, values in columns.items():
         if all(_has_whole_numbers(value, len(row)) for value, row in zip(values, rows, strict=True)):
             labels = _stack(key, [number for row in cut(values) for number in row])
-            batch[key] = packed.restore(labels, fill=-100)
+            batch[key] = packed.restore(labels, fill=IGNORE)
         else:
             batch[key] = _stack(key, values)
     return batch

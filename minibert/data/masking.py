@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..losses import IGNORE
 from ..tokenization import BertTokenizer
 from ..tokenization.wordpiece import CONTINUES
 
-IGNORE = -100  # the label of tokens that are not to be predicted
 MASKED, REPLACED = 0.8, 0.1
 
 SPAN_STOP = 0.2  # the chance that a span ends after a word
