@@ -13,7 +13,7 @@ where each sentence begins. No padding is computed, and no masks appear outside 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
@@ -160,51 +160,11 @@ def pack_inputs(
     Positions count along the padded row, so that a hole in the mask does not shift the tokens after it. Raises
     `InputError` for anything the model cannot read, before the encoder or a GPU kernel would fail without a word.
     """
+    others = {"attention_mask": attention_mask, "token_type_ids": token_type_ids, "position_ids": position_ids}
     if isinstance(input_ids, PackedBatch):
-        for name, given in (
-            ("attention_mask", attention_mask),
-            ("token_type_ids", token_type_ids),
-            ("position_ids", position_ids),
-        ):
-            if given is not None:
-                raise InputError(f"A PackedBatch carries everything: leave {name} out.")
-        for name, ids in (("token_type_ids", input_ids.token_type_ids), ("position_ids", input_ids.position_ids)):
-            if ids.shape != input_ids.input_ids.shape:
-                raise InputError(
-                    f"{name} of a PackedBatch must have the shape of its input_ids, "
-                    f"{tuple(input_ids.input_ids.shape)}: found {tuple(ids.shape)}."
-                )
-        check_device("the packed batch", input_ids.input_ids, device)
-        _check_length(input_ids.layout.seq, config)
-        if input_ids.input_ids.device.type == "cpu":  # on a GPU, looking at values would wait for it
-            _check_values(input_ids, config)
+        _check_packed(input_ids, others, config, device)
         return input_ids
-
-    given_inputs = {
-        "input_ids": input_ids,
-        "attention_mask": attention_mask,
-        "token_type_ids": token_type_ids,
-        "position_ids": position_ids,
-    }
-    for name, given in given_inputs.items():
-        if not isinstance(given, Tensor) and (given is not None or name == "input_ids"):
-            raise InputError(
-                f"{name} must be a tensor: found {type(given).__name__}. A tokenizer makes one with "
-                "return_tensors='pt'."
-            )
-    if input_ids.dim() != 2 or not input_ids.numel():
-        raise InputError(f"input_ids must be (batch, seq), neither of them 0: found {tuple(input_ids.shape)}.")
-    _check_length(input_ids.shape[1], config)
-    for name, given in given_inputs.items():
-        if given is not None:
-            check_device(name, given, device)
-            if name != "attention_mask" and (given.is_floating_point() or given.dtype == torch.bool):
-                raise InputError(f"{name} must hold whole numbers: found {given.dtype}.")
-            for_all_rows = name == "position_ids" and given.shape == (1, input_ids.shape[1])
-            if given.shape != input_ids.shape and not for_all_rows:
-                raise InputError(
-                    f"{name} must have the shape of input_ids, {tuple(input_ids.shape)}: found {tuple(given.shape)}."
-                )
+    _check_padded(input_ids, others, config, device)
     if attention_mask is None:
         mask = torch.ones_like(input_ids, dtype=torch.bool)
     else:
@@ -234,6 +194,50 @@ def check_device(name: str, tensor: Tensor, device: torch.device) -> None:
         raise InputError(
             f"The model is on {device} but {name} on {tensor.device}: move one of them with .to('{device}')."
         )
+
+
+def _check_packed(
+    batch: PackedBatch, others: Mapping[str, Tensor | None], config: BertConfig, device: torch.device
+) -> None:
+    for name, given in others.items():
+        if given is not None:
+            raise InputError(f"A PackedBatch carries everything: leave {name} out.")
+    for name, ids in (("token_type_ids", batch.token_type_ids), ("position_ids", batch.position_ids)):
+        if ids.shape != batch.input_ids.shape:
+            raise InputError(
+                f"{name} of a PackedBatch must have the shape of its input_ids, "
+                f"{tuple(batch.input_ids.shape)}: found {tuple(ids.shape)}."
+            )
+    check_device("the packed batch", batch.input_ids, device)
+    _check_length(batch.layout.seq, config)
+    if batch.input_ids.device.type == "cpu":  # on a GPU, looking at values would wait for it
+        _check_values(batch, config)
+
+
+def _check_padded(
+    input_ids: Tensor, others: Mapping[str, Tensor | None], config: BertConfig, device: torch.device
+) -> None:
+    inputs = {"input_ids": input_ids, **others}
+    for name, given in inputs.items():
+        if not isinstance(given, Tensor) and (given is not None or name == "input_ids"):
+            raise InputError(
+                f"{name} must be a tensor: found {type(given).__name__}. A tokenizer makes one with "
+                "return_tensors='pt'."
+            )
+    shape = input_ids.shape
+    if len(shape) != 2 or not input_ids.numel():
+        raise InputError(f"input_ids must be (batch, seq), neither of them 0: found {tuple(shape)}.")
+    _check_length(shape[1], config)
+    for name, given in inputs.items():
+        if given is not None:
+            check_device(name, given, device)
+            if name != "attention_mask" and (given.is_floating_point() or given.dtype == torch.bool):
+                raise InputError(f"{name} must hold whole numbers: found {given.dtype}.")
+            for_all_rows = name == "position_ids" and given.shape == (1, shape[1])
+            if given.shape != shape and not for_all_rows:
+                raise InputError(
+                    f"{name} must have the shape of input_ids, {tuple(shape)}: found {tuple(given.shape)}."
+                )
 
 
 def _check_length(seq: int, config: BertConfig) -> None:
