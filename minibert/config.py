@@ -238,7 +238,11 @@ class BertConfig:
     @classmethod
     def from_json_file(cls, path: str | Path) -> BertConfig:
         """A config from `config.json` or `bert_config.json`. Raises `InputError` naming the file."""
-        return cls.from_dict(parse_json_object(Path(path).read_bytes(), str(path)), str(path))
+        try:
+            content = Path(path).read_bytes()
+        except OSError as error:
+            raise InputError(f"The config {path} cannot be read: {error.strerror}.") from error
+        return cls.from_dict(parse_json_object(content, str(path)), str(path))
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | Path, **changes: Any) -> BertConfig:

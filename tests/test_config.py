@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 
 import pytest
 import transformers
@@ -104,6 +105,12 @@ def test_a_broken_file_is_named(tmp_path, content: bytes, sentence: str):
     with pytest.raises(InputError, match=sentence) as caught:
         BertConfig.from_json_file(tmp_path / "config.json")
     assert str(tmp_path / "config.json") in str(caught.value)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    for path in (tmp_path / "config.json", tmp_path):
+        with pytest.raises(InputError, match=rf"{re.escape(str(path))} cannot be read"):
+            BertConfig.from_json_file(path)
 
 
 def test_an_unknown_preset_names_those_there_are():
