@@ -211,8 +211,8 @@ class BertForMultipleChoice(BertTaskModel):
             if choices is None or sum(choices) != found:
                 raise InputError(f"choices must tell how many of the {found} rows each question has: found {choices}.")
         else:
-            if input_ids.dim() != 3:
-                raise InputError("Multiple choice reads padded input_ids of shape (batch, choices, seq).")
+            if not isinstance(input_ids, Tensor) or input_ids.dim() != 3:
+                raise InputError("Multiple choice reads padded input_ids of shape (batch, choices, seq), a tensor.")
             choices = [input_ids.shape[1]] * input_ids.shape[0]
             input_ids, attention_mask, token_type_ids, position_ids = (
                 input_ids.flatten(0, 1),  # (batch, choices, seq) -> (rows, seq), as the others

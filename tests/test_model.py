@@ -480,6 +480,8 @@ def test_multiple_choice_says_what_it_reads():
         make_model("BertForMultipleChoice")(PackedBatch.from_sequences([[1, 2]]), choices=[2])
     with pytest.raises(InputError, match=r"input_ids of shape \(batch, choices, seq\)"):
         make_model("BertForMultipleChoice")(**make_batch())
+    with pytest.raises(InputError, match="reads padded input_ids"):
+        make_model("BertForMultipleChoice")([[[1, 2], [1, 3]]])
 
 
 def test_an_unknown_attention_implementation_names_those_there_are():
