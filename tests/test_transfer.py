@@ -499,6 +499,19 @@ def test_what_would_mean_something_else_is_not_saved_as_a_bert(base: Path, tmp_p
             assert not (tmp_path / "no").exists()
 
 
+def test_a_whole_model_and_an_adapter_do_not_hide_each_other(base: Path, tmp_path: Path):
+    model = adapted(base, Lora(2))
+    with pytest.raises(InputError, match="is the base model, which the adapter needs as it is"):
+        save_adapter(model, base)
+    save_adapter(model, tmp_path / "adapter")
+    files = {path: path.read_bytes() for path in (tmp_path / "adapter").iterdir()}
+    merge_lora(model)
+    with pytest.raises(InputError, match="holds an adapter, and would be opened as that one still"):
+        model.save_pretrained(tmp_path / "adapter")
+    assert {path: path.read_bytes() for path in (tmp_path / "adapter").iterdir()} == files
+    BertForSequenceClassification.from_pretrained(base)
+
+
 def test_merged_lora_opens_in_transformers(base: Path, tmp_path: Path):
     model = adapted(base, Lora(2, targets=ALL_TARGETS))
     batch = make_batch()

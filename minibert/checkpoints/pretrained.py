@@ -174,6 +174,11 @@ def save_model(model: BertPreTrainedModel, directory: NameOrPath) -> None:
             "minibert.transfer.save_adapter. (LoRA can be merged into the weights first, with merge_lora.)"
         )
     directory = Path(directory)
+    if (directory / ADAPTER_CONFIG).is_file():
+        raise InputError(
+            f"{directory} holds an adapter, and would be opened as that one still, not as this model: choose another "
+            f"folder, or remove {ADAPTER_CONFIG} there."
+        )
     directory.mkdir(parents=True, exist_ok=True)
     tensors = from_minibert(model.state_dict(), "hugging_face")
     if type(model).__name__ == "BertModel":

@@ -49,6 +49,8 @@ def save_adapter(model: BertPreTrainedModel, directory: str | os.PathLike[str]) 
     if not _trained(model):
         raise InputError("All of the model is frozen, and what is trained is what is saved: save it before freezing.")
     directory = Path(directory)
+    if str(directory.resolve()) == model.name_or_path:
+        raise InputError(f"{directory} is the base model, which the adapter needs as it is: choose another folder.")
     directory.mkdir(parents=True, exist_ok=True)
     names = _names_in_file(model)
     tensors = {names[name]: tensor.detach().contiguous() for name, tensor in _trained(model).items()}
