@@ -15,13 +15,22 @@ from .. import heads
 from ..config import BertConfig
 from ..errors import InputError
 from ..files import write_json, write_text
+from ..model import BertPreTrainedModel
 from ..tokenization import BertTokenizer
 from . import tensorflow
 from .catalog import CATALOG
 from .huggingface import write_weights
 from .locate import NameOrPath, read_tokenizer_files
-from .names import Dialect, translate
-from .pretrained import GOOGLE_CONFIG, Checkpoint, check_fit, open_checkpoint, read_parameters, write_config
+from .names import FLOATS, Dialect, translate
+from .pretrained import (
+    ADAPTER_CONFIG,
+    GOOGLE_CONFIG,
+    Checkpoint,
+    check_fit,
+    open_checkpoint,
+    read_parameters,
+    write_config,
+)
 from .shards import WEIGHTS
 
 log = logging.getLogger("minibert")
@@ -94,7 +103,7 @@ def verify(source: NameOrPath) -> dict[str, Any]:
     count = 0
     for name, tensor in checkpoint.tensors.items():
         count += tensor.numel()
-        if tensor.is_floating_point() and not tensor.isfinite().all():
+        if tensor.dtype in FLOATS and not tensor.isfinite().all():
             raise InputError(f"{checkpoint.where}: {name} holds numbers that are infinite or none (NaN).")
     tokenizer = BertTokenizer.from_pretrained(source) if read_tokenizer_files(source) else None
     if tokenizer is not None and len(tokenizer) > config.vocab_size:
@@ -120,9 +129,12 @@ def verify(source: NameOrPath) -> dict[str, Any]:
 
 def verify_shapes(checkpoint: Checkpoint) -> None:
     """Raise `InputError` unless the tensors are the encoder that the config describes, with heads that fit it."""
-    kinds = {heads.BertForPreTraining, getattr(heads, checkpoint.architecture or "", heads.BertForPreTraining)}
+    if (checkpoint.where / ADAPTER_CONFIG).is_file():
+        raise InputError(f"{checkpoint.where} holds an adapter: name the whole model that its {ADAPTER_CONFIG} names.")
+    kinds = [heads.BertForPreTraining, getattr(heads, checkpoint.architecture or "", None)]
+    known = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BertPreTrainedModel)]
     with torch.device("meta"):  # shapes only
-        states = [kind(checkpoint.config).state_dict() for kind in kinds]
+        states = [kind(checkpoint.config).state_dict() for kind in known]
     shapes = {name: tensor.shape for state in states for name, tensor in state.items()}
     check_fit(checkpoint, shapes, read_parameters(checkpoint, shapes))
 

@@ -70,6 +70,8 @@ def open_checkpoint(name_or_path: NameOrPath) -> Checkpoint:
             config = config.replace(hidden_act="gelu_new")
         names = tensorflow.model_variables(google)
         tensors = {name: torch.from_numpy(values) for name, values in google.stream(names)}
+    if "output_bias" in tensors:  # of a classifier: Google's config does not tell how many classes it has
+        config = config.replace(num_labels=tensors["output_bias"].numel())
     return Checkpoint(path, "google", config, tensors)
 
 

@@ -1,0 +1,58 @@
+"""Checkpoints written again in the other dialect, and looked over."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import minibert
+from minibert.checkpoints.convert import convert, verify
+from minibert.errors import InputError
+from minibert.transfer import Lora, adapt, save_adapter
+
+from .helpers import SMALL, make_batch, make_model
+
+
+@pytest.mark.parametrize("num_labels", [1, 2, 3])
+def test_a_classifier_of_googles_has_as_many_classes_as_its_tensors(num_labels: int, tmp_path: Path):
+    model = make_model("BertForSequenceClassification", SMALL.replace(num_labels=num_labels, hidden_act="gelu_new"))
+    model.save_pretrained(tmp_path / "ours")
+    convert(tmp_path / "ours", tmp_path / "google", "google")
+    assert verify(tmp_path / "google")["on top"] == "classifier"
+    convert(tmp_path / "google", tmp_path / "again", "hugging_face")
+    batch = make_batch()
+    for folder in ("google", "again"):
+        found = minibert.BertForSequenceClassification.from_pretrained(tmp_path / folder, attn_implementation="eager")
+        assert found.config.num_labels == num_labels
+        torch.testing.assert_close(found(**batch).logits, model(**batch).logits)
+    other = minibert.BertForSequenceClassification.from_pretrained(tmp_path / "google", num_labels=5)
+    assert list(other.new_weights) == ["classifier.weight", "classifier.bias"]
+
+
+@pytest.mark.parametrize("architecture", ["nn", "masked_lm_loss", "BertConfig", "BertForPunctuation"])
+def test_a_config_with_odd_architectures_is_sound(architecture: str, tmp_path: Path):
+    make_model("BertForMaskedLM").save_pretrained(tmp_path)
+    values = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(values | {"architectures": [architecture]}))
+    assert verify(tmp_path)["on top"] == "masked words"
+
+
+def test_a_tensor_of_eight_bits_that_bert_does_not_have_is_read_over(tmp_path: Path):
+    make_model("BertForMaskedLM").save_pretrained(tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    save_file(tensors | {"scales": torch.ones(3).to(torch.float8_e4m3fn)}, tmp_path / "model.safetensors")
+    assert verify(tmp_path)["tensors"] == len(tensors) + 1
+
+
+def test_an_adapter_is_no_whole_model(tmp_path: Path):
+    make_model("BertForSequenceClassification").save_pretrained(tmp_path / "base")
+    model = minibert.BertForSequenceClassification.from_pretrained(tmp_path / "base")
+    adapt(model, Lora(2))
+    save_adapter(model, tmp_path / "adapter")
+    for use in (verify, lambda folder: convert(folder, tmp_path / "google", "google")):
+        with pytest.raises(InputError, match=r"adapter holds an adapter: name the whole model that its adapter_config"):
+            use(tmp_path / "adapter")
