@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 import minibert
+from minibert.checkpoints import tensorflow
 from minibert.checkpoints.convert import convert, verify
 from minibert.errors import InputError
 from minibert.transfer import Lora, adapt, save_adapter
@@ -31,6 +33,28 @@ def test_a_classifier_of_googles_has_as_many_classes_as_its_tensors(num_labels: 
         torch.testing.assert_close(found(**batch).logits, model(**batch).logits)
     other = minibert.BertForSequenceClassification.from_pretrained(tmp_path / "google", num_labels=5)
     assert list(other.new_weights) == ["classifier.weight", "classifier.bias"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_googles_code_gets_float32(dtype: torch.dtype, tmp_path: Path):
+    model = make_model("BertForPreTraining").to(dtype)
+    model.save_pretrained(tmp_path / "ours")
+    convert(tmp_path / "ours", tmp_path / "google", "google")
+    with tensorflow.open_checkpoint(tmp_path / "google") as google:
+        assert {google.dtype(name) for name in google} == {np.dtype("float32")}
+    again = minibert.BertForPreTraining.from_pretrained(tmp_path / "google", dtype=dtype)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(again.state_dict()[name], tensor)
+
+
+def test_what_googles_code_computes_otherwise_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    for folder, eps in (("known", 1e-12), ("other", 1e-5)):
+        config = SMALL.replace(layer_norm_eps=eps, hidden_act="gelu_new")
+        make_model("BertModel", config).save_pretrained(tmp_path / folder)
+        convert(tmp_path / folder, tmp_path / f"{folder}-google", "google")
+    assert caplog.messages == [
+        "This model's layer_norm_eps is 1e-05. Google's code has only 1e-12: there, its outputs will differ a little."
+    ]
 
 
 @pytest.mark.parametrize("architecture", ["nn", "masked_lm_loss", "BertConfig", "BertForPunctuation"])

@@ -68,7 +68,8 @@ GOOGLE_KEYS = (
 
 
 def convert(source: NameOrPath, destination: str | Path, dialect: Dialect) -> None:
-    """Write a checkpoint again in `dialect`, with its config and tokenizer. Numbers are carried over bit by bit.
+    """Write a checkpoint again in `dialect`, with its config and tokenizer. Numbers are carried over bit by bit, but
+    half precision becomes float32 for Google's code, which restores nothing else.
 
     Raises `InputError` if the source is no sound BERT, or the destination is not empty.
     """
@@ -182,8 +183,13 @@ def _write_google(
             "This model computes GELU's erf form. Google's code has only the tanh form: there, its outputs will differ "
             "in the third decimal."
         )
+    if config.layer_norm_eps != BertConfig.layer_norm_eps:
+        log.warning(
+            f"This model's layer_norm_eps is {config.layer_norm_eps}. Google's code has only "
+            f"{BertConfig.layer_norm_eps}: there, its outputs will differ a little."
+        )
     write_json(folder / GOOGLE_CONFIG, values)
-    arrays = {name: tensor.float() if tensor.dtype == torch.bfloat16 else tensor for name, tensor in tensors.items()}
+    arrays = {name: tensor.float() if tensor.itemsize == 2 else tensor for name, tensor in tensors.items()}
     tensorflow.write_checkpoint(folder / tensorflow.RELEASE_NAME, {name: t.numpy() for name, t in arrays.items()})
     if tokenizer is not None:
         words = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
