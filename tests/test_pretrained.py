@@ -106,6 +106,24 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
+    "contents",
+    [
+        {0: torch.ones(2)},
+        {"a": "text"},
+        {"a": torch.ones(2).to_sparse()},
+        {"a": torch.ones(2, device="meta")},
+        [torch.ones(2)],
+    ],
+    ids=["numbered", "a text", "sparse", "a shape alone", "a list"],
+)
+def test_a_pickle_of_something_else_gets_a_sentence(contents: object, tmp_path: Path):
+    (tmp_path / "config.json").write_text("{}")
+    torch.save(contents, tmp_path / "pytorch_model.bin")
+    with pytest.raises(InputError, match="it holds something else than named tensors"):
+        minibert.BertModel.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
     "content", [b"", b"no pickle", b"\x80\x02h\xc5.", b"\x80\x02", b"\x80\x02cbuiltins\nlen\n."], ids=range(5)
 )
 def test_a_damaged_pickle_gets_a_sentence(content: bytes, tmp_path: Path):
@@ -311,7 +329,9 @@ def test_a_wrong_folder_gets_a_sentence(case: str, tmp_path: Path):
     assert str(tmp_path) in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["bert-base-uncasd", "/no/such/folder", "./missing", "no such model"])
+@pytest.mark.parametrize(
+    "name", ["bert-base-uncasd", "/no/such/folder", "./missing", "~no-such-user/x/y", "no such model"]
+)
 def test_an_unknown_name_gets_a_sentence(name: str):
     with pytest.raises(InputError, match="is neither a file or folder here nor a known model") as caught:
         minibert.BertModel.from_pretrained(name)

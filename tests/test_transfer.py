@@ -499,6 +499,15 @@ def test_what_would_mean_something_else_is_not_saved_as_a_bert(base: Path, tmp_p
             assert not (tmp_path / "no").exists()
 
 
+def test_an_adapter_at_home_is_found(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    model = adapted(base, Adapters(size=2))
+    save_adapter(model, tmp_path / "adapter")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    again = BertForSequenceClassification.from_pretrained("~/adapter")
+    assert again.adaptation == model.adaptation
+
+
 def test_a_whole_model_and_an_adapter_do_not_hide_each_other(base: Path, tmp_path: Path):
     model = adapted(base, Lora(2))
     with pytest.raises(InputError, match="is the base model, which the adapter needs as it is"):

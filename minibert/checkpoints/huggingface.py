@@ -125,6 +125,12 @@ def write_weights(path: Path, tensors: dict[str, Tensor], notes: Mapping[str, st
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:
     contents = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    if not isinstance(contents, dict) or not all(isinstance(value, Tensor) for value in contents.values()):
+    if not isinstance(contents, dict) or not all(map(_is_named_tensor, contents.items())):
         raise ValueError("it holds something else than named tensors")
     return contents
+
+
+def _is_named_tensor(item: tuple[Any, Any]) -> bool:
+    """Whether it is a name and an array of numbers: no sparse tensor, nor one of which only the shape was saved."""
+    name, value = item
+    return isinstance(name, str) and isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta

@@ -32,7 +32,7 @@ def locate(name_or_path: NameOrPath) -> Path:
 
     Raises `InputError` for a name that is unknown here and on the hub, or if the download fails.
     """
-    path = Path(name_or_path).expanduser()
+    path = Path(os.path.expanduser(name_or_path))  # for an unknown ~user, Path.expanduser raises
     if os.path.exists(path) or tensorflow.is_prefix(path):  # for an impossible path, Path.exists raises
         return path
     name = str(name_or_path)

@@ -90,6 +90,7 @@ def load_model(
     """See `BertPreTrainedModel.from_pretrained`. A saved adapter is put on the base model that it names."""
     if dtype is not None and not isinstance(dtype, torch.dtype):
         raise InputError(f"dtype must be one of torch's, such as torch.bfloat16: found {dtype!r}.")
+    name_or_path = os.path.expanduser(name_or_path)
     adapter = Path(name_or_path) if os.path.isfile(Path(name_or_path) / ADAPTER_CONFIG) else None
     if adapter is not None:
         name_or_path = _base_of(adapter)
