@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
+import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,17 +20,17 @@ HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # one of a pair of surrogates, w
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path beside `path`: it takes the place of `path` if the block ends well, and vanishes if not.
 
-    Raises `InputError` if `path` is a folder.
+    Raises `InputError` if `path` is a folder, or no file at all.
     """
     path = Path(path)
-    if path.is_dir():
-        raise InputError(f"{path} is a folder: name a file to write to.")
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(descriptor)
-    temporary = Path(name)
+    if path.exists() and not path.is_file():  # for root, even /dev/null could be replaced
+        raise InputError(f"{path} is {'a folder' if path.is_dir() else 'no file'}: name a file to write to.")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    temporary.touch(exist_ok=False)
+    permissions = temporary.stat().st_mode & 0o777
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner can read
+        temporary.chmod(permissions)  # safetensors makes files that only their owner can read
         temporary.replace(path)
     except OSError as error:
         if error.errno is not None and error.filename is None:  # the system's word for a full disk names no file
@@ -75,9 +75,3 @@ def check_characters(value: Any) -> None:
     half = HALF_CHARACTER.search(json.dumps(value, ensure_ascii=False))
     if half:
         raise ValueError(f"\\u{ord(half[0]):x} is half a character")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

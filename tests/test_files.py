@@ -1,0 +1,34 @@
+"""Files that are complete or not there at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+import torch
+
+from minibert.checkpoints.huggingface import write_weights
+from minibert.errors import InputError
+from minibert.files import write_text
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+def test_a_file_has_the_permissions_of_any_other_and_no_thread_sees_another_umask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "plain").touch()
+    monkeypatch.delattr(os, "umask")  # a call sets it for all threads
+    write_text(tmp_path / "text", "")
+    write_weights(tmp_path / "weights", {"a": torch.ones(2)})
+    assert len({path.stat().st_mode for path in tmp_path.iterdir()}) == 1
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_what_is_no_file_is_not_replaced(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="pipe is no file: name a file to write to"):
+        write_text(tmp_path / "pipe", "")
+    assert [stat.S_ISFIFO(path.stat().st_mode) for path in tmp_path.iterdir()] == [True]
