@@ -403,6 +403,7 @@ def test_what_a_killed_run_left_half_written_is_overwritten(files: list[object],
     out = tmp_path / "out"
     (out / ".checkpoints.done" / "checkpoint-4").mkdir(parents=True)
     (out / ".model.safetensors.k2_l9x0a").write_text("half")
+    (out / ".tmp6HUyzp").write_text("half")  # as safetensors calls it
     call("finetune", *files, "--model", small_model, "--out", out, "--epochs", 1, "--overwrite")
     assert {path.name for path in out.iterdir()} == RESULTS
 

@@ -10,6 +10,7 @@ import itertools
 import json
 import logging
 import os
+import re
 import shlex
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -391,8 +392,11 @@ def _clear(out: Path, is_new: bool) -> None:
 
 
 def _is_leftover(name: str) -> bool:
-    """Whether it is what a run that was killed was just writing or deleting: see `files.replacing`."""
-    return any(name.startswith(f".{result}.") for result in RESULTS)
+    """Whether it is what a run that was killed was just writing or deleting: see `files.replacing`.
+
+    safetensors writes to a file of its own beside that, such as `.tmp6HUyzp`.
+    """
+    return any(name.startswith(f".{result}.") for result in RESULTS) or bool(re.fullmatch(r"\.tmp\w{6}", name))
 
 
 def _delete(folder: Path, names: Iterable[str]) -> None:
