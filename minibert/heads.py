@@ -5,7 +5,9 @@ A head that reads every token gets packed hidden states (tokens, hidden): nothin
 there (for question answering, the lowest number there is), and labels are ignored there. A head that reads [CLS] gets
 the pooled output (batch, hidden).
 
-Given a `PackedBatch`, labels of tokens are packed too, (tokens,), and so are the logits.
+Given a `PackedBatch`, labels of tokens are packed too, (tokens,), and so are the logits. The encoder is always given
+one: a hook on `model.bert` gets packed states, of [CLS] alone where the head reads nothing else
+(`output_hidden_states=True` brings them all, padded).
 """
 
 from __future__ import annotations
@@ -71,7 +73,7 @@ class BertForPreTraining(BertPreTrainedModel):
         output_attentions: bool = False,
     ) -> PreTrainingOutput:
         batch = self.bert.pack(input_ids, attention_mask, token_type_ids, position_ids)
-        output = self.bert.encode(batch, output_hidden_states, output_attentions)
+        output = self.bert(batch, output_hidden_states=output_hidden_states, output_attentions=output_attentions)
         words = self.bert.embeddings.word_embeddings.weight
         nsp_logits = self.nsp(output.pooler_output)  # (batch, hidden) -> (batch, 2)
         loss = None
@@ -105,7 +107,7 @@ class BertForMaskedLM(BertPreTrainedModel):
         output_attentions: bool = False,
     ) -> MaskedLMOutput:
         batch = self.bert.pack(input_ids, attention_mask, token_type_ids, position_ids)
-        output = self.bert.encode(batch, output_hidden_states, output_attentions)
+        output = self.bert(batch, output_hidden_states=output_hidden_states, output_attentions=output_attentions)
         words = self.bert.embeddings.word_embeddings.weight
         loss = None
         if labels is not None:
@@ -132,7 +134,9 @@ class BertTaskModel(BertPreTrainedModel):
     ) -> TaskOutput:
         batch = self.bert.pack(input_ids, attention_mask, token_type_ids, position_ids)
         read = batch.cls_layout if self.reads_cls_only else batch.layout
-        output = self.bert.encode(batch, output_hidden_states, output_attentions, read)
+        output = self.bert(
+            batch, output_hidden_states=output_hidden_states, output_attentions=output_attentions, read=read
+        )
         logits, loss = self.judge(batch, output, labels)
         return TaskOutput(loss, logits, output.hidden_states, output.attentions)
 
@@ -221,12 +225,7 @@ class BertForMultipleChoice(BertTaskModel):
                 None if position_ids is None else position_ids.flatten(0, 1),
             )
         output = super().forward(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            output_hidden_states=output_hidden_states,
-            output_attentions=output_attentions,
+            input_ids, attention_mask, token_type_ids, position_ids, None, output_hidden_states, output_attentions
         )
         of_questions = output.logits.split(list(choices))
         # (rows) -> (batch, choices)
@@ -313,7 +312,7 @@ class BertForQuestionAnswering(BertPreTrainedModel):
         output_attentions: bool = False,
     ) -> QuestionAnsweringOutput:
         batch = self.bert.pack(input_ids, attention_mask, token_type_ids, position_ids)
-        output = self.bert.encode(batch, output_hidden_states, output_attentions)
+        output = self.bert(batch, output_hidden_states=output_hidden_states, output_attentions=output_attentions)
         logits = self.qa_outputs(output.last_hidden_state)  # (tokens, hidden) -> (tokens, 2)
         # No answer lies in padding: there the logits are as low as can be, and get no share of the softmax.
         rows = batch.layout.pad(logits, lowest(logits))  # (tokens, 2) -> (batch, seq, 2)

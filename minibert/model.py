@@ -216,17 +216,22 @@ class BertModel(BertPreTrainedModel):
         position_ids: Tensor | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
+        read: Layout | None = None,
     ) -> BertModelOutput:
         """Encode a batch. All inputs are (batch, seq) integers; or `input_ids` is a `PackedBatch` that holds them all.
 
         attention_mask: 1 for tokens, 0 for padding, anywhere; all 1 by default. token_type_ids: the segments, 0 by
         default. position_ids: (batch, seq) or (1, seq), 0, 1, 2, ... along the row by default. Raises `InputError` for
         inputs that the model cannot read. `output_attentions` takes the eager path.
+
+        For a `PackedBatch`, such as the task models pass on, last_hidden_state stays packed, (tokens, hidden), or holds
+        only the tokens to `read`, see `encode`. That is also what a hook on `model.bert` gets.
         """
         batch = self.pack(input_ids, attention_mask, token_type_ids, position_ids)
-        output = self.encode(batch, output_hidden_states, output_attentions)
-        # (tokens, hidden) -> (batch, seq, hidden), or unchanged if the caller speaks packed
-        output.last_hidden_state = batch.restore(output.last_hidden_state)
+        output = self.encode(batch, output_hidden_states, output_attentions, read)
+        if not isinstance(input_ids, PackedBatch):
+            # (tokens, hidden) -> (batch, seq, hidden)
+            output.last_hidden_state = batch.restore(output.last_hidden_state)
         return output
 
     def pack(
@@ -271,10 +276,7 @@ class BertModel(BertPreTrainedModel):
             hidden = read.select(hidden)  # (tokens, hidden) -> (queries, hidden)
 
         return BertModelOutput(
-            last_hidden_state=hidden,
-            pooler_output=self.pool(hidden, read, batch),
-            hidden_states=tuple(hidden_states) if output_hidden_states else None,
-            attentions=tuple(attentions) if output_attentions else None,
+            hidden, self.pool(hidden, read, batch), tuple(hidden_states) or None, tuple(attentions) or None
         )
 
     def pool(self, hidden: Tensor, read: Layout, batch: PackedBatch) -> Tensor | None:

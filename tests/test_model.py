@@ -134,6 +134,25 @@ def test_the_tokens_that_are_read_do_not_change_when_the_others_are_left_out(
     torch.testing.assert_close(some.pooler_output, full.pooler_output, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", [name for name in PEERS if name != "BertModel"])
+def test_a_hook_on_the_encoder_of_a_task_model_gets_what_the_head_reads(name: str):
+    task = make_model(name)
+    batch = make_batch()
+    tokens, rows = int(batch["attention_mask"].sum()), len(batch["input_ids"])
+    if name == "BertForMultipleChoice":
+        batch = {key: value[:, None] for key, value in batch.items()}
+    before: list[Any] = []
+    after: list[Any] = []
+    task.bert.register_forward_pre_hook(lambda module, inputs: before.append(*inputs))
+    task.bert.register_forward_hook(lambda module, inputs, output: after.append(output))
+    task(**batch)
+    output = task(**batch, output_hidden_states=True)
+    read = rows if getattr(task, "reads_cls_only", False) else tokens
+    assert [len(packed.input_ids) for packed in before] == [tokens, tokens]
+    assert [len(encoded.last_hidden_state) for encoded in after] == [read, read]
+    assert after[1].hidden_states is output.hidden_states
+
+
 def test_the_last_block_of_a_cls_head_is_exact_though_it_computes_cls_alone():
     task = make_model("BertForSequenceClassification", attn_implementation="sdpa").double()
     batch = make_batch(empty_row=True)

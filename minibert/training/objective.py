@@ -69,7 +69,7 @@ class PretrainingLoss(nn.Module):
         model = self.model
         packed = model.bert.pack(batch["input_ids"])
         with read_twice(model.bert.embeddings.word_embeddings, packed.input_ids) as words:
-            encoded = model.bert.encode(packed, read=batch["read"])
+            encoded = model.bert(packed, read=batch["read"])
         wanted = batch["masked_lm_ids"]
         hidden = encoded.last_hidden_state[batch["masked_lm_positions"]]  # (chosen, hidden) -> (masked, hidden)
         of_words = _loss_and_correct(model.mlm(hidden, words), wanted)  # (masked, hidden) -> (masked, vocab)
