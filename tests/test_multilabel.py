@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,15 @@ from .test_commands import CommandError, call, one_line
 tables = st.tuples(st.integers(1, 20), st.integers(1, 5)).flatmap(
     lambda shape: st.tuples(arrays(np.bool_, shape), arrays(np.bool_, shape))
 )
+
+
+@given(tables)
+def test_no_same_labels_for_all_texts_are_better_than_the_baseline(case):
+    truths, _ = case
+    names = [f"label {i}" for i in range(truths.shape[1])]
+    constants = [np.tile(row, (len(truths), 1)) for row in product([False, True], repeat=len(names))]
+    best = max(multilabel_metrics(truths, constant, names)["f1_micro"] for constant in constants)
+    assert multilabel_metrics(truths, truths, names)["baseline"] == pytest.approx(best)
 
 
 @settings(deadline=None)  # scikit-learn takes its time

@@ -22,7 +22,11 @@ from minibert.data.folds import assign_folds
 from minibert.errors import DivergedError, InputError
 from minibert.search import build_parser, with_setting
 from minibert.tasks import task_class
+from minibert.tasks.multilabel import MultilabelTask
+from minibert.tasks.ner import NerTask
 from minibert.tasks.similarity import MATCHED
+from minibert.tasks.summarization import SummarizationTask
+from minibert.tasks.task import Columns, Example, Examples, Task
 from minibert.training import finetuning
 from minibert.training.search import fold_files, settings_of
 from minibert.training.trials import Result, Trial, _keep, best_result, summarize
@@ -178,11 +182,30 @@ def test_a_run_that_is_no_better_than_the_majority_is_degenerate():
         ("qa", {"f1": 0.26, "questions": 16, "unanswerable": {"questions": 4}}, False),
         ("choice", {"accuracy": 0.5, "chance": 0.5}, True),
         ("choice", {"accuracy": 0.6, "chance": 0.5}, False),
+        ("multilabel", {"f1_micro": 0.5, "baseline": 0.5}, True),
+        ("summarization", {"rouge1": 0.41, "baseline": 0.4}, False),
     ],
 )
 def test_a_run_without_classes_is_degenerate_if_a_constant_answer_does_as_well(task, metrics, nothing):
     trial = Trial("run", "a", argparse.Namespace(seed=0))
     assert Result(trial, metrics, task_class(task).headline).degenerate == nothing
+
+
+@pytest.mark.parametrize(
+    ("judge", "truths", "answer"),
+    [
+        (MultilabelTask(Columns(), ["a", "b", "c"]), [["a"], ["a"], ["a", "b"], []], {"labels": ["a"]}),
+        (NerTask(Columns(), "plain", ["IN", "NN"]), [["NN", "NN"], ["IN", "NN"]], {"tags": ["NN", "NN"]}),
+        (SummarizationTask(Columns(), 1), ["it rained", "a dog ran"], {"sentences": [0]}),
+    ],
+)
+def test_the_same_answer_to_everything_is_degenerate(judge: Task, truths: list[Any], answer: dict[str, Any]):
+    given = {"article": "A cat sat. A dog ran. It rained.", "tokens": ["a", "b"]}
+    examples = Examples(Path("-"), [Example(given, truth) for truth in truths])
+    metrics = judge.metrics(examples, [answer] * len(truths))
+    trial = Trial("run", "a", argparse.Namespace(seed=0))
+    assert metrics[judge.headline[0]] > 0
+    assert Result(trial, metrics, judge.headline).degenerate
 
 
 # ------------------------------------------------------------------------------------------------ commands

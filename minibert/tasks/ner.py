@@ -253,7 +253,8 @@ class NerTask(Task):
     def metrics(self, examples: Examples, answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Precision, recall and F1 over entities, `per_type`, and the accuracy of the tags, as `conlleval` counts.
 
-        In the plain scheme, where every word counts as an entity, the first three are the accuracy, too.
+        In the plain scheme, where every word counts as an entity, the first three are the accuracy, too, and `baseline`
+        is that of the most frequent tag for every word.
         """
         truths = [read_spans(row.truth, self._scheme) for row in examples]
         spans = [read_spans(answer["tags"], self._scheme) for answer in answers]
@@ -262,7 +263,10 @@ class NerTask(Task):
             actual, predicted = (write_tags(spans, len(row.truth), self._scheme) for spans in (truth, found))
             right += sum(this == that for this, that in zip(actual, predicted, strict=True))
             words += len(actual)
-        return {**span_metrics(truths, spans), "accuracy": right / words if words else 0.0}
+        metrics = {**span_metrics(truths, spans), "accuracy": right / words if words else 0.0}
+        if self._scheme == "plain" and words:
+            metrics["baseline"] = max(row["support"] for row in metrics["per_type"].values()) / words
+        return metrics
 
     def report(self, examples: Examples, answers: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]) -> list[str]:
         return tagging_report(examples, answers, metrics["per_type"], self._scheme)

@@ -169,7 +169,7 @@ class SummarizationTask(Task):
         return answers
 
     def metrics(self, examples: Examples, answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Mean F1 of ROUGE-1, ROUGE-2 and ROUGE-L, from 0 to 1; also of the lead and of the oracle."""
+        """Mean F1 of ROUGE-1, ROUGE-2 and ROUGE-L, from 0 to 1; also of the lead, the `baseline`, and of the oracle."""
         texts = [sentences(example) for example in examples]
         leads = [list(range(min(self.summary_sentences, len(text)))) for text in texts]
         oracles = [oracle(text, example.truth) for text, example in zip(texts, examples, strict=True)]
@@ -183,9 +183,11 @@ class SummarizationTask(Task):
                 "sentences": sum(map(len, choices)) / len(choices)
             }
 
+        lead = mean(leads)
         return {
             **mean([answer["sentences"] for answer in answers]),
-            f"lead_{self.summary_sentences}": mean(leads),
+            "baseline": lead[self.headline[0]],
+            f"lead_{self.summary_sentences}": lead,
             "oracle": mean(oracles),
         }
 

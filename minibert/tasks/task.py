@@ -172,7 +172,11 @@ class Task(ABC):
 
     @abstractmethod
     def metrics(self, examples: Examples, answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """How good the answers are; at least the numbers of `headline`."""
+        """How good the answers are; at least the numbers of `headline`.
+
+        Where the same answer to everything gets more than 0 of the first, and no other number tells it, `baseline` is
+        what the best such answer gets.
+        """
 
     def other_files(
         self, split: str, examples: Examples, answers: Sequence[Mapping[str, Any]]

@@ -60,7 +60,7 @@ class Result:
         """Whether it learnt nothing: no better on dev than the same answer to everything (Mosbach et al. 2021).
 
         The best such answer is the most frequent class; to questions of which some have no answer, none; among choices
-        it does as well as chance; elsewhere it scores 0.
+        it does as well as chance. Other tasks tell what it scores as their `baseline`, if that is not 0.
         """
         if self.metrics is None:
             return True
@@ -68,7 +68,7 @@ class Result:
         if matrix is None and "unanswerable" in self.metrics:
             return self.metrics["f1"] <= self.metrics["unanswerable"]["questions"] / self.metrics["questions"]
         if matrix is None:
-            return self.metrics[self.headline[0]] <= self.metrics.get("chance", 0)
+            return self.metrics[self.headline[0]] <= self.metrics.get("chance", self.metrics.get("baseline", 0))
         return self.metrics["accuracy"] <= max(map(sum, matrix)) / sum(map(sum, matrix))
 
 
