@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +79,8 @@ def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> Figure:
     axes.set(xlabel="predicted", ylabel="true")
     if numbered:
         short = [_label(name, 21) for name in names]
-        axes.set_xticks(range(len(names)), short, rotation=45 if max(map(len, short)) > 8 else 0, ha="center")
+        slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}  # each ends below its column
+        axes.set_xticks(range(len(names)), short, **(slanted if max(map(len, short)) > 8 else {}))
         axes.set_yticks(range(len(names)), short)
         for (row, column), count in np.ndenumerate(counts):
             colour = "white" if shares[row, column] > 0.5 else "black"
@@ -170,7 +172,7 @@ def class_shares(counts: Mapping[str, Mapping[str, int]]) -> Figure:
         axes.set_yticks(range(len(names)), [_label(name, 29) for name in names])
     axes.invert_yaxis()
     axes.set(xlabel="share of the file's labels", ylabel="label")
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=3)  # above the bars, not on them
     return figure
 
 
@@ -246,6 +248,8 @@ def svg(figure: Figure) -> str:
     import matplotlib as mpl
 
     buffer = io.StringIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "minibert"}):  # text stays text, and ids stay the same
+    settings = {"svg.fonttype": "none", "svg.hashsalt": "minibert"}  # text stays text, and ids stay the same
+    with mpl.rc_context(settings), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # that matplotlib's font lacks: the browser sets the text in its own
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue().partition("<svg")[1] + buffer.getvalue().partition("<svg")[2]

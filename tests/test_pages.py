@@ -55,6 +55,30 @@ def test_dollars_in_names_are_no_formulas():
     assert [text.get_text() for text in prices.axes[0].get_xticklabels()] == [r"\$\$", r"US\$ or A\$"]
 
 
+def test_slanted_names_of_classes_end_below_their_columns():
+    """Centred, the end of a long name lay below the next column."""
+    names = plots.confusion([[1, 0], [0, 1]], ["a long name", "b"])
+    names.draw_without_rendering()
+    labels = names.axes[0].get_xticklabels()
+    assert [(label.get_rotation(), label.get_horizontalalignment(), label.get_rotation_mode()) for label in labels] == [
+        (45, "right", "anchor")
+    ] * 2
+
+
+def test_the_legend_of_labels_lies_on_no_bar():
+    shares = plots.class_shares({"train": {"a": 3}, "dev": {"a": 1}})
+    shares.draw_without_rendering()
+    (axes,) = shares.axes
+    legend = axes.get_legend()
+    assert legend is not None
+    assert legend.get_window_extent().y0 >= axes.get_window_extent().y1
+
+
+@pytest.mark.filterwarnings("error:Glyph")
+def test_names_in_scripts_that_the_font_lacks_are_written_without_a_warning():
+    assert "日本" in plots.svg(plots.confusion([[1, 0], [0, 1]], ["日本", "b"]))
+
+
 @pytest.mark.parametrize(
     ("judged", "labelled"),
     [
