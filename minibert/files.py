@@ -26,7 +26,11 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     if path.exists() and not path.is_file():  # for root, even /dev/null could be replaced
         raise InputError(f"{path} is {'a folder' if path.is_dir() else 'no file'}: name a file to write to.")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    temporary.touch(exist_ok=False)
+    try:
+        temporary.touch(exist_ok=False)
+    except OSError as error:
+        error.filename = str(path)  # the user knows this name, and not the temporary one
+        raise
     permissions = temporary.stat().st_mode & 0o777
     try:
         yield temporary
@@ -41,7 +45,13 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def check_output(path: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str] | None]) -> None:
-    """Raise `InputError` if what is written to `path` would replace a file that is read. None: no such file."""
+    """Raise `InputError` if what is written to `path` would replace a file that is read, or has no folder to lie in.
+
+    None among inputs: no such file.
+    """
+    folder = Path(path).parent
+    if not folder.is_dir():
+        raise InputError(f"{path}: there is no folder {folder}. Make it, or choose another place.")
     for read in inputs:
         if read is not None and os.path.exists(path) and os.path.exists(read) and os.path.samefile(path, read):
             raise InputError(f"{path} is a file that is read: choose another name to write to.")

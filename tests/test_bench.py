@@ -135,7 +135,7 @@ def test_unwritable_result_is_refused_before_anything_is_measured(capsys: pytest
     with pytest.raises(SystemExit) as end:
         run(bench.build_parser(), bench.main, ["attention", "--json", "/no/such/folder/figures.json"])
     assert end.value.code == 2
-    assert "there is no such folder" in capsys.readouterr().err
+    assert "figures.json: there is no folder " in capsys.readouterr().err
 
 
 def test_figures_do_not_take_the_place_of_the_lengths(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -620,6 +620,12 @@ def test_a_full_disk_names_the_file_that_was_written(tmp_path: Path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_file_that_cannot_be_written_is_named_and_not_a_temporary_one(tmp_path: Path):
+    with pytest.raises(FileNotFoundError) as caught, replacing(tmp_path / "nowhere" / "answers.jsonl"):
+        pass
+    assert caught.value.filename == str(tmp_path / "nowhere" / "answers.jsonl")
+
+
 # ------------------------------------------------------------------------------------------------ the shipped sample
 
 

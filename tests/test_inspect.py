@@ -377,7 +377,7 @@ def test_the_command_writes_lines_json_and_a_page_that_needs_no_network(
             "no column 'lable', but text, label. Name the right",
         ),
         ("", [], "is empty"),
-        ('{"text": "x"}\n', ["--html", "NOWHERE/page.html"], "NOWHERE"),
+        ('{"text": "x"}\n', ["--html", "NOWHERE/page.html"], "NOWHERE/page.html: there is no folder "),
         ('{"text": "x"}\n', ["--html", "DATA"], "data.jsonl is a file that is read: choose another name to write to"),
         ('{"text": "x"}\n', ["--dev", "caf\udce9.tsv"], "The name 'caf\\udce9.tsv' is not UTF-8"),
         ('{"text": "x"}\n', ["--dev", "nowhere.tsv"], "nowhere.tsv: no such file"),

@@ -16,7 +16,7 @@ from ..config import BertConfig
 from ..errors import InputError
 from ..packing import Layout
 from .lengths import attention_workloads, read_lengths
-from .measure import check_writable, describe_machine, markdown_table, publish, spread, take_turns, times_as_fast
+from .measure import describe_machine, markdown_table, publish, spread, take_turns, times_as_fast
 
 BASELINE = "sdpa"
 # (what is measured, dropout, with backward pass)
@@ -29,7 +29,6 @@ def bench_attention(arguments: argparse.Namespace) -> None:
 
     Before a batch is timed, each implementation must equal eager there, forward and backward.
     """
-    check_writable(arguments.json)  # now, not after minutes
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = torch.bfloat16 if arguments.bf16 else torch.float32
     config = BertConfig.preset(arguments.size)

@@ -23,7 +23,7 @@ from ..heads import BertForPreTraining
 from ..tokenization import BertTokenizer
 from ..training.objective import PretrainingLoss, tally_of
 from ..training.trainer import best_device
-from .measure import check_writable, describe_machine, markdown_table, publish
+from .measure import describe_machine, markdown_table, publish
 
 BATCH_SIZE = 64
 
@@ -33,7 +33,6 @@ def held_out_card(arguments: argparse.Namespace) -> None:
 
     Raises `InputError` for a model without both pretraining heads, or a corpus of another vocabulary.
     """
-    check_writable(arguments.json)
     tokenizer = BertTokenizer.from_pretrained(arguments.model)
     training, held_out = Corpus(arguments.corpus), Corpus(arguments.corpus, "held_out")
     training.check_tokenizer(tokenizer)

@@ -19,7 +19,6 @@ from typing import Any
 import torch
 
 from .. import __version__
-from ..errors import InputError
 from ..files import write_json
 
 
@@ -76,12 +75,6 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
         "minibert": __version__,
         **{package: _version(package) for package in ("torch", "triton", "transformers", "accelerate", "onnxruntime")},
     }
-
-
-def check_writable(path: str | None) -> None:
-    """Raise `InputError` if the results could not be written there in the end."""
-    if path and not Path(path).absolute().parent.is_dir():
-        raise InputError(f"--json {path}: there is no such folder. Make it first.")
 
 
 def publish(

@@ -40,7 +40,6 @@ from .comparison import (
     speeds,
 )
 from .lengths import own_batches, read_lengths, sst2_lengths, two_thirds_full
-from .measure import check_writable
 from .models import Setting, library, open_with_minibert, open_with_transformers, weights
 from .roofline import product_flops, training_flops
 from .targets import FINETUNING, FINETUNING_BF16, PRETRAINING, targets_table
@@ -58,7 +57,6 @@ Examples = list[dict[str, Any]]
 
 def bench_finetune(arguments: argparse.Namespace) -> None:
     """Fine-tuning for classification. Texts of the same lengths in two orders: each Trainer prefers one of them."""
-    check_writable(arguments.json)
     size, rounds = arguments.batch_size, arguments.rounds
     if arguments.lengths:
         lengths = read_lengths(arguments.lengths)
@@ -81,7 +79,6 @@ def bench_finetune(arguments: argparse.Namespace) -> None:
 
 def bench_pretrain(arguments: argparse.Namespace) -> None:
     """Masked language modelling, where padding is a third of the batch."""
-    check_writable(arguments.json)
     size, longest = arguments.batch_size, arguments.max_length
     work = f"{size} x {longest}"
     batches = [two_thirds_full(size, longest)]
