@@ -59,7 +59,7 @@ class BertForSimilarity(BertPreTrainedModel):
 
     def embed(self, batch: PackedBatch) -> Tensor:
         """The vector of each row, (rows, hidden): the mean over its tokens, [CLS] and [SEP] too."""
-        hidden = self.bert(batch).last_hidden_state
+        hidden = self.bert(batch, read=batch.layout).last_hidden_state
         lengths = batch.layout.cu_seqlens.diff()  # (rows + 1) -> (rows)
         sums = batch.layout.pad(hidden).sum(dim=1)  # (tokens, hidden) -> (rows, hidden)
         return sums / lengths.clamp(min=1).unsqueeze(1)

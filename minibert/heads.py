@@ -73,7 +73,9 @@ class BertForPreTraining(BertPreTrainedModel):
         output_attentions: bool = False,
     ) -> PreTrainingOutput:
         batch = self.bert.pack(input_ids, attention_mask, token_type_ids, position_ids)
-        output = self.bert(batch, output_hidden_states=output_hidden_states, output_attentions=output_attentions)
+        output = self.bert(
+            batch, output_hidden_states=output_hidden_states, output_attentions=output_attentions, read=batch.layout
+        )
         words = self.bert.embeddings.word_embeddings.weight
         nsp_logits = self.nsp(output.pooler_output)  # (batch, hidden) -> (batch, 2)
         loss = None
@@ -107,12 +109,13 @@ class BertForMaskedLM(BertPreTrainedModel):
         output_attentions: bool = False,
     ) -> MaskedLMOutput:
         batch = self.bert.pack(input_ids, attention_mask, token_type_ids, position_ids)
-        output = self.bert(batch, output_hidden_states=output_hidden_states, output_attentions=output_attentions)
+        output = self.bert(
+            batch, output_hidden_states=output_hidden_states, output_attentions=output_attentions, read=batch.layout
+        )
         words = self.bert.embeddings.word_embeddings.weight
-        loss = None
-        if labels is not None:
-            loss = masked_lm_loss(self.mlm, output.last_hidden_state, words, token_labels(batch, labels))
-        later = all_logits_later(self.mlm, output.last_hidden_state, words, batch)
+        hidden = output.last_hidden_state
+        loss = None if labels is None else masked_lm_loss(self.mlm, hidden, words, token_labels(batch, labels))
+        later = all_logits_later(self.mlm, hidden, words, batch)
         return MaskedLMOutput(loss, later, output.hidden_states, output.attentions)
 
 
@@ -227,9 +230,8 @@ class BertForMultipleChoice(BertTaskModel):
         output = super().forward(
             input_ids, attention_mask, token_type_ids, position_ids, None, output_hidden_states, output_attentions
         )
-        of_questions = output.logits.split(list(choices))
         # (rows) -> (batch, choices)
-        output.logits = pad_sequence(of_questions, batch_first=True, padding_value=lowest(output.logits))
+        output.logits = pad_sequence(output.logits.split(list(choices)), True, lowest(output.logits))
         output.loss = None if labels is None else cross_entropy(output.logits, labels)
         return output
 
@@ -312,11 +314,13 @@ class BertForQuestionAnswering(BertPreTrainedModel):
         output_attentions: bool = False,
     ) -> QuestionAnsweringOutput:
         batch = self.bert.pack(input_ids, attention_mask, token_type_ids, position_ids)
-        output = self.bert(batch, output_hidden_states=output_hidden_states, output_attentions=output_attentions)
+        output = self.bert(
+            batch, output_hidden_states=output_hidden_states, output_attentions=output_attentions, read=batch.layout
+        )
         logits = self.qa_outputs(output.last_hidden_state)  # (tokens, hidden) -> (tokens, 2)
         # No answer lies in padding: there the logits are as low as can be, and get no share of the softmax.
-        rows = batch.layout.pad(logits, lowest(logits))  # (tokens, 2) -> (batch, seq, 2)
-        start_logits, end_logits = rows.unbind(-1)  # (batch, seq, 2) -> 2 of (batch, seq)
+        # (tokens, 2) -> 2 of (batch, seq)
+        start_logits, end_logits = batch.layout.pad(logits, lowest(logits)).unbind(-1)
         loss = None
         if start_positions is not None and end_positions is not None:
             start_loss = cross_entropy(start_logits, start_positions, "start_positions")

@@ -224,13 +224,13 @@ class BertModel(BertPreTrainedModel):
         default. position_ids: (batch, seq) or (1, seq), 0, 1, 2, ... along the row by default. Raises `InputError` for
         inputs that the model cannot read. `output_attentions` takes the eager path.
 
-        For a `PackedBatch`, such as the task models pass on, last_hidden_state stays packed, (tokens, hidden), or holds
-        only the tokens to `read`, see `encode`. That is also what a hook on `model.bert` gets.
+        read: the tokens that are going to be read, see `encode`; last_hidden_state then stays packed. The task models
+        ask for it so, and that is what a hook on `model.bert` gets there.
         """
         batch = self.pack(input_ids, attention_mask, token_type_ids, position_ids)
         output = self.encode(batch, output_hidden_states, output_attentions, read)
-        if not isinstance(input_ids, PackedBatch):
-            # (tokens, hidden) -> (batch, seq, hidden)
+        if read is None:
+            # (tokens, hidden) -> (batch, seq, hidden), or unchanged if the caller speaks packed
             output.last_hidden_state = batch.restore(output.last_hidden_state)
         return output
 

@@ -521,3 +521,32 @@ def test_the_model_is_read_in_one_sitting(module: ModuleType):
         if line.strip() and not line.strip().startswith("#") and number not in documentation
     ]
     assert len(code) <= 250
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("name", PEERS)
+def test_a_packed_batch_is_learnt_from_without_looking_at_a_number(name: str, attention: str):
+    """On the device "meta" tensors have no numbers: to ask for one, for which a GPU would have to be waited for, fails.
+
+    The two that learn masked words ask how many there are, if they have not been told, as in pretraining.
+    """
+    batch = PackedBatch.from_sequences([[1, 2, 3, 4], [5, 6], [7, 8, 9]]).to("meta")
+    task = make_model(name, attn_implementation=attention).train().to("meta")
+    numbers = torch.zeros(9, dtype=torch.long, device="meta")
+    labels: dict[str, Any] = {
+        "BertModel": {},
+        "BertForTokenClassification": {"labels": numbers},
+        "BertForPreTraining": {"labels": numbers, "next_sentence_label": numbers[:3]},
+        "BertForMaskedLM": {"labels": numbers},
+        "BertForMultipleChoice": {"labels": numbers[:2], "choices": [2, 1]},
+        "BertForQuestionAnswering": {"start_positions": numbers[:3], "end_positions": numbers[:3]},
+    }
+    given = labels.get(name, {"labels": numbers[:3]})
+    if name in ("BertForMaskedLM", "BertForPreTraining"):
+        with pytest.raises(NotImplementedError, match="nonzero"):
+            task(batch, **given)
+        given = {}
+    output = task(batch, **given)
+    learnt = output.loss if given else output.last_hidden_state if name == "BertModel" else output[output.names[1]]
+    learnt.sum().backward()
+    assert all(parameter.grad is None or parameter.grad.is_meta for parameter in task.parameters())

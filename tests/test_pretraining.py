@@ -37,6 +37,7 @@ from minibert.data.shards import Corpus
 from minibert.data.stream import InstanceStream, Place, load_batches, pack_instances, parts_of
 from minibert.data.unigram import unigram_entropy
 from minibert.training.google_optimizer import AdamWeightDecay, google_schedule
+from minibert.training.meter import Meter, Reading
 from minibert.training.objective import PretrainingLoss, Tally
 from minibert.training.optimizer import parameter_groups
 from minibert.training.pretraining_trainer import Budget, PretrainingTrainer
@@ -552,6 +553,25 @@ def test_a_few_unlucky_words_are_no_divergence(
     unlucky_steps = [*range(20, 60)]
     with pytest.raises(InputError, match="the run has diverged"):
         trainer.train()
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "google"])
+def test_a_step_looks_at_no_number_before_the_log_does(instances: PretrainingInstances, tmp_path: Path, optimizer: str):
+    """Tensors on "meta" have none: to ask for one, for which a GPU would have to be waited for, fails."""
+    trainer = make_trainer(instances, tmp_path, optimizer=optimizer, word_weights=torch.ones(46))
+    trainer.model.to("meta")
+    assert trainer._loss.word_weights is not None
+    trainer._loss.word_weights = trainer._loss.word_weights.to("meta")
+    update = trainer._create_optimizer()
+    for group in update.param_groups:
+        group["fused"] = False  # which torch does not offer there
+    batches = [pack_instances([instances.block(0)[index] for index in part]) for part in ([0, 1], [2, 3])]
+    figures, tokens = trainer.training_step(update, batches, 0.1)
+    meter = Meter(trainer.model.device, Reading({}, 0, 0, 0.0))
+    meter.add(figures, tokens)
+    assert {"mlm_loss", "nsp_accuracy", "bag_loss", "grad_norm"} < figures.keys()
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        meter.read()
 
 
 def test_a_batch_that_cannot_be_cut_is_refused(instances: PretrainingInstances, tmp_path: Path):

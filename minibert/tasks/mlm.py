@@ -36,7 +36,7 @@ class OneMaskedWord(BertForMaskedLM):
     def forward(self, input_ids: PackedBatch, mask_place: Tensor) -> TaskOutput:  # type: ignore[override]
         """mask_place: (batch,), in the row. .logits (batch, vocab)."""
         batch = self.bert.pack(input_ids)
-        hidden = self.bert(batch).last_hidden_state
+        hidden = self.bert(batch, read=batch.layout).last_hidden_state
         at_masks = hidden[batch.layout.cu_seqlens[:-1] + mask_place]  # (tokens, hidden) -> (batch, hidden)
         logits = self.mlm(at_masks, self.bert.embeddings.word_embeddings.weight)  # (batch, hidden) -> (batch, vocab)
         return TaskOutput(None, logits)

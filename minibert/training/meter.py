@@ -32,16 +32,17 @@ class Meter:
     def __init__(self, device: torch.device, begun: Reading) -> None:
         self._device = device
         self._totals = {name: torch.tensor(total, device=device) for name, total in begun.sums.items()}
-        self._steps, self._tokens = begun.steps, begun.tokens
+        self._steps = begun.steps
+        self._tokens: int | Tensor = begun.tokens
         self._since = time.perf_counter() - begun.seconds
 
-    def add(self, figures: Mapping[str, Tensor], tokens: int) -> None:
+    def add(self, figures: Mapping[str, Tensor], tokens: int | Tensor) -> None:
         """The figures of one step."""
         for name, figure in figures.items():
             total = self._totals.setdefault(name, torch.zeros((), device=self._device))
             total += figure.detach()
         self._steps += 1
-        self._tokens += tokens
+        self._tokens = self._tokens + tokens
 
     def leave_out(self, seconds: float) -> None:
         """Time just spent on something else, such as an evaluation."""
@@ -50,7 +51,7 @@ class Meter:
     def so_far(self, now: float) -> Reading:
         """What was counted up to now."""
         sums = torch.stack(list(self._totals.values())).tolist() if self._totals else []
-        return Reading(dict(zip(self._totals, sums, strict=True)), self._steps, self._tokens, now - self._since)
+        return Reading(dict(zip(self._totals, sums, strict=True)), self._steps, int(self._tokens), now - self._since)
 
     def read(self) -> Reading:
         """The same, and begin anew."""

@@ -39,15 +39,18 @@ class Tally(NamedTuple):
     bags: Tensor
     tokens: Tensor
 
-    def figures(self) -> dict[str, Tensor]:
-        """Means: `loss`, which is the sum of all tasks' losses (paper, appendix A.2), and the figures of each."""
+    def figures(self, pairs: bool | None = None, bags: bool | None = None) -> dict[str, Tensor]:
+        """Means: `loss`, which is the sum of all tasks' losses (paper, appendix A.2), and the figures of each.
+
+        pairs, bags: whether there are any. None: look, for which a GPU has to be waited for.
+        """
         masked = self.masked.clamp(min=1)  # a batch may be of [UNK] alone
         mlm_loss = self.mlm_loss / masked
         figures = {"loss": mlm_loss, "mlm_loss": mlm_loss, "mlm_accuracy": self.mlm_correct / masked}
-        if self.pairs > 0:
+        if self.pairs > 0 if pairs is None else pairs:
             figures["loss"] = mlm_loss + self.nsp_loss / self.pairs
             figures["nsp_accuracy"] = self.nsp_correct / self.pairs
-        if self.bags > 0:
+        if self.bags > 0 if bags is None else bags:
             figures["bag_loss"] = self.bag_loss / self.bags
             figures["loss"] = figures["loss"] + figures["bag_loss"]
         return figures

@@ -166,8 +166,11 @@ class PretrainingTrainer(Trainer):
     def _must_stop(self, interrupt: InterruptGuard) -> bool:
         return any_rank(interrupt.asked, self.model.device)
 
-    def _forward_backward(self, batches: list[Batch]) -> tuple[dict[str, Tensor], int]:
-        """Add up the gradients of all batches of a step. The figures are of all processes together."""
+    def _forward_backward(self, batches: list[Batch]) -> tuple[dict[str, Tensor], Tensor]:
+        """Add up the gradients of all batches of a step. The figures are of all processes together.
+
+        No number is looked at: a GPU would have to finish the step before it is given the next piece of work.
+        """
         device = self.model.device
         self._seed_dropout()
         counts = torch.tensor(
@@ -188,7 +191,8 @@ class PretrainingTrainer(Trainer):
                 (loss * ranks()).backward()  # the exchange of gradients divides by the number of processes
             total += sums.detach()
         tally = Tally(*sum_over_ranks(total))
-        return tally.figures(), int(tally.tokens)
+        figures = tally.figures("next_sentence_labels" in batches[0], self._loss.word_weights is not None)
+        return figures, tally.tokens.long()
 
     def _seed_dropout(self) -> None:
         """A seed for each step and process, so that a run goes on exactly with what no checkpoint needs to keep."""

@@ -288,7 +288,7 @@ class Trainer:
 
     def training_step(
         self, optimizer: torch.optim.Optimizer, batches: list[dict[str, Any]], learning_rate: float
-    ) -> tuple[dict[str, Tensor], int]:
+    ) -> tuple[dict[str, Tensor], int | Tensor]:
         """Forward, backward, clip, step. The figures to log, one of them the loss, and the number of tokens."""
         figures, tokens = self._forward_backward(batches)
         if self.args.adversarial_epsilon:
@@ -303,7 +303,7 @@ class Trainer:
         optimizer.zero_grad()
         return figures, tokens
 
-    def _forward_backward(self, batches: list[dict[str, Any]]) -> tuple[dict[str, Tensor], int]:
+    def _forward_backward(self, batches: list[dict[str, Any]]) -> tuple[dict[str, Tensor], int | Tensor]:
         """Add up the gradients of all batches of a step."""
         total = torch.zeros((), device=self.model.device)
         for batch in batches:
