@@ -528,7 +528,8 @@ def test_the_model_is_read_in_one_sitting(module: ModuleType):
 def test_a_packed_batch_is_learnt_from_without_looking_at_a_number(name: str, attention: str):
     """On the device "meta" tensors have no numbers: to ask for one, for which a GPU would have to be waited for, fails.
 
-    The two that learn masked words ask how many there are, if they have not been told, as in pretraining.
+    The two that learn masked words ask where they are, which the batches of pretraining tell, and the one that
+    summarizes asks how many sentences each article has.
     """
     batch = PackedBatch.from_sequences([[1, 2, 3, 4], [5, 6], [7, 8, 9]]).to("meta")
     task = make_model(name, attn_implementation=attention).train().to("meta")
@@ -542,9 +543,11 @@ def test_a_packed_batch_is_learnt_from_without_looking_at_a_number(name: str, at
         "BertForQuestionAnswering": {"start_positions": numbers[:3], "end_positions": numbers[:3]},
     }
     given = labels.get(name, {"labels": numbers[:3]})
-    if name in ("BertForMaskedLM", "BertForPreTraining"):
-        with pytest.raises(NotImplementedError, match="nonzero"):
+    if name in ("BertForMaskedLM", "BertForPreTraining", "BertForExtractiveSummarization"):
+        with pytest.raises((NotImplementedError, RuntimeError), match=r"nonzero|item"):
             task(batch, **given)
+        if name == "BertForExtractiveSummarization":
+            return
         given = {}
     output = task(batch, **given)
     learnt = output.loss if given else output.last_hidden_state if name == "BertModel" else output[output.names[1]]
