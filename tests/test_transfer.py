@@ -19,6 +19,7 @@ from minibert import (
     BertForTokenClassification,
     InputError,
 )
+from minibert.packing import Layout
 from minibert.transfer import (
     Adapters,
     BitFit,
@@ -366,6 +367,16 @@ def test_a_prefix_looks_the_same_from_every_row_whatever_its_padding():
     for row in range(5):
         alone = model(**{key: value[row : row + 1] for key, value in batch.items()}).last_hidden_state
         torch.testing.assert_close(alone[0], together[row], rtol=0, atol=1e-5)
+
+
+def test_all_blocks_share_the_layout_with_the_prefix(monkeypatch: pytest.MonkeyPatch):
+    model = make_model("BertModel")
+    adapt(model, Prefix(3))
+    batch, made = model.pack(**make_batch()), []
+    from_mask = Layout.from_mask
+    monkeypatch.setattr(Layout, "from_mask", lambda mask: made.append(mask.shape) or from_mask(mask))
+    model.encode(batch)
+    assert made == [(4, 19)]
 
 
 def test_the_probabilities_show_the_prefix_in_front():

@@ -7,7 +7,7 @@ are trained themselves, not made by a second network, as Liu et al. 2022 ("P-Tun
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, ClassVar
 
 import torch
@@ -43,6 +43,7 @@ class BlockPrefix(nn.Module):
         return attend(query, key, value, queries, longer, dropout)
 
 
+@lru_cache(maxsize=1)  # all blocks ask for the same, and a GPU is waited for to make it
 def _longer(layout: Layout, length: int) -> Layout:
     """The layout of rows that have `length` tokens more in front. Rows without tokens stay so."""
     mask = layout.mask
