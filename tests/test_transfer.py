@@ -372,9 +372,14 @@ def test_a_prefix_looks_the_same_from_every_row_whatever_its_padding():
 def test_all_blocks_share_the_layout_with_the_prefix(monkeypatch: pytest.MonkeyPatch):
     model = make_model("BertModel")
     adapt(model, Prefix(3))
-    batch, made = model.pack(**make_batch()), []
-    from_mask = Layout.from_mask
-    monkeypatch.setattr(Layout, "from_mask", lambda mask: made.append(mask.shape) or from_mask(mask))
+    batch = model.pack(**make_batch())
+    from_mask, made = Layout.from_mask, []
+
+    def record(mask: Tensor) -> Layout:
+        made.append(mask.shape)
+        return from_mask(mask)
+
+    monkeypatch.setattr(Layout, "from_mask", record)
     model.encode(batch)
     assert made == [(4, 19)]
 
