@@ -47,10 +47,10 @@ class Tally(NamedTuple):
         masked = self.masked.clamp(min=1)  # a batch may be of [UNK] alone
         mlm_loss = self.mlm_loss / masked
         figures = {"loss": mlm_loss, "mlm_loss": mlm_loss, "mlm_accuracy": self.mlm_correct / masked}
-        if self.pairs > 0 if pairs is None else pairs:
+        if pairs or (pairs is None and self.pairs > 0):
             figures["loss"] = mlm_loss + self.nsp_loss / self.pairs
             figures["nsp_accuracy"] = self.nsp_correct / self.pairs
-        if self.bags > 0 if bags is None else bags:
+        if bags or (bags is None and self.bags > 0):
             figures["bag_loss"] = self.bag_loss / self.bags
             figures["loss"] = figures["loss"] + figures["bag_loss"]
         return figures
