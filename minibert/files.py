@@ -23,8 +23,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises `InputError` if `path` is a folder, or no file at all.
     """
     path = Path(path)
-    if path.exists() and not path.is_file():  # for root, even /dev/null could be replaced
-        raise InputError(f"{path} is {'a folder' if path.is_dir() else 'no file'}: name a file to write to.")
+    _check_file(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         temporary.touch(exist_ok=False)
@@ -45,16 +44,22 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def check_output(path: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str] | None]) -> None:
-    """Raise `InputError` if what is written to `path` would replace a file that is read, or has no folder to lie in.
+    """Raise `InputError` if nothing can be written to `path`, or what is would replace a file that is read.
 
     None among inputs: no such file.
     """
+    _check_file(Path(path))
     folder = Path(path).parent
     if not folder.is_dir():
         raise InputError(f"{path}: there is no folder {folder}. Make it, or choose another place.")
     for read in inputs:
         if read is not None and os.path.exists(path) and os.path.exists(read) and os.path.samefile(path, read):
             raise InputError(f"{path} is a file that is read: choose another name to write to.")
+
+
+def _check_file(path: Path) -> None:
+    if path.exists() and not path.is_file():  # for root, even /dev/null could be replaced
+        raise InputError(f"{path} is {'a folder' if path.is_dir() else 'no file'}: name a file to write to.")
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -131,11 +131,12 @@ def test_attention_bench_writes_a_table_and_the_same_figures_as_json(
             assert result["times_as_fast_as_sdpa"] == 1
 
 
-def test_unwritable_result_is_refused_before_anything_is_measured(capsys: pytest.CaptureFixture[str]):
-    with pytest.raises(SystemExit) as end:
-        run(bench.build_parser(), bench.main, ["attention", "--json", "/no/such/folder/figures.json"])
-    assert end.value.code == 2
-    assert "figures.json: there is no folder " in capsys.readouterr().err
+def test_unwritable_result_is_refused_before_anything_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for path, fault in (("/no/such/folder/figures.json", "there is no folder "), (str(tmp_path), "is a folder: ")):
+        with pytest.raises(SystemExit) as end:
+            run(bench.build_parser(), bench.main, ["attention", "--json", path])
+        assert end.value.code == 2
+        assert fault in capsys.readouterr().err
 
 
 def test_figures_do_not_take_the_place_of_the_lengths(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
