@@ -403,6 +403,17 @@ def test_a_loss_of_ones_own_is_learnt_by_and_told(tmp_path: Path):
     assert results[1] == pytest.approx([2 * loss for loss in results[0]])
 
 
+def test_an_output_of_ones_own_may_be_a_dict(tmp_path: Path):
+    class AsDict(Trainer):
+        def compute_loss(self, *arguments: Any, **settings: Any) -> Any:
+            loss, outputs = super().compute_loss(*arguments, **settings)
+            return loss, {"loss": loss, "logits": outputs.logits}
+
+    model, data = make_model("BertForSequenceClassification", QUIET), make_examples(6)
+    plain, other = (kind(model, arguments(tmp_path)).predict(data).predictions for kind in (Trainer, AsDict))
+    assert np.array_equal(plain, other)
+
+
 def test_a_run_whose_folder_was_moved_still_finds_its_best_checkpoint(tmp_path: Path):
     data = make_examples(8)
     scores = iter([0.9, 0.5, 0.4])
@@ -424,6 +435,22 @@ def test_a_run_whose_folder_was_moved_still_finds_its_best_checkpoint(tmp_path: 
     assert [path.name for path in checkpoints(tmp_path / "there")] == ["checkpoint-2", "checkpoint-4"]
     best = zip(first.model.state_dict().values(), second.model.state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in best)
+
+
+def test_a_run_that_goes_on_in_another_folder_still_finds_its_best_checkpoint(tmp_path: Path):
+    settings = {"num_train_epochs": 3, "eval_strategy": "epoch", "save_strategy": "epoch"}
+    first = trainer_with_scores(tmp_path / "here", [0.9, 0.5, 0.4], **settings)
+    first.train()
+    best = str(tmp_path / "here" / "checkpoint-4")
+    for start in ("here/checkpoint-8", "there/checkpoint-12"):  # the second time, the best one lies in neither's place
+        second = trainer_with_scores(tmp_path / "there", [0.4], **settings)
+        second.train(resume_from_checkpoint=tmp_path / start)
+        assert second.state.best_model_checkpoint == best
+        pairs = zip(first.model.state_dict().values(), second.model.state_dict().values(), strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs)
+    shutil.rmtree(best)
+    with pytest.raises(InputError, match=r"is not there any more: .*checkpoint-4"):  # before the work, not after it
+        trainer_with_scores(tmp_path / "there", [], **settings).train(resume_from_checkpoint=True)
 
 
 def test_a_diverged_run_stops_with_a_sentence(tmp_path: Path):

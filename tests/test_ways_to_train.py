@@ -174,6 +174,19 @@ def test_class_weights_are_those_of_torch_and_smoothing_reaches_the_trainer(tmp_
     torch.testing.assert_close(trainer._loss_of(batch), expected)
 
 
+def test_class_weights_are_those_of_the_data_at_hand(tmp_path: Path):
+    """A trainer may be given other data between two runs."""
+    trainer = Trainer(make_model("BertForSequenceClassification", QUIET), arguments(tmp_path, class_weights=True))
+    for data in make_examples(20)[:8], make_examples(20)[8:]:
+        trainer.train_dataset = data
+        trainer.train()
+        batch = trainer.batch(data, list(range(len(data))))
+        weights = class_weights([example["labels"] for example in data], 3)
+        trainer.model.train()
+        expected = F.cross_entropy(trainer.model(**batch).logits, batch["labels"], weights)
+        torch.testing.assert_close(trainer._loss_of(batch), expected)
+
+
 def test_class_weights_by_hand():
     assert class_weights([0, 0, 0, 1], 3).tolist() == pytest.approx([4 / 9, 4 / 3, 0])
     assert class_weights([[0, -100, 1], [1, 1]], 2).tolist() == pytest.approx([2, 2 / 3])
@@ -244,6 +257,8 @@ def test_evaluations_without_gain_by_hand():
     assert evaluations_without_gain([0.5, 0.6, 0.61, 0.62], 0.015, True) == 0  # slowly, but over the last gain
     assert evaluations_without_gain([0.5, 0.6, 0.61, 0.605], 0.05, True) == 2
     assert evaluations_without_gain([2.0, 1.0, 1.5, 0.9], 0.0, False) == 0
+    assert evaluations_without_gain([math.nan, 0.1, 0.2, math.nan], 0.0, True) == 1
+    assert evaluations_without_gain([math.nan, math.nan], 0.0, True) == 2
 
 
 def test_a_run_stops_early_and_a_resumed_one_at_the_same_place(tmp_path: Path):

@@ -156,6 +156,7 @@ class Trainer:
             freeze_below(model, 0)  # the optimizer must know all that will ever be trained
         if args.adversarial_epsilon:
             check_words_learn(model)
+        vars(self).pop("_class_weights", None)  # those of the data of the last run
         optimizer = self._create_optimizer()
         average = WeightAverage(optimizer, args.average_decay) if args.average_decay else None
         averaged = average.in_use if average else nullcontext
@@ -450,12 +451,21 @@ class Trainer:
             checkpoint = found[-1]
         planned = self.state.max_steps
         self.state = load_checkpoint(Path(checkpoint), self.model, optimizer)
-        if Path(checkpoint).resolve().parent == Path(self.args.output_dir).resolve():  # those before are this run's
+        folder = Path(checkpoint).resolve().parent
+        if folder == Path(self.args.output_dir).resolve():  # those before are this run's
+            folder = Path(self.args.output_dir)
             last = f"checkpoint-{self.state.global_step}"
             self._strangers = [*dropwhile(lambda path: path.name != last, self._strangers)][1:]
-        if self.state.best_model_checkpoint is not None:  # the folder may have been moved since
-            best = Path(self.state.best_model_checkpoint).name
-            self.state.best_model_checkpoint = str(Path(self.args.output_dir) / best)
+        if self.state.best_model_checkpoint is not None:
+            best = Path(self.state.best_model_checkpoint)
+            if (folder / best.name).is_dir():  # the folder may have been moved since
+                best = folder / best.name
+            elif self.args.load_best_model_at_end and not best.is_dir():
+                raise InputError(
+                    f"The best checkpoint of the run that {checkpoint} belongs to is not there any more: {best}. "
+                    "Put it back, or go on without load_best_model_at_end."
+                )
+            self.state.best_model_checkpoint = str(best)
         # Steps after the checkpoint will be done, and logged, again.
         if self.args.logging_dir is not None and self.writes_files:
             lines = "".join(json.dumps(entry) + "\n" for entry in self.state.log_history)
@@ -483,7 +493,7 @@ class Trainer:
                     loss, output = self.compute_loss(self.model, dict(batch), return_outputs=True)
                 else:
                     loss, output = None, self.model(**batch)
-            logits = [output[name] for name in output.names if name.endswith("logits")]
+            logits = [values for name, values in output.items() if name.endswith("logits")]
             if self.preprocess_logits_for_metrics is not None:
                 kept = self.preprocess_logits_for_metrics(_alone(logits), _alone(given))
                 logits = [kept] if isinstance(kept, Tensor) else list(kept)
