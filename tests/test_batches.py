@@ -166,5 +166,7 @@ def test_holes_and_choices_stay_padded():
     assert pack_examples(holes)["attention_mask"].tolist() == [[1, 0, 1], [1, 1, 1]]
     choices = [{"input_ids": [[1, 2], [1, 3]], "attention_mask": [[1, 1], [1, 1]], "labels": 0}]
     assert pack_examples(choices)["input_ids"].shape == (1, 2, 2)
-    with pytest.raises(InputError, match="pad them to one length"):
+    bare = [{"input_ids": [[1, 2], [1, 3]], "labels": 0}] * 2  # no padding, and so no mask
+    assert pack_examples(bare)["attention_mask"].tolist() == [[[1, 1], [1, 1]]] * 2
+    with pytest.raises(InputError, match="they must be numbers, and of one length"):
         pack_examples([{"input_ids": [1, 2], "attention_mask": [0, 1]}, {"input_ids": [1], "attention_mask": [1]}])

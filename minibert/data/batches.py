@@ -58,7 +58,7 @@ def pack_examples(examples: Sequence[Mapping[str, Any]], padded: bool = False) -
     if "label" in columns:
         columns["labels"] = columns.pop("label")
     rows = columns["input_ids"]
-    masks = columns.pop("attention_mask", [[1] * len(row) for row in rows])
+    masks = columns.pop("attention_mask", [_ones(row) for row in rows])
     lengths = [sum(map(bool, mask)) for mask in masks] if all(_is_right_padded(mask) for mask in masks) else None
     if lengths is None:
         return {key: _stack(key, values) for key, values in (columns | {"attention_mask": masks}).items()}
@@ -85,6 +85,11 @@ def _as_list(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
+def _ones(row: list[Any]) -> list[Any]:
+    """The mask of a row, or of a list of rows, that came without one."""
+    return [_ones(part) if isinstance(part, list) else 1 for part in row]
+
+
 def _is_right_padded(mask: list[Any]) -> bool:
     """Ones, then zeros; not so for a list of masks, one a choice."""
     return not any(isinstance(row, list) for row in mask) and mask == sorted(mask, reverse=True)
@@ -99,7 +104,9 @@ def _stack(key: str, values: list[Any]) -> Tensor:
     try:
         return torch.tensor(values)
     except (ValueError, TypeError) as error:
-        raise InputError(f"The examples' '{key}' cannot be one tensor ({error}): pad them to one length.") from error
+        raise InputError(
+            f"The examples' '{key}' cannot be one tensor ({error}): they must be numbers, and of one length."
+        ) from error
 
 
 def move(value: Any, device: torch.device) -> Any:
