@@ -90,6 +90,25 @@ def test_help_needs_no_torch():
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
+def test_text_from_which_little_is_learnt_is_told(text: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """The losses of such runs look fine."""
+    words = ["--size", "tiny", "--max-steps", 1, "--batch-size", 2, "--max-length", 16]
+    pretrain("--corpus", text, "--vocab-size", 60, "--out", tmp_path / "good", *words)
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+    lines = tmp_path / "lines.txt"
+    lines.write_text("\n\n".join("γκρ" * 80 + f" {number}" for number in range(99)), encoding="utf-8")
+    pretrain("--corpus", lines, "--vocab", tmp_path / "good", "--out", tmp_path / "bad", *words)
+    unknown, random = (record.message for record in caplog.records if record.levelname == "WARNING")
+    assert unknown.endswith(
+        "% of the tokens are [UNK], from which nothing is learnt: the vocabulary lacks the letters of "
+        "this text, or it has no spaces between its words."
+    )
+    assert random.startswith("100% of the pairs are random, since most documents are a single sentence")
+    caplog.clear()
+    pretrain("--corpus", lines, "--vocab-size", 60, "--no-next-sentence", "--out", tmp_path / "alone", *words)
+    assert "random" not in caplog.text
+
+
 def test_dropout_is_what_was_asked_for(text: Path, tmp_path: Path):
     """In a new model and in one that is gone on with; not asked for, it is the model's own."""
     words = ["--max-steps", 1, "--batch-size", 2, "--max-length", 16]

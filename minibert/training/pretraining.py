@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from ..checkpoints.pretrained import open_checkpoint
 from ..config import BertConfig
 from ..data.cooccurrence import count_vectors, turned
 from ..data.corpus import find_files
-from ..data.instances import Instance, InstanceSettings, PretrainingInstances, first_instances
+from ..data.instances import Block, Instance, InstanceSettings, PretrainingInstances, first_instances
 from ..data.prepare import prepare
 from ..data.shards import MANIFEST, Corpus, Manifest
 from ..data.unigram import token_counts, unigram_entropy
@@ -50,6 +50,8 @@ VOCAB_SIZE = 8000  # of a vocabulary that is learnt from the text
 HELD_OUT = 0.01  # of the documents of text
 SIZE = "mini"
 LAST_STEPS = 100  # whose mean stands for the end of training
+MANY_UNKNOWN = 0.1  # of the tokens
+MOST_RANDOM = 0.9  # of the pairs; where documents have several sentences, it is a half or a little more
 
 # With other values of these, a run would not be the same one. The learning rate and its warm-up are not among them: a
 # run that has diverged may go on with others.
@@ -101,6 +103,8 @@ def pretrain(arguments: argparse.Namespace) -> dict[str, Any]:
         try:
             if rank() == 0:
                 log.info(_opening(corpus, trainer))
+                for doubt in _doubts(trainer.stream.block(0), tokenizer.unk_token_id):
+                    log.warning(doubt)
                 fix_settings(out / SETTINGS, _fixed(arguments, model), _contents(arguments, corpus.manifest))
             resumed = bool(checkpoints(out / CHECKPOINTS))
             if rank() == 0 and not resumed:
@@ -345,6 +349,21 @@ def _opening(corpus: Corpus, trainer: PretrainingTrainer) -> str:
         f"{corpus.tokens:,} tokens in {len(corpus):,} documents; "
         f"{parameters / 1e6:.1f} million parameters on {trainer.model.device}."
     )
+
+
+def _doubts(block: Block, unknown: int) -> Iterator[str]:
+    """Why little may be learnt from this text, though losses fall. A block of random shards tells it."""
+    counts = token_counts(block.corpus)
+    if (share := counts[unknown] / counts.sum()) > MANY_UNKNOWN:
+        yield (
+            f"{share:.0%} of the tokens are [UNK], from which nothing is learnt: the vocabulary lacks the letters of "
+            "this text, or it has no spaces between its words."
+        )
+    if block.instances.settings.next_sentence and (share := (block.plan["wanted"] > 0).mean()) > MOST_RANDOM:
+        yield (
+            f"{share:.0%} of the pairs are random, since most documents are a single sentence: there is little to "
+            "learn from next sentences. Give longer documents, or leave them out (--no-next-sentence)."
+        )
 
 
 def _metrics(trainer: PretrainingTrainer) -> dict[str, Any]:
