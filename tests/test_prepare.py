@@ -186,6 +186,9 @@ def test_few_words_are_remembered_at_a_time(tokenizer: BertTokenizer, monkeypatc
     words = WordIds(tokenizer)
     assert words.encode("a b c d a") == np.array([6, 7, 8, 9, 6], dtype="<u2").tobytes()
     assert len(words) <= 2
+    paragraph = "中" * 1000  # no spaces: the whole text would be remembered
+    assert len(words.encode(paragraph)) == 2000
+    assert paragraph not in words
 
 
 def test_a_large_vocabulary_gets_wider_numbers():

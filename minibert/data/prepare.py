@@ -47,6 +47,7 @@ from .shards import FORMAT, MANIFEST, OFFSET, Manifest, ShardRecord, fingerprint
 
 TEXT_PER_SHARD = 32 << 20  # in characters
 MOST_WORDS = 1_000_000  # remembered by a process: some 200 MB
+LONGEST_WORD = 50  # of these, in characters; a paragraph of Chinese, without a space, would hardly come twice
 
 
 def prepare(
@@ -246,12 +247,14 @@ class WordIds(dict[str, bytes]):
         self.type = token_type(len(tokenizer))
 
     def __missing__(self, word: str) -> bytes:
-        if len(self) >= MOST_WORDS:
-            self.clear()
         ids = self.tokenizer(
             word, add_special_tokens=False, truncation=False, split_special_tokens=True, return_token_type_ids=False
         )["input_ids"]
-        self[word] = encoded = np.array(ids, dtype=self.type).tobytes()
+        encoded = np.array(ids, dtype=self.type).tobytes()
+        if len(word) <= LONGEST_WORD:
+            if len(self) >= MOST_WORDS:
+                self.clear()
+            self[word] = encoded
         return encoded
 
     def encode(self, text: str) -> bytes:
