@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from minibert.attention import IMPLEMENTATIONS, Attention, get_attention, packed
+from minibert.attention import IMPLEMENTATIONS, Attention, get_attention, nested, packed
 from minibert.attention.eager import eager_attention
 from minibert.attention.flash_by_hand import flash_backward, flash_forward
 from minibert.attention.nested import nested_attention
@@ -23,6 +23,7 @@ from minibert.attention.sdpa import sdpa_attention
 from minibert.attention.triton import check_fit, triton_attention
 from minibert.errors import InputError
 from minibert.packing import Layout
+from minibert.training.activation_checkpointing import checkpoint_activations
 
 from .helpers import SMALL, make_batch, make_model, make_peer
 
@@ -412,7 +413,7 @@ def test_kernel_without_dropout_is_not_taken_with_it(device: str, caplog: pytest
 
 
 @pytest.mark.parametrize(
-    ("head_dim", "dtype", "nested"),
+    ("head_dim", "dtype", "takes_nested"),
     [
         (64, torch.float32, True),
         (64, torch.bfloat16, True),
@@ -422,7 +423,7 @@ def test_kernel_without_dropout_is_not_taken_with_it(device: str, caplog: pytest
     ],
 )
 def test_nested_tensors_are_taken_only_where_torch_has_a_fused_kernel_for_them(
-    head_dim: int, dtype: torch.dtype, nested: bool, device: str, monkeypatch: pytest.MonkeyPatch
+    head_dim: int, dtype: torch.dtype, takes_nested: bool, device: str, monkeypatch: pytest.MonkeyPatch
 ):
     """Tensors without values stand for those on a GPU."""
     taken: list[str] = []
@@ -433,7 +434,33 @@ def test_nested_tensors_are_taken_only_where_torch_has_a_fused_kernel_for_them(
     with FakeTensorMode():
         query = torch.empty(8, 2, head_dim, device="cuda", dtype=dtype)
         packed_attention(query, query, query, layout, layout)
-    assert taken == ["nested_attention" if nested else "sdpa_attention"]
+    assert taken == ["nested_attention" if takes_nested else "sdpa_attention"]
+
+
+def test_nested_rows_of_a_layout_have_the_same_shape_each_time(device: str):
+    """Or activation checkpointing, which computes blocks a second time, takes them for other tensors and refuses."""
+    layout = layout_of([5, 3], device)
+    with torch.inference_mode():
+        first = nested._rows(torch.randn(8, 2, 16, device=device), layout).shape
+    tokens = torch.randn(3, 8, 2, 16, device=device, requires_grad=True).unbind()
+    assert nested._rows(tokens[0], layout).shape == first
+    self_attend(nested_attention, tokens, layout).sum().backward()
+
+
+@pytest.mark.parametrize("name", ["sdpa", "packed", pytest.param("triton", marks=needs_triton), "auto"])
+def test_activation_checkpointing_changes_no_gradient(name: str, device: str):
+    skip_what_cannot_run(get_attention(name), device)
+    config = SMALL.replace(hidden_size=80)  # see below
+    model = make_model("BertModel", config, name).to(device).train()
+    batch = model.pack(**{key: tensor.to(device) for key, tensor in make_batch().items()})
+    gradients = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        output = model(batch, read=batch.cls_layout).last_hidden_state
+        gradients.append(torch.autograd.grad(output.square().sum(), list(model.blocks.parameters())))
+        checkpoint_activations(model)
+    for gradient, wanted in zip(*gradients, strict=True):
+        torch.testing.assert_close(gradient, wanted, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["sdpa", "packed", "triton", "auto"])
