@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
 import torch
@@ -54,6 +55,15 @@ class Layout:
             return cls(batch, seq, cu_seqlens)
         indices = mask.flatten().nonzero().squeeze(1)  # (batch, seq) -> (tokens)
         return cls(batch, seq, cu_seqlens, mask, indices)
+
+    @cached_property
+    def ends(self) -> Tensor:
+        """`cu_seqlens` in int64, for torch's nested tensors: they have one shape if they share it, not only its values.
+
+        Activation checkpointing, which computes blocks twice, asks for the same shape.
+        """
+        with torch.inference_mode(False):  # whose tensors could not be trained with later
+            return self.cu_seqlens.long()
 
     def first_tokens(self) -> Layout:
         """The layout that keeps only each row's first token, its [CLS]. Empty rows have none."""

@@ -7,8 +7,6 @@ On the CPU, and in float64, torch takes the rows apart and multiplies plain matr
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -34,16 +32,5 @@ def _rows(packed: Tensor, layout: Layout) -> Tensor:
     The lengths' bounds are told, so that nobody waits for the GPU to find them. That 1 may not be the shortest does no
     harm: torch only asks whether it is 0, since its kernels once could not read empty rows.
     """
-    ends = _ends(layout)
-    rows = torch.nested.nested_tensor_from_jagged(packed.contiguous(), ends, min_seqlen=1, max_seqlen=layout.seq)
+    rows = torch.nested.nested_tensor_from_jagged(packed.contiguous(), layout.ends, min_seqlen=1, max_seqlen=layout.seq)
     return rows.transpose(1, 2)  # (batch, any length, heads, head_dim) -> (batch, heads, any length, head_dim)
-
-
-@lru_cache(maxsize=2)  # the layouts of a batch's queries and keys
-def _ends(layout: Layout) -> Tensor:
-    """Where rows end: for a layout the same tensor each time, since torch gives "any length" a new name for each.
-
-    Activation checkpointing compares the names. Not in inference mode, whose tensors could not be trained with.
-    """
-    with torch.inference_mode(False):
-        return layout.cu_seqlens.long()
