@@ -300,6 +300,10 @@ WRONG_FOLDERS = {
         ),
         r"says that 'x' is in model-1\.safetensors, but there is no such file",
     ),
+    "a wrapper's names": (
+        break_tensors(lambda tensors: [tensors.update({f"module.{key}": tensors.pop(key)}) for key in [*tensors]]),
+        r"All its names begin with 'module\.': was a wrapper saved",
+    ),
     "an adapter within": (
         break_tensors(lambda tensors: tensors.update({"bert.encoder.layer.0.adapters.up.weight": torch.ones(2)})),
         r"layer\.0\.adapters\.up\.weight is there, but BERT has none",

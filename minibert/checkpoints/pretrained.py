@@ -219,4 +219,8 @@ def check_fit(checkpoint: Checkpoint, shapes: Mapping[str, torch.Size], found: M
     problems += [f"{name} is there, but BERT has none" for name in strangers(checkpoint.tensors, checkpoint.dialect)]
     if problems:
         more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
-        raise InputError(f"{checkpoint.where} is not a BERT as its config describes: {'; '.join(problems[:5])}{more}.")
+        sentence = f"{checkpoint.where} is not a BERT as its config describes: {'; '.join(problems[:5])}{more}."
+        beginnings = {name.partition(".")[0] for name in checkpoint.tensors}
+        if not found and len(beginnings) == 1:
+            sentence += f" All its names begin with '{beginnings.pop()}.': was a wrapper saved, not the model inside?"
+        raise InputError(sentence)
