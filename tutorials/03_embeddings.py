@@ -297,9 +297,9 @@ assert abs(cosines(before).diagonal(1).mean()) < 0.2
 
 # %% [markdown]
 # *The picture:* before training each position resembles only itself. After training a dark band runs along the
-# diagonal: positions that are near are similar, and similarity fades with distance and even
-# turns negative. The model found out that
-# positions lie on a line. The position embeddings of the real BERT show such a band too (Wang & Chen 2020).
+# diagonal: positions that are near are similar, and similarity fades with distance and even turns negative. The model
+# found out that positions lie on a line. The position embeddings of the real BERT show such a band too (Wang & Chen
+# 2020).
 #
 # Learnt positions have a price: there are exactly 512 of them. BERT has nothing to say about position 512, the 513th
 # token. Google trained most steps on short rows of 128 tokens and only the last tenth on 512, "to learn the
@@ -403,11 +403,11 @@ assert row_of_pad.abs().max() > 0
 # One vector, added to the second text only, could do the same. Two are just simpler to write.
 # </details>
 #
-# <details><summary>Positions 200 to 511 were hardly ever trained. What happens to a model fine-tuned on long
-# rows?</summary>
+# <details><summary>Suppose that no row of pretraining had more than 200 tokens. What happens to a model fine-tuned on
+# long rows?</summary>
 #
-# Their vectors stay near their random start until training moves them. Expect worse results at the end of long rows
-# when there is little data.
+# The vectors of positions 200 to 511 are at their random start until fine-tuning moves them. Expect worse results at
+# the end of long rows when there is little data.
 # </details>
 #
 # <details><summary>Why is there a LayerNorm right after the sum?</summary>

@@ -320,9 +320,9 @@ assert_close(vectors, torch.from_numpy(encode(texts, similar, tokenizer)), atol=
 print(f"cosine: {vectors[0] @ vectors[1]:.3f}")
 
 # %% [markdown]
-# How good are such vectors? Ask of each of 400 reviews whether its *nearest* neighbour is about the same
-# of the four kinds of things of chapter 13. Guessing would be right once in four times. A fool who compares sets of
-# words is the one to beat.
+# How good are such vectors? Take 400 reviews, each about clothing, a film, a restaurant or software, and ask of each
+# whether its *nearest* neighbour is about the same kind of thing. Guessing would be right once in four times. A fool
+# who compares sets of words is the one to beat.
 
 # %%
 reviews = Path(minibert.__file__).parent / "data" / "reviews"

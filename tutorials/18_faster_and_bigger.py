@@ -190,8 +190,10 @@ print(inspect.getsource(Tally.figures))
 print(inspect.getsource(PretrainingTrainer._forward_backward))
 
 # %% [markdown]
-# (`--accumulation N` of `minibert.pretrain`. In fine-tuning, `TrainingArguments(gradient_accumulation_steps=N)`; there
-# every batch has as many examples as the next, but for the last of an epoch, and each counts alike.)
+# (`--accumulation N` of `minibert.pretrain` and `minibert.finetune`, or
+# `TrainingArguments(gradient_accumulation_steps=N)`. In fine-tuning it *is* the mean of means. Where each example has
+# one label that is right: all parts have as many examples, but for the last of an epoch. With tags, one a word, a word
+# counts for more where its part has few of them.)
 #
 # ## 18.4 Checkpointing: forget, and compute again
 #
