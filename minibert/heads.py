@@ -87,7 +87,7 @@ class BertForPreTraining(BertPreTrainedModel):
 
 
 class BertForMaskedLM(BertPreTrainedModel):
-    """The first of them alone. labels (batch, seq): the right id at masked positions, -100 elsewhere.
+    """Masked words alone. labels (batch, seq): the right id at masked positions, -100 elsewhere.
 
     .logits are (batch, seq, vocab).
     """

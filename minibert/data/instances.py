@@ -51,7 +51,7 @@ TOKEN_TYPES = np.arange(2, dtype=np.int64)
 
 @dataclass(frozen=True)
 class InstanceSettings:
-    """How instances are made; the names and defaults are those of Google's flags where it has them.
+    """How instances are made; but for the seed, names and defaults are those of Google's flags where it has them.
 
     max_length: tokens, with the special ones (`max_seq_length`).
     short_seq_prob: of a document being cut into shorter instances, so that the model also knows these.

@@ -28,7 +28,7 @@ class TrainingArguments:
     adam_beta2: float = 0.999
     adam_epsilon: float = 1e-8
     max_grad_norm: float = 1.0  # 0: no clipping
-    lr_scheduler_type: str = "linear"  # a key of `schedules.SCHEDULES`; the way down from the full rate to 0
+    lr_scheduler_type: str = "linear"  # a key of `schedules.SCHEDULES`
     warmup_steps: float = 0  # linear from 0, before it; below 1, a share of all steps
     warmup_ratio: float = 0.0  # the same share, if warmup_steps is 0
 

@@ -38,13 +38,13 @@ def orthogonalize(matrix: Tensor, iterations: int = 5) -> Tensor:
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = matrix.size(-2) > matrix.size(-1)
-    wide = matrix.mT if tall else matrix  # (..., less, more): the products below are less x less
+    wide = matrix.mT if tall else matrix  # -> (..., less, more): the products below are less x less
     # The largest singular value is at most the root of the sum of all squares: at most 1 now, as the polynomial needs.
     wide = wide / wide.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
     for _ in range(iterations):
-        square = wide @ wide.mT  # (..., less, less)
+        square = wide @ wide.mT  # (..., less, more) -> (..., less, less)
         wide = a * wide + (b * square + c * (square @ square)) @ wide
-    return wide.mT if tall else wide
+    return wide.mT if tall else wide  # (..., less, more) -> (..., rows, columns)
 
 
 class Muon(torch.optim.AdamW):
@@ -91,8 +91,8 @@ class Muon(torch.optim.AdamW):
         assert parameter.grad is not None
         state["momentum"].lerp_(parameter.grad, 1 - MOMENTUM)
         ahead = whole(parameter.grad.lerp(state["momentum"], MOMENTUM))  # Nesterov's: where the momentum leads next
-        update = orthogonalize(ahead.to(self._dtype).unflatten(0, (pieces, -1)))  # (pieces, rows, columns)
+        update = orthogonalize(ahead.to(self._dtype).unflatten(0, (pieces, -1)))  # -> (pieces, rows, columns)
         # Of U Vᵀ the squares of all numbers add up to its smaller side: they are 1 / larger side on the average.
         size = SIZE * math.sqrt(max(update.shape[-2:]))
-        update = update.flatten(0, 1).to(parameter.dtype)
+        update = update.flatten(0, 1).to(parameter.dtype)  # (pieces, rows, columns) -> (pieces * rows, columns)
         parameter.mul_(1 - lr * weight_decay).sub_(divided_like(update, parameter), alpha=lr * size)

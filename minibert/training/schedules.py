@@ -1,7 +1,7 @@
 """The learning rate's way up and down: functions of (step, warmup_steps, total_steps), steps counted from 0.
 
-All return the share of the full learning rate that the step takes: linear from 0 to 1 over the warm-up, then down.
-Names and, but for `polynomial`, values are those of `lr_scheduler_type` in `transformers`.
+All return the share of the full learning rate that the step takes; all but `constant` rise linearly from 0 to 1 over
+the warm-up first. Names and, but for `polynomial`, values are those of `lr_scheduler_type` in `transformers`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Where a training run is, on disk: a folder `checkpoint-STEP` that holds everything to go on from there.
 
 The model and tokenizer are saved as for use (the folder opens like any model; of an adapted one, see `transfer/`, what
-was trained is saved), beside them `trainer_state.json`, what a
-person may want to read, and `training_state.pt`, the optimizer's moments and the random generators.
+was trained is saved), beside them `trainer_state.json`, what a person may want to read, and `training_state.pt`, the
+optimizer's moments and the random generators.
 """
 
 from __future__ import annotations
