@@ -34,7 +34,10 @@ def length_grouped_batches(lengths: Sequence[int], batch_size: int, seed: int, e
 
 
 def batches_by_length(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
-    """The same without chance, longest first: for evaluation. If memory is short, it fails at once, not at the end."""
+    """Batches of similar length without chance, the longest first: for evaluation.
+
+    If memory is short, it fails at once, not at the end.
+    """
     order = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
     return [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
 

@@ -104,7 +104,7 @@ def choose_words(
 def choose_spans(
     candidates: Ids, begins_word: NDArray[np.bool_], count: int, generator: np.random.Generator
 ) -> tuple[Ids, Ids]:
-    """Runs of words from random places on, until there are `count` tokens, or no word fits any more.
+    """Runs of words from random places on, until there are `count` tokens, or twice as many places were tried.
 
     A run ends early where a word was chosen before, would be too many, or does not follow at once: it never goes on
     from A into B.

@@ -1,8 +1,7 @@
 """The same WordPiece in Rust: the `tokenizers` engine, put together so that it equals the definition.
 
 The engine's own parts for BERT (`BertNormalizer`, `BertPreTokenizer`) differ from Google's code in small ways. Here one
-general part stands for each step of `wordpiece.py`, in the same order, which mends most of them and is 1.3 times as
-fast:
+general part stands for each step of `wordpiece.py`, in the same order, which mends most of them and is no slower:
 
 | where the engine's parts for BERT differ from Google's code                              | here                  |
 | ---------------------------------------------------------------------------------------- | --------------------- |
