@@ -271,7 +271,8 @@ print(f"logits of all tokens: {32 * 128 * 30522:,}; of the chosen ones: {32 * 19
 # 4. Too long? Take single tokens off the longer text, at its front or its end by chance.
 # 5. One document in ten gets shorter rows on purpose: the texts of your task will be short as well.
 #
-# The package plans all of this for a whole epoch, and builds each row when it is asked for.
+# The package plans all of this for one *block* of the corpus after another (ours is a single one, the whole epoch), and
+# builds each row when it is asked for.
 
 # %%
 settings = InstanceSettings(max_length=64, seed=0)
