@@ -1,7 +1,7 @@
 """Dropout: `nn.Dropout`, with cheaper random numbers on a CPU (Srivastava et al. 2014).
 
 On a CPU torch draws a float for each number and keeps it for the backward pass. Here 16 random bits decide, and one
-byte is kept: a sixth of the time, a quarter of the memory (benchmarks/LADDER.md). On a GPU torch does so itself.
+byte is kept: a fraction of the time, a quarter of the memory (benchmarks/LADDER.md). On a GPU torch does so itself.
 """
 
 from __future__ import annotations
