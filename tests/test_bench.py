@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
+import weakref
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,7 +37,7 @@ from minibert.data.shards import Corpus
 from minibert.errors import InputError
 from minibert.linear import ONEDNN_PAYS
 from minibert.training.arguments import TrainingArguments
-from minibert.training.measure import peak_memory_mb
+from minibert.training.measure import process_peak_mb
 from minibert.training.trainer import Trainer
 
 from .helpers import pretrain, save_small_model, spelling_tokenizer
@@ -340,9 +341,20 @@ def test_training_that_differs_in_a_detail_is_not_timed(
 def test_peak_memory_is_that_of_a_process_of_its_own():
     """The array is large here, and not in the other process."""
     here = torch.ones(200 * 2**18)  # 200 MiB
-    there = comparison.in_fresh_process(peak_memory_mb)
-    assert there is None or there < (peak_memory_mb() or 0) - 150
+    there = comparison.in_fresh_process(process_peak_mb)
+    assert there is None or there < (process_peak_mb() or 0) - 150
     assert here.sum() == 200 * 2**18
+
+
+def test_process_that_measures_memory_finds_the_gpu_empty(monkeypatch: pytest.MonkeyPatch):
+    held: list[object] = []
+    model = torch.nn.Linear(1, 1)
+    model.register_module("itself", torch.nn.Sequential(model))  # trainers are in such circles
+    gone = weakref.ref(model)
+    del model
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: held.append(gone()))
+    assert comparison.in_fresh_process(os.getpid) != os.getpid()
+    assert held == [None]
 
 
 def test_process_that_is_killed_is_told_in_a_sentence():

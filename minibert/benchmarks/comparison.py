@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -12,6 +13,7 @@ from functools import partial
 from multiprocessing import get_context
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 
 from ..config import BertConfig
@@ -106,6 +108,8 @@ def peak_memory(build: Build, setting: Setting, make: Make, lengths: Lengths, st
 
 def in_fresh_process(function: Callable[..., Result], *arguments: Any) -> Result:
     """What the function returns in a new process. Raises `InputError` if that was killed."""
+    gc.collect()  # trainers that were dropped are in circles, and hold their models until then
+    torch.cuda.empty_cache()  # of a GPU's memory, the new process could not have what this one keeps for later
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         try:
             return process.submit(function, *arguments).result()
