@@ -36,6 +36,7 @@ from minibert.data.prepare import prepare
 from minibert.data.shards import Corpus
 from minibert.data.stream import InstanceStream, Place, load_batches, pack_instances, parts_of
 from minibert.data.unigram import unigram_entropy
+from minibert.training.distributed import process_group
 from minibert.training.google_optimizer import AdamWeightDecay, google_schedule
 from minibert.training.meter import Meter, Reading
 from minibert.training.objective import PretrainingLoss, Tally
@@ -841,6 +842,16 @@ def test_ctrl_c_to_torchrun_saves_once(corpus_folder: Path, small_model: Path, t
     assert "Go on with: torchrun --nproc-per-node 2 -m minibert.pretrain --corpus" in errors
     step = read_log(out)[-1]["step"]
     assert (out / "checkpoints" / f"checkpoint-{step}").is_dir()
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch):
+    for name, value in {"WORLD_SIZE": "2", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    refused = pytest.raises(InputError, match=r"number 1 .* finds only 1 on this machine\. .*--nproc-per-node 1\.")
+    with refused, process_group():
+        raise AssertionError("it was let in")
 
 
 def test_nothing_holds_the_group_of_processes_after_training(

@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from ..errors import InputError
 from ..model import BertPreTrainedModel
 
 if TYPE_CHECKING:
@@ -36,12 +37,21 @@ def rank() -> int:
 
 @contextmanager
 def process_group() -> Iterator[None]:
-    """Inside, the processes can talk to each other: over NCCL if each has a GPU, else over gloo."""
+    """Inside, the processes can talk to each other: over NCCL, each with a GPU, or over gloo if there is none.
+
+    Raises `InputError` if there are fewer GPUs than processes.
+    """
     if ranks() == 1:
         yield
         return
     if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        number, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if number >= gpus:
+            raise InputError(
+                f"Each process needs a GPU of its own: number {number} (the first is 0) finds only {gpus} on this "
+                f"machine. Start as many as there are: torchrun --nproc-per-node {gpus}."
+            )
+        torch.cuda.set_device(number)
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield
