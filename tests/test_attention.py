@@ -25,6 +25,7 @@ from minibert.errors import InputError
 from minibert.packing import Layout
 from minibert.training.activation_checkpointing import checkpoint_activations
 
+from .conftest import HAS_GPU
 from .helpers import SMALL, make_batch, make_model, make_peer
 
 needs_triton = pytest.mark.skipif(
@@ -58,9 +59,7 @@ ATTENTIONS = [
 ]
 DEVICES = [
     "cpu",
-    pytest.param(
-        "cuda", marks=[pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
-    ),
+    pytest.param("cuda", marks=[pytest.mark.cuda, pytest.mark.skipif(not HAS_GPU, reason="needs a GPU")]),
 ]
 BATCHES = {
     "one token": [1],
@@ -86,7 +85,7 @@ def layout_of(lengths: list[int], device: str) -> Layout:
 
 
 def skip_what_cannot_run(attend: Attention, device: str, dtype: torch.dtype = torch.float32) -> None:
-    if attend is triton_attention and (device == "cpu") == torch.cuda.is_available():
+    if attend is triton_attention and (device == "cpu") == HAS_GPU:
         pytest.skip("the kernels are compiled where there is a GPU, and interpreted elsewhere")
     if attend is triton_attention and dtype == torch.float64:
         pytest.skip("the kernels compute in float32")
