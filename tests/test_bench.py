@@ -18,8 +18,10 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from minibert import BertConfig, BertForPreTraining, BertForSequenceClassification, BertTokenizer, bench
+from minibert.attention import IMPLEMENTATIONS
 from minibert.attention.eager import eager_attention
 from minibert.benchmarks import comparison, corpora, curves, inference, scorecard, startup, training
 from minibert.benchmarks.attention import check_equal, layout_of
@@ -112,6 +114,25 @@ def test_wrong_implementation_is_not_timed(training: bool):
     check_equal("right", eager_attention, tokens, layout)
     with pytest.raises(RuntimeError, match="wrong attention differs from eager by"):
         check_equal("wrong", lambda query, *rest: (query, None), tokens, layout)
+
+
+def test_attention_that_is_wrong_or_fails_is_left_out_and_the_others_are_timed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    def fails_with_dropout(query: Tensor, *rest: Any) -> Any:
+        if rest[-1]:
+            raise ValueError("out of resources\nshared memory")
+        return eager_attention(query, *rest)
+
+    monkeypatch.setitem(IMPLEMENTATIONS, "wrong", lambda query, *_: (query, None))
+    monkeypatch.setitem(IMPLEMENTATIONS, "new", fails_with_dropout)
+    call("attention", "--size", "tiny", "--batch-size", 2, "--rounds", 1)
+    printed = capsys.readouterr().out
+    assert "wrong is left out of SST-2, inference. It fails here: wrong attention differs from eager by" in printed
+    assert "new is left out of SST-2, training, dropout 0.1. It fails here: out of resources\n" in printed
+    assert printed.count("| new ") == 2 * 5
+    assert printed.count("| wrong ") == 0
+    assert printed.count("| packed ") == 3 * 5
 
 
 def test_attention_bench_writes_a_table_and_the_same_figures_as_json(

@@ -27,7 +27,7 @@ TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
 def bench_attention(arguments: argparse.Namespace) -> None:
     """Time every implementation on every batch of lengths; print a table, and write JSON if asked.
 
-    Before a batch is timed, each implementation must equal eager there, forward and backward.
+    Only what equals eager on a batch, forward and backward, is timed there; a note tells of the others.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = torch.bfloat16 if arguments.bf16 else torch.float32
@@ -43,11 +43,19 @@ def bench_attention(arguments: argparse.Namespace) -> None:
         layout = layout_of(lengths, device)
         shape = sum(lengths), 3, config.num_attention_heads, config.head_dim
         tokens = torch.randn(shape, device=device, dtype=dtype, requires_grad=training)
+        candidates = {}
         for name, attend in attentions.items():
-            check_equal(name, attend, tokens, layout)
-        candidates = {
-            name: partial(attend_once, attend, tokens, layout, dropout, training) for name, attend in attentions.items()
-        }
+            candidate = partial(attend_once, attend, tokens, layout, dropout, training)
+            try:
+                check_equal(name, attend, tokens, layout)
+                candidate()
+            except Exception as error:  # kernels fail in many ways on a GPU that they were never tried on
+                if name == BASELINE:
+                    raise
+                reason = str(error).partition("\n")[0] or type(error).__name__
+                notes.append(f"{name} is left out of {batch}, {work}. It fails here: {reason}")
+            else:
+                candidates[name] = candidate
         seconds = take_turns(candidates, arguments.rounds)
         results += [
             {
@@ -59,7 +67,7 @@ def bench_attention(arguments: argparse.Namespace) -> None:
                 "milliseconds": {key: 1e3 * value for key, value in spread(seconds[name]).items()},
                 f"times_as_fast_as_{BASELINE}": times_as_fast(seconds, name, BASELINE),
             }
-            for name in attentions
+            for name in candidates
         ]
     settings = {"size": arguments.size, "dtype": str(dtype), "rounds": arguments.rounds, "notes": notes}
     title = f"One layer of BERT-{arguments.size} in {dtype}, {arguments.rounds} rounds; medians and quartiles."
@@ -109,9 +117,7 @@ def check_equal(name: str, attend: Attention, tokens: Tensor, layout: Layout) ->
         if result is not None and reference is not None:
             error = (result.float() - reference).norm() / reference.norm()
             if not error <= TOLERANCE[tokens.dtype]:
-                raise RuntimeError(
-                    f"{name} attention differs from eager by {error:.1e} of its size: nothing was timed."
-                )
+                raise RuntimeError(f"{name} attention differs from eager by {error:.1e} of its size.")
 
 
 def as_table(results: list[dict[str, Any]]) -> str:
