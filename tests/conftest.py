@@ -13,7 +13,7 @@ import torch
 
 from .helpers import GOOD, write_table
 
-HAS_GPU = torch.cuda.is_available()
+HAS_GPU, VISIBLE = torch.cuda.is_available(), os.environ.get("CUDA_VISIBLE_DEVICES")
 if not HAS_GPU:
     os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported, which some library may do at any time
 
@@ -31,12 +31,23 @@ def _same_seed():
     torch.manual_seed(0)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_gpu() -> Iterator[None]:
+    """The tests, and what they start, compare with tensors on the CPU."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cuda, "is_available", lambda: False)
+        patch.setenv("CUDA_VISIBLE_DEVICES", "")
+        yield
+
+
 @pytest.fixture(autouse=True)
-def _no_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
-    """Only tests marked "cuda" have one. The others, and what they start, compare with tensors on the CPU."""
-    if request.node.get_closest_marker("cuda") is None:
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+def _gpu_for_those_that_ask(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
+    if request.node.get_closest_marker("cuda") is not None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: HAS_GPU)
+        if VISIBLE is None:
+            monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+        else:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", VISIBLE)
 
 
 @pytest.fixture(scope="session", autouse=True)

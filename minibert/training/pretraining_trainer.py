@@ -173,11 +173,9 @@ class PretrainingTrainer(Trainer):
         """
         device = self.model.device
         self._seed_dropout()
-        counts = torch.tensor(
-            [sum(len(batch.get(key, ())) for batch in batches) for key in ("masked_lm_ids", "next_sentence_labels")],
-            device=device,
-        )
-        masked, pairs = sum_over_ranks(counts)
+        labels = "masked_lm_ids", "next_sentence_labels"
+        counts = torch.tensor([sum(len(batch.get(key, ())) for batch in batches) for key in labels])
+        masked, pairs = sum_over_ranks(move(counts, device))
         total = torch.zeros(len(Tally._fields), device=device)
         for number, batch in enumerate(batches, start=1):
             # Whole models exchange their gradients once, after the last batch.
