@@ -178,3 +178,42 @@ def test_runs_as_a_script(source: Path):
     }
     done = subprocess.run([sys.executable, str(source)], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+WRONG = {  # what a student may well write: its chapter, and the part of the solution that it replaces
+    "15 % of the candidates": ("07", "round(0.15 * len(ids))", "round(0.15 * len(candidates))"),
+    "only whole tokens": ("11", "if first < end and last > begin]", "if first >= begin and last <= end]"),
+    "padding counts": ("12", "(hidden * real).sum(dim=1) / real.sum(dim=1)", "hidden.mean(dim=1)"),
+    "each label anew": (
+        "14",
+        "turn % hands for turn, card",
+        "[labels[other] for other in order[:turn]].count(labels[card]) % hands for turn, card",
+    ),
+    "upper bin": (
+        "14",
+        "(confidences > number / bins) & (confidences <= (number + 1) / bins)",
+        "(confidences >= number / bins) & (confidences < (number + 1) / bins)",
+    ),
+}
+RIGHT = {"two floats": ("11", "float(begins[i] + ends[j])", "float(begins[i]) + float(ends[j])")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", [*WRONG, *RIGHT])
+def test_checks_reject_what_is_wrong_and_take_what_is_right(what: str, tmp_path: Path):
+    chapter, ours, theirs = (WRONG | RIGHT)[what]
+    source = next(path for path in SOURCES if path.name.startswith(chapter))
+    before, after = source.read_text(encoding="utf-8").split(ours)
+    script = tmp_path / "chapter.py"
+    script.write_text(before + theirs + after.split("\n# %%")[0], encoding="utf-8")  # up to the check, and no further
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(source.parent), os.environ.get("PYTHONPATH", "")]),
+        "MPLBACKEND": "Agg",
+        "OMP_NUM_THREADS": "1",
+    }
+    command = [sys.executable, str(script)]
+    done = subprocess.run(command, env=environment, cwd=source.parent, capture_output=True, text=True, check=False)
+    if what in RIGHT:
+        assert done.returncode == 0, done.stderr
+    else:
+        assert "AssertionError" in done.stderr

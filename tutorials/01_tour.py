@@ -158,7 +158,7 @@ judge.task.top_k = 5
 for text, line in zip(GAPS, judge.predict(judge.task.from_texts(GAPS)), strict=True):
     theirs = {candidate["word"]: candidate["probability"] for candidate in line["candidates"][0]}
     for ours in (fill(text), best_words(scores(text).tolist(), count=5)):
-        assert list(ours) == list(theirs)
+        assert list(ours) == list(theirs), (list(ours), list(theirs))
         np.testing.assert_allclose(list(ours.values()), list(theirs.values()), atol=1e-5)
 print("all six as the command says")
 

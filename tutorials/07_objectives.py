@@ -199,8 +199,9 @@ def mask_by_hand(ids: np.ndarray, generator: np.random.Generator) -> tuple[np.nd
 
 
 for seed in range(200):
+    row = ids[: 2 + seed % (len(ids) - 1)]  # rows of all lengths
     for ours, theirs in zip(
-        mask_by_hand(ids, np.random.default_rng(seed)), masking(ids, np.random.default_rng(seed)), strict=True
+        mask_by_hand(row, np.random.default_rng(seed)), masking(row, np.random.default_rng(seed)), strict=True
     ):
         np.testing.assert_array_equal(ours, theirs)
 print("200 puzzles, all equal; the package's version:")

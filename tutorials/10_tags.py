@@ -101,7 +101,7 @@ def names_of(tags: tuple[str, ...]) -> list[Span]:
 rows = list(itertools.product(("O", "B-X", "I-X", "B-Y", "I-Y"), repeat=5))
 well_formed = 0
 for row in rows:
-    assert names_of(row) == read_spans(row, "iob2")
+    assert names_of(row) == read_spans(row, "iob2"), row
     well_formed += write_tags(names_of(row), 5, "iob2") == list(row)
 print(f"all {len(rows):,} rows of five tags are read alike; {well_formed} of them are well-formed")
 assert well_formed == 571
@@ -242,7 +242,7 @@ def labels_by_hand(words: list[str], tags: list[str]) -> list[int]:
 features = {split: task.features(examples, tokenizer) for split, examples in splits.items()}
 for row, feature in zip(train, features["train"], strict=True):
     labels = labels_by_hand(row.given["tokens"], row.truth)
-    assert labels == feature["labels"]
+    assert labels == feature["labels"], row.given["tokens"]
     assert sum(label != IGNORE for label in labels) == len(row.given["tokens"])
 print(f"the labels of {len(train)} sentences agree, one for each word")
 
@@ -626,7 +626,7 @@ def best_row_of_all(logits: np.ndarray) -> list[int]:
 generator = np.random.default_rng(0)
 for _ in range(100):
     logits = generator.normal(size=(3, 7))
-    assert best_row(logits) == best_row_of_all(logits)
+    assert best_row(logits) == best_row_of_all(logits), (best_row(logits), best_row_of_all(logits))
 print("100 times the best of 343 rows, found without trying them")
 
 # %%

@@ -311,6 +311,7 @@ texts = ["The soup was cold.", "My meal arrived cold and the waiter did not care
 inputs = tokenizer(texts, padding=True, return_tensors="pt")
 with torch.no_grad():
     hidden = similar.bert(**inputs).last_hidden_state
+hidden[inputs["attention_mask"] == 0] = 1.0  # something at padding, as other libraries leave there
 # `vectors` (batch, hidden): means over real tokens alone, each divided by its length.
 # BEGIN SOLUTION
 real = inputs["attention_mask"][..., None]

@@ -117,12 +117,12 @@ def own_layout(mask: torch.Tensor) -> tuple[list[int], list[int]]:
 
 
 mask = torch.tensor([[1, 1, 0, 1], [1, 0, 0, 0]], dtype=torch.bool)
-assert own_layout(mask) == ([0, 1, 3, 4], [0, 3, 4])
+assert own_layout(mask) == ([0, 1, 3, 4], [0, 3, 4]), own_layout(mask)
 for _ in range(100):
     mask = torch.rand(5, 7) < 0.6
     mask[0, 0] = False  # never all True, or there would be no list of indices
     layout = Layout.from_mask(mask)
-    assert own_layout(mask) == (layout.indices.tolist(), layout.cu_seqlens.tolist())
+    assert own_layout(mask) == (layout.indices.tolist(), layout.cu_seqlens.tolist()), mask
     values = torch.randn(5, 7, 3)
     assert_close(layout.pad(layout.pack(values)), values * mask.unsqueeze(-1))  # there and back: padding is zero
 print("100 random masks: the same places, the same starts; there and back loses only padding")

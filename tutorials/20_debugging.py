@@ -380,7 +380,8 @@ def written_out(
     # END SOLUTION
 
 
-assert first_difference(with_attention(written_out), healthy) == "none"
+difference = first_difference(with_attention(written_out), healthy)
+assert difference == "none", difference
 print("equal to the package's, at every named step")
 
 # %% [markdown]
