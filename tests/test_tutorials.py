@@ -111,6 +111,20 @@ def test_holes_are_written_with_all_that_the_chapters_open(tmp_path: Path):
     assert "scores.softmax(dim=-1)" not in text
 
 
+def test_holes_are_written_over_nobody_s_work(tmp_path: Path):
+    work = tmp_path / "04_attention.ipynb"
+    work.write_text("mine", encoding="utf-8")
+    faults = {tmp_path: "has 04_attention.ipynb already", work: "is no folder", SOURCES[0].parent: "already"}
+    for folder, fault in faults.items():
+        command = [sys.executable, str(REPOSITORY / "tutorials" / "build.py"), "--holes", str(folder), "03", "04"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert fault in done.stderr
+        assert "Traceback" not in done.stderr
+    assert work.read_text(encoding="utf-8") == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == [work.name]
+
+
 @pytest.mark.parametrize("source", SOURCES, ids=name_of)
 def test_links_lead_to_files(source: Path):
     prose = "\n".join(cell.source for cell in build.notebook_of(source).cells if cell.cell_type == "markdown")

@@ -94,6 +94,13 @@ def main() -> int:
 
     wanted = [chosen[number] for number in arguments.numbers or chosen]
     if arguments.holes:
+        if arguments.holes.exists() and not arguments.holes.is_dir():
+            parser.error(f"{arguments.holes} is no folder. Name another one.")
+        names = [f"{source.stem}.ipynb" for source in wanted]
+        if there := [name for name in names if (arguments.holes / name).exists()]:
+            parser.error(
+                f"{arguments.holes} has {', '.join(there)} already, perhaps with work in it. Name another one."
+            )
         arguments.holes.mkdir(parents=True, exist_ok=True)
         for helper in HELPERS:
             if (HERE / helper).is_dir():
