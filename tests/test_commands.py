@@ -212,7 +212,7 @@ def test_a_test_file_whose_labels_are_all_empty_is_not_judged(finished: Path, tm
     """As competitions hand it out. One that lacks some of them is refused."""
     task = ClassificationTask(Columns(), ["bad", "good"])
     assert not task.read(write_table(tmp_path / "x.tsv", [("a film", ""), ("fun", "")]), truths="if told").have_truth
-    with pytest.raises(InputError, match="line 3: 'label' must be a label: found ''"):
+    with pytest.raises(InputError, match="line 3: 'label' must be a label, which is text or a whole number: found ''"):
         task.read(write_table(tmp_path / "y.tsv", [("a film", "good"), ("fun", "")]), truths="if told")
 
 

@@ -1,8 +1,8 @@
 """Tables of examples: `.tsv`, `.csv` (both with a header line) and `.jsonl` (one object a line).
 
 A `.tsv` is split at tabs and nothing else: quotes are ordinary characters, as in GLUE's files. A `.csv` follows the
-usual rules of quoting; if its header has tabs and no comma, it is read as tab-separated, with quoting. Whatever is
-wrong with a file is told as one sentence with the file's name and the line's number.
+usual rules of quoting; if its header has no comma, but tabs or semicolons (as spreadsheets write it in much of Europe),
+these separate. Whatever is wrong with a file is told as one sentence with the file's name and the line's number.
 """
 
 from __future__ import annotations
@@ -112,8 +112,11 @@ def _json_rows(path: Path, text: str) -> Iterator[Row]:
 def _separated_rows(path: Path, text: str) -> Iterator[Row]:
     records = _tsv_records(text) if path.suffix == ".tsv" else _csv_records(path, text)
     header_line, header = next(records, (1, []))
-    if len(set(header)) < len(header):
-        raise InputError(f"{path}, line {header_line}: two columns have the same name ({', '.join(header)}).")
+    named = [name for name in header if name]  # spreadsheets leave empty columns, which have no names
+    if len(set(named)) < len(named):
+        raise InputError(
+            f"{path}, line {header_line}: two columns have the same name ({', '.join(header)}). Rename one of them."
+        )
     for line, fields in records:
         if len(fields) != len(header):
             raise InputError(
@@ -133,7 +136,7 @@ def _tsv_records(text: str) -> Iterator[tuple[int, list[str]]]:
 def _csv_records(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
     """The same for a CSV file, where a quoted field may go over several lines: the number is that of the first."""
     header = text.partition("\n")[0]
-    delimiter = "\t" if "\t" in header and "," not in header else ","
+    delimiter = next((mark for mark in ",\t;" if mark in header), ",")
     csv.field_size_limit(max(len(text), 1 << 17))  # by default a field over 128 KiB is an error
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     line = 1

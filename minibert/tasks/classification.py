@@ -68,7 +68,7 @@ class ClassificationTask(TextTask):
 
     def parse_label(self, value: Any) -> str:
         if not isinstance(value, (str, int)) or value == "":
-            raise ValueError("a label")
+            raise ValueError("a label, which is text or a whole number")
         return str(value)
 
     def learn_labels(self, train: Examples) -> None:
