@@ -92,6 +92,12 @@ def test_tabs_keep_the_spaces_in_a_word(tmp_path):
     assert file.given("tokens") == [["New York", "in"]]
 
 
+def test_tabs_at_the_end_of_lines_are_no_columns_and_a_word_may_be_a_no_break_space(tmp_path):
+    file = task().read(write(tmp_path, "a.conll", "Paris\tB-LOC\t\n\u00a0\tO\t\r\n\t\nParis\tB-LOC\n"))
+    assert file.given("tokens") == [["Paris", "\u00a0"], ["Paris"]]
+    assert file.truths == [["B-LOC", "O"], ["B-LOC"]]
+
+
 def test_a_file_without_blank_lines_is_warned_of(tmp_path, caplog):
     assert len(task().read(write(tmp_path, "a.tsv", "a film\tgood\n" * 501))) == 1
     assert "no blank line between its words" in caplog.text
@@ -113,7 +119,8 @@ def test_json_lines_and_files_without_tags(tmp_path):
         ("a.txt", "", "a.txt has no sentences"),
         ("a.txt", "-DOCSTART- O\n\n", "a.txt has no sentences"),
         ("a.txt", "Paris B-LOC\nin\n", "line 2: 2 columns are needed, .* found 'in'"),
-        ("a.txt", "Paris\tB-LOC\nin\t\n", "line 2: 2 columns are needed, .* found 'in'"),
+        ("a.txt", "Paris\tB-LOC\nin\t\n", r"line 2: 2 columns are needed, .* found 'in\\t'"),
+        ("a.txt", "Paris\tB-LOC\n\tO\n", r"line 2: 2 columns are needed, .* found '\\tO'"),
         ("a.txt", "Paris\nin\n", "the words need tags in another column, but there is only 1"),
         ("a.jsonl", '{"tokens": ["a"]}', "no column 'tags', but tokens"),
         ("a.jsonl", '{"tokens": "a b", "tags": ["O", "O"]}', "'tokens' must be a list of strings, .* found \"a b\""),

@@ -47,8 +47,8 @@ def read_sentences(path: str | Path) -> list[Sentence]:
         columns = columns or len(fields)
         if len(fields) != columns or not all(fields):
             raise InputError(
-                f"{path}, line {number}: {columns} columns are needed, as in the lines before, and none may be empty: "
-                f"found {line.strip()[:60]!r}."
+                f"{path}, line {number}: {columns} columns are needed, as in the first line, and none may be empty: "
+                f"found {line[:60]!r}."
             )
         first_line = first_line if rows else number
         rows.append(fields)
@@ -62,5 +62,5 @@ def read_sentences(path: str | Path) -> list[Sentence]:
 def _fields(line: str) -> list[str]:
     line = line.removesuffix("\r")
     if "\t" in line:
-        return [field.strip() for field in line.split("\t")]
+        return [field.strip(" ") for field in line.rstrip("\t ").split("\t")]
     return [field for field in line.split(" ") if field]  # other white space, such as U+00A0, may belong to a word
