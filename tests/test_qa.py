@@ -74,12 +74,15 @@ def test_both_versions_of_squad_and_tables_are_read(tmp_path: Path):
     old = squad(asked("a", "1939", "in 1939"))
     new = squad(asked("a", "1945"), asked("b") | {"is_impossible": True, "plausible_answers": [{"text": "x"}]})
     line = {"question": "When?", "context": TEXT, "answers": [{"text": "1939", "answer_start": TEXT.index("1939")}]}
+    lists = {"text": ["1939"], "answer_start": [TEXT.index("1939")]}  # as the library `datasets` writes them
     read = [
         task.read(write(tmp_path / "old.json", old)),
         task.read(write(tmp_path / "new.json", new)),
         task.read(write(tmp_path / "x.jsonl", json.dumps(line))),
+        task.read(write(tmp_path / "y.jsonl", json.dumps(line | {"answers": lists}))),
     ]
-    assert [[len(answers) for answers in examples.truths] for examples in read] == [[2], [1, 0], [1]]
+    assert [[len(answers) for answers in examples.truths] for examples in read] == [[2], [1, 0], [1], [1]]
+    assert read[3].truths == read[2].truths
     assert read[0][0].columns["title"] == "One"
     asking = task.read(write(tmp_path / "x.tsv", "question\tcontext\nWhen?\tIn 1939.\n"), truths="if told")
     assert (asking[0].given["question"], asking.have_truth) == ("When?", False)
@@ -101,6 +104,12 @@ def test_both_versions_of_squad_and_tables_are_read(tmp_path: Path):
         (squad(asked("a"), asked("a")), "ids belong to several questions, the first is 'a'"),
         (squad(asked("a", "1939") | {"is_impossible": True}), "is_impossible is true, but there are answers"),
         (squad(asked("a") | {"answers": [{"text": "1939"}]}), "'answer_start' is missing"),
+        (squad(asked("a") | {"answers": {"text": ["1939"]}}), "'answer_start' is missing"),
+        (
+            squad(asked("a") | {"answers": {"text": ["1939"], "answer_start": []}}),
+            "1 answers need as many numbers in 'answer_start'. Found 0",
+        ),
+        (squad(asked("a") | {"answers": {"text": ["1939"], "answer_start": ["1"]}}), "must be a whole number"),
         (squad(asked("a") | {"answers": [{"text": "1939", "answer_start": "13"}]}), "must be a whole number"),
         (squad(asked("a") | {"answers": [{"text": "1939", "answer_start": True}]}), "must be a whole number"),
         (

@@ -106,11 +106,21 @@ def _question(
     if with_answers and "answers" in values:
         answers = [
             {name: _field(answer, name, kind, where) for name, kind in (("text", str), ("answer_start", int))}
-            for answer in _field(values, "answers", list, where)
+            for answer in _list_of_answers(values, where)
         ]
         if values.get("is_impossible") and answers:
             raise InputError(f"{where}: is_impossible is true, but there are answers.")
     return Question(str(values.get("id", default_id)), text, context, answers, line, columns)
+
+
+def _list_of_answers(values: dict[str, Any], where: str) -> list[Any]:
+    """One object an answer; the library `datasets` writes one object of lists, as does who exports SQuAD with it."""
+    if not isinstance(values["answers"], dict):
+        return _field(values, "answers", list, where)
+    texts, starts = (_field(values["answers"], name, list, where) for name in ("text", "answer_start"))
+    if len(texts) != len(starts):
+        raise InputError(f"{where}: {len(texts)} answers need as many numbers in 'answer_start'. Found {len(starts)}.")
+    return [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]
 
 
 def _field(values: Any, name: str, kind: type, where: str) -> Any:
