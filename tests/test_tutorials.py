@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import csv
 import importlib
 import inspect
 import os
@@ -21,6 +22,9 @@ pytest.importorskip("jupytext", reason="needs the extra: pip install -e '.[tutor
 import nbformat
 
 from tutorials import build
+
+sys.path.insert(0, build.__file__.rpartition(os.sep)[0])  # as for a script that lies there
+grade: Any = importlib.import_module("grade")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SOURCES = build.sources()
@@ -123,6 +127,103 @@ def test_holes_are_written_over_nobody_s_work(tmp_path: Path):
         assert "Traceback" not in done.stderr
     assert work.read_text(encoding="utf-8") == "mine"
     assert [path.name for path in tmp_path.iterdir()] == [work.name]
+
+
+@pytest.mark.parametrize("source", WITH_SOLUTIONS, ids=name_of)
+def test_of_a_notebook_that_is_handed_in_the_answers_are_found(source: Path):
+    """Whatever else students changed, and whether or not their editor kept the names of the cells."""
+    exercises = [*grade.exercises(source)]
+    notebooks = build.notebook_of(source), build.with_holes(build.notebook_of(source))
+    for exercise in exercises:
+        assert exercise.title.startswith(str(int(source.stem[:2])))
+        solved, given = (notebook.cells[exercise.cell] for notebook in notebooks)
+        handed_in = build.notebook_of(source)
+        for number, cell in enumerate(handed_in.cells):
+            cell.id = f"other-{number}"
+            if number == exercise.cell:
+                cell.source = f"# mine\n{cell.source}\nprint(1)"
+        solution = [*build.SOLUTION.finditer(solved.source)][exercise.number].group()
+        assert grade.answers(given.source, grade.cell_of(given, handed_in))[exercise.number] == solution
+        assert grade.answers(given.source, given.source)[exercise.number].strip() == build.HOLE
+        assert grade.answers(given.source, "something = else_")[exercise.number] == ""
+
+
+def test_a_hole_may_be_filled_with_anything():
+    given = f"def f(x):\n    {build.HOLE}\n\n\nassert f(1) == 2\ny = {{\n    {build.HOLE}\n}}"
+    first, second = "    y = x\n\n    return y + 1", "    1: 2,"
+    filled = given.replace(f"    {build.HOLE}", first, 1).replace(f"    {build.HOLE}", second)
+    assert grade.answers(given, filled) == [first, second]
+    left = given.replace(build.HOLE, f"return x + 1\n    {build.HOLE}", 1)  # the line that is to go was left
+    assert grade.answers(given, left) == [f"    return x + 1\n    {build.HOLE}", f"    {build.HOLE}"]
+
+
+@pytest.mark.slow
+def test_a_class_is_graded(tmp_path: Path):
+    source = next(path for path in SOURCES if path.stem == "11_questions")
+
+    def hand_in(name: str, answers: list[str]) -> None:
+        notebook = build.with_holes(build.notebook_of(source))
+        for cell in notebook.cells:
+            cell.source = re.sub(f" *{re.escape(build.HOLE)}", lambda _: answers.pop(0), cell.source)
+        nbformat.write(notebook, tmp_path / f"{name}-{source.stem}.ipynb")
+
+    cells = build.notebook_of(source).cells
+    ours = [solution.group() for cell in cells for solution in build.SOLUTION.finditer(cell.source)]
+    hand_in("ada", ours.copy())
+    hand_in("bob", ["    while True: pass", "    import os; os._exit(1)", "    return []"])
+    hand_in("eve", ["    return (", ours[1], f"    {build.HOLE}"])
+    grades = tmp_path / "grades.csv"
+    command = [
+        sys.executable,
+        "tutorials/grade.py",
+        *map(str, tmp_path.glob("*.ipynb")),
+        "--timeout",
+        "30",
+        "--out",
+        str(grades),
+    ]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    with grades.open(newline="", encoding="utf-8") as file:
+        rows = [*csv.DictReader(file)]
+    results = {name: [row for row in rows if Path(row["file"]).name.startswith(name)] for name in ("ada", "bob", "eve")}
+    assert [row["result"] for row in results["ada"]] == ["right"] * 3
+    assert [row["result"] for row in results["bob"]] == ["wrong"] * 3
+    assert [row["result"] for row in results["eve"]] == ["wrong", "right", "not done"]
+    assert results["bob"][0]["why"] == "a cell took longer than 30 s"
+    assert "Python itself was ended" in results["bob"][1]["why"]
+    assert results["bob"][2]["why"].startswith("AssertionError")
+    assert "at: assert best_by_loops(" in results["bob"][2]["why"]
+    assert results["eve"][0]["why"].startswith("SyntaxError: '(' was never closed (line ")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "fault"),
+    [
+        ("x.ipynb", "{}", "Which chapter is"),
+        ("04_attention.ipynb", "{nope", "is no readable notebook"),
+        ("04_attention.ipynb", None, "No such file or directory"),
+    ],
+)
+def test_what_cannot_be_graded_gets_a_sentence(name: str, text: str | None, fault: str, tmp_path: Path):
+    if text is not None:
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    command = [sys.executable, str(REPOSITORY / "tutorials" / "grade.py"), str(tmp_path / name)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert fault in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_pictures_are_written_for_slides(tmp_path: Path):
+    command = [sys.executable, "tutorials/build.py", "--pictures", str(tmp_path), "04"]
+    subprocess.run(command, cwd=REPOSITORY, check=True)
+    captions = (tmp_path / "04_attention.txt").read_text(encoding="utf-8").splitlines()
+    assert len(captions) == len([*tmp_path.glob("*.png")]) > 2
+    for line in captions:
+        png = (tmp_path / line.partition(":")[0]).read_bytes()
+        assert int.from_bytes(png[16:20], "big") > 1200  # its width
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=name_of)

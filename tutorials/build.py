@@ -7,11 +7,13 @@
     python tutorials/build.py 04 05             # those two
     python tutorials/build.py --check
     python tutorials/build.py --holes DIR 20    # for a class: without the solutions, into another folder
+    python tutorials/build.py --pictures DIR 04 # for slides: its pictures, larger, into a folder
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import math
 import os
 import re
@@ -19,6 +21,7 @@ import shutil
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import jupytext
@@ -30,6 +33,7 @@ from nbformat import NotebookNode
 HERE = Path(__file__).parent
 LONGEST_RUN = 120  # seconds, on one core
 HELPERS = ("pictures.py", "broken.py", "data")  # what the tutorials need from beside them
+HOLE = "raise NotImplementedError('Your turn.')"
 SOLUTION = re.compile(r"^( *)# BEGIN SOLUTION\n.*?^ *# END SOLUTION$", re.MULTILINE | re.DOTALL)
 FAILURES = (CellExecutionError, CellTimeoutError, DeadKernelError)
 
@@ -52,7 +56,7 @@ def notebook_of(source: Path) -> NotebookNode:
 def with_holes(notebook: NotebookNode) -> NotebookNode:
     """The notebook with a place to fill in for each solution. (The marks are those of nbgrader.)"""
     for cell in notebook.cells:
-        cell.source = SOLUTION.sub(r"\1raise NotImplementedError('Your turn.')", cell.source)
+        cell.source = SOLUTION.sub(rf"\1{HOLE}", cell.source)
     return notebook
 
 
@@ -71,11 +75,14 @@ def disagreement(source: Path) -> str | None:
     return f"{path.name} differs from {source.name} {where}: run python tutorials/build.py"
 
 
-def run(notebook: NotebookNode, folder: Path) -> float:
-    """Run all cells, which then hold their outputs. Returns the seconds it took; one of `FAILURES` if it cannot."""
+def run(notebook: NotebookNode, folder: Path, timeout: int = 5 * LONGEST_RUN) -> float:
+    """Run all cells, which then hold their outputs. Returns the seconds it took; one of `FAILURES` if it cannot.
+
+    timeout: of a cell, in seconds.
+    """
     start = time.perf_counter()
     NotebookClient(
-        notebook, timeout=5 * LONGEST_RUN, resources={"metadata": {"path": str(folder)}}, record_timing=False
+        notebook, timeout=timeout, resources={"metadata": {"path": str(folder)}}, record_timing=False
     ).execute()
     notebook.metadata.pop("language_info", None)  # the version of Python is no part of the tutorial
     return time.perf_counter() - start
@@ -86,6 +93,9 @@ def main() -> int:
     parser.add_argument("numbers", nargs="*", metavar="NN", help="only these tutorials; all by default")
     parser.add_argument("--check", action="store_true", help="write nothing; say what does not agree or does not run")
     parser.add_argument("--holes", type=Path, metavar="DIR", help="write them, not run and without solutions, to DIR")
+    parser.add_argument(
+        "--pictures", type=Path, metavar="DIR", help="write their pictures alone to DIR, three times as large"
+    )
     arguments = parser.parse_args()
 
     chosen = {source.name[:2]: source for source in sources()}
@@ -111,10 +121,18 @@ def main() -> int:
             nbformat.write(with_holes(notebook_of(source)), arguments.holes / f"{source.stem}.ipynb")
         return 0
 
+    make = check if arguments.check else build
+    if arguments.pictures:
+        if arguments.pictures.exists() and not arguments.pictures.is_dir():
+            parser.error(f"{arguments.pictures} is no folder. Name another one.")
+        arguments.pictures.mkdir(parents=True, exist_ok=True)
+        os.environ["PICTURE_DPI"] = "240"
+        make = partial(write_pictures, folder=arguments.pictures)
+
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # of each kernel: as many of them run at once as there are cores
     start = time.perf_counter()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        is_sound = list(pool.map(check if arguments.check else build, wanted))
+        is_sound = list(pool.map(make, wanted))
     print(f"{'together':24} {time.perf_counter() - start:5.0f} s")
     return 0 if all(is_sound) else 1
 
@@ -134,6 +152,22 @@ def build(source: Path) -> bool:
     if seconds < math.inf:
         nbformat.write(notebook, source.with_suffix(".ipynb"))
     return seconds <= LONGEST_RUN
+
+
+def write_pictures(source: Path, folder: Path) -> bool:
+    """Run it and write its pictures, `NN_name-1.png` and so on, and what they show, `NN_name.txt`. Whether it ran."""
+    notebook = notebook_of(source)
+    if _seconds(source, notebook) == math.inf:
+        return False
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    pictures = [output for output in outputs if "image/png" in output.get("data", {})]
+    captions = [picture.metadata["image/png"]["alt"] for picture in pictures]
+    names = [f"{source.stem}-{number}.png" for number in range(1, len(pictures) + 1)]
+    for name, picture in zip(names, pictures, strict=True):
+        (folder / name).write_bytes(base64.b64decode(picture.data["image/png"]))
+    lines = [f"{name}: {caption}\n" for name, caption in zip(names, captions, strict=True)]
+    (folder / f"{source.stem}.txt").write_text("".join(lines), encoding="utf-8")
+    return True
 
 
 def _seconds(source: Path, notebook: NotebookNode) -> float:

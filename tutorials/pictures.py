@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import warnings
 from collections.abc import Sequence
 
@@ -19,6 +20,8 @@ COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, GREY)
 
 # Progress bars that a library would like to draw in a notebook; the tutorials show none.
 warnings.filterwarnings("ignore", message="IProgress not found")
+
+DPI = int(os.environ.get("PICTURE_DPI", "80"))  # of notebooks, which should load fast; slides want more
 
 plt.rcParams.update(
     {
@@ -43,7 +46,7 @@ def show(figure: Figure, alt: str) -> None:
         in_notebook = False
     if in_notebook:
         png = io.BytesIO()
-        figure.savefig(png, format="png", dpi=80, metadata={"Software": None})
+        figure.savefig(png, format="png", dpi=DPI, metadata={"Software": None})
         display(Image(png.getvalue(), alt=alt))
     else:
         plt.show()
