@@ -112,6 +112,15 @@ def test_a_folder_is_searched_in_the_order_of_names(tmp_path: Path):
     assert found == ["a/b.txt.xz", "a/c.jsonl", "b.txt", "b.txt"]
 
 
+def test_what_is_hidden_in_a_folder_is_no_text_unless_it_is_named(tmp_path: Path):
+    folder = tmp_path / ".cache" / "text"
+    for name in ("b.txt", "._b.txt", ".ipynb_checkpoints/b-checkpoint.txt"):
+        (folder / name).parent.mkdir(exist_ok=True, parents=True)
+        (folder / name).touch()
+    assert find_files([folder]) == [folder / "b.txt"]
+    assert find_files([folder / "._b.txt"]) == [folder / "._b.txt"]
+
+
 def test_a_folder_of_ids_is_no_text(tmp_path: Path, tokenizer: BertTokenizer, small_shards: None):
     """Though a vocabulary and the progress of a preparation have names that end like text."""
     source = write_corpus(tmp_path / "text")

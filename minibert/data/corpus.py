@@ -37,6 +37,8 @@ Document = list[str]  # its lines, none of them blank
 def find_files(paths: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str] | None = None) -> list[Path]:
     """The files of a corpus: those given, and all in the folders given that look like text, sorted by name.
 
+    What is hidden in a folder, as Jupyter's copies and macOS's notes (`._name.txt`) are, is not taken for text.
+
     out: where something will be written that is not to be taken for text, when a run goes on.
 
     Raises `InputError` for a path that is not there, a folder without text, with `out` in it or with a corpus that is
@@ -52,7 +54,7 @@ def find_files(paths: Sequence[str | os.PathLike[str]], out: str | os.PathLike[s
                     f"{path} holds an unfinished corpus: give the command that prepared it again, and it goes on."
                 )
             found = (file for file in path.rglob("*") if file.name != VOCABULARY and _is_text(file))
-            inside = sorted(file for file in found if file.is_file())
+            inside = sorted(file for file in found if file.is_file() and not _is_hidden(file.relative_to(path)))
             if not inside:
                 raise InputError(f"The folder {path} has no text: none of its files has a name that ends in {ENDINGS}.")
             files += inside
@@ -147,6 +149,10 @@ def _endings(path: Path) -> tuple[str, str]:
     """What the file holds, and how it is compressed: (".txt" or ".jsonl" or else, ".gz" or ".xz" or "")."""
     compressed = path.suffix if path.suffix in COMPRESSED else ""
     return Path(path.name.removesuffix(compressed)).suffix, compressed
+
+
+def _is_hidden(inside: Path) -> bool:
+    return any(part.startswith(".") for part in inside.parts)
 
 
 def _is_text(path: Path) -> bool:
