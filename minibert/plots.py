@@ -37,6 +37,7 @@ def curves(history: Sequence[Mapping[str, Any]], metric: str) -> Figure:
         [entry["eval_loss"] for entry in evaluations],
         color=ORANGE, marker="o", label="dev set",
     )  # fmt: skip
+    left.axhline(0, alpha=0)  # the room above the highest point is a share of all that is shown
     left.set(title="Loss", xlabel="step", ylim=(0, None))
     left.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
     scores = [entry[f"eval_{metric}"] for entry in evaluations]

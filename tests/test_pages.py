@@ -95,3 +95,10 @@ def test_the_labels_of_many_evaluations_do_not_lie_on_each_other(judged, labelle
     evaluations = [{"step": step, "eval_accuracy": score, "eval_loss": 1.0} for step, score in judged]
     drawn = plots.curves([*training, *evaluations], "accuracy").axes[1].texts
     assert sorted(text.get_text() for text in drawn) == labelled
+
+
+def test_the_points_of_a_loss_that_hardly_changes_are_not_cut_in_half():
+    training = [{"step": step, "loss": 2.9, "lr": 1e-3} for step in (1, 2)]
+    evaluations = [{"step": step, "eval_loss": 3.0 - 0.01 * step, "eval_accuracy": 0.5} for step in (1, 2)]
+    left = plots.curves([*training, *evaluations], "accuracy").axes[0]
+    assert left.get_ylim() == pytest.approx((0, 2.99 * 1.05))
