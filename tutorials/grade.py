@@ -34,12 +34,13 @@ COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 @dataclass(frozen=True)
 class Exercise:
-    """A solution of a chapter: the number of its cell, and its number among the solutions there."""
+    """A solution of a chapter, and where it stands; cells are counted from 0."""
 
     chapter: Path
     title: str
     cell: int
-    number: int
+    number: int  # among the solutions of its cell, from 0
+    end: int  # the cell where the next section begins
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,17 @@ class Grade:
 def exercises(chapter: Path) -> Iterator[Exercise]:
     """All of a chapter, in order; each has the titles of its section and of the part of it."""
     title = ""
-    for number, cell in enumerate(notebook_of(chapter).cells):
-        if cell.cell_type == "markdown":
-            for level, heading in re.findall(r"^(##+) (.+)", cell.source, re.MULTILINE):
-                title = heading if level == "##" else f"{title.partition(' / ')[0]} / {heading}"
+    cells = notebook_of(chapter).cells
+    headings = [
+        re.findall(r"^(##+) (.+)", cell.source, re.MULTILINE) if cell.cell_type == "markdown" else [] for cell in cells
+    ]
+    sections = [number for number, found in enumerate(headings) if "##" in dict(found)]
+    for number, cell in enumerate(cells):
+        for level, heading in headings[number]:
+            title = heading if level == "##" else f"{title.partition(' / ')[0]} / {heading}"
         for place, _ in enumerate(SOLUTION.finditer(cell.source)):
-            yield Exercise(chapter, title, number, place)
+            end = min((start for start in sections if start > number), default=len(cells))
+            yield Exercise(chapter, title, number, place, end)
 
 
 def answers(given: str, handed_in: str) -> list[str]:
@@ -91,13 +97,16 @@ def cell_of(given: NotebookNode, handed_in: NotebookNode) -> str:
 
 
 def grade(file: Path, handed_in: NotebookNode, exercise: Exercise, timeout: int) -> Grade:
-    """Run the chapter with the student's answer to one exercise, up to its check. timeout: of a cell, in seconds."""
+    """Run the chapter with the student's answer to one exercise, to the end of its section, where its checks stand.
+
+    timeout: of a cell, in seconds.
+    """
     given = with_holes(notebook_of(exercise.chapter)).cells[exercise.cell]
     answer = answers(given.source, cell_of(given, handed_in))[exercise.number]
     if answer.strip() in ("", HOLE):
         return Grade(file, exercise, "not done")
     notebook = notebook_of(exercise.chapter)
-    del notebook.cells[exercise.cell + 1 :]  # the checks stand in the cells of their holes
+    del notebook.cells[exercise.end :]
     cell = notebook.cells[exercise.cell]
     solution = [*SOLUTION.finditer(cell.source)][exercise.number]
     cell.source = cell.source[: solution.start()] + answer + cell.source[solution.end() :]
