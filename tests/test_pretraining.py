@@ -826,6 +826,22 @@ def test_a_killed_process_that_makes_batches_gets_a_sentence(corpus_folder: Path
     assert "error: A process that makes batches was killed" in errors  # after it torch may complain once more
 
 
+def test_the_death_of_a_process_that_makes_batches_is_no_fault_of_the_disk(
+    instances: PretrainingInstances, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """It is told by a signal, which may come while a checkpoint is written."""
+
+    def save(*_: Any) -> None:
+        try:
+            raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
+        finally:
+            raise RuntimeError("unexpected pos 704 vs 598")  # as torch does while it closes the file
+
+    monkeypatch.setattr(torch, "save", save)
+    with pytest.raises(RuntimeError, match="DataLoader worker"):
+        make_trainer(instances, tmp_path, save_strategy="steps", save_steps=1).train()
+
+
 TORCHRUN = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
 
 

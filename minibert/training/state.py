@@ -92,7 +92,10 @@ def _save(path: Path, value: Any) -> None:
         try:
             torch.save(value, file)
         except RuntimeError as error:
-            raise OSError(f"{path} cannot be written: {error.__context__ or error}") from error
+            cause = error.__context__ or error
+            if "DataLoader worker" in str(cause):  # that one has died is told by a signal, wherever the program is
+                raise cause from None
+            raise OSError(f"{path} cannot be written: {cause}") from error
 
 
 def load_checkpoint(folder: Path, model: BertPreTrainedModel, optimizer: torch.optim.Optimizer) -> TrainerState:
