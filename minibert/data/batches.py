@@ -61,7 +61,7 @@ def pack_examples(examples: Sequence[Mapping[str, Any]], padded: bool = False) -
     if "label" in columns:
         columns["labels"] = columns.pop("label")
     rows = columns["input_ids"]
-    masks = columns.pop("attention_mask", [_ones(row) for row in rows])
+    masks = columns.pop("attention_mask", None) or [_ones(row) for row in rows]
     lengths = [sum(map(bool, mask)) for mask in masks] if all(_is_right_padded(mask) for mask in masks) else None
     if lengths is None:
         return {key: _stack(key, values) for key, values in (columns | {"attention_mask": masks}).items()}
