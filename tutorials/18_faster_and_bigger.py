@@ -191,9 +191,9 @@ print(inspect.getsource(PretrainingTrainer._forward_backward))
 
 # %% [markdown]
 # (`--accumulation N` of `minibert.pretrain` and `minibert.finetune`, or
-# `TrainingArguments(gradient_accumulation_steps=N)`. In fine-tuning it *is* the mean of means. Where each example has
-# one label that is right: all parts have as many examples, but for the last of an epoch. With tags, one a word, a word
-# counts for more where its part has few of them.)
+# `TrainingArguments(gradient_accumulation_steps=N)`. Fine-tuning weighs each part by its number of labels, which comes
+# to the same: tags, one a word, count alike in whichever part they are. Only with `--class-weights`, or with parts of
+# different tasks, is it the mean of means.)
 #
 # ## 18.4 Checkpointing: forget, and compute again
 #

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..data.batches import length_grouped_batches
 from ..errors import InputError
@@ -134,6 +135,10 @@ class MultitaskTrainer(Trainer):
                 found.append((name, rounds[number][at]))
         generator = torch.Generator().manual_seed(seed * 100_003 + epoch)
         return [found[i] for i in torch.randperm(len(found), generator=generator).tolist()]
+
+    def _batch_weights(self, batches: list[dict[str, Any]]) -> Tensor:
+        """Alike: how often a task is drawn says what it counts for, not how many labels it has."""
+        return torch.full((len(batches),), 1 / len(batches))
 
     def evaluate(self, eval_dataset: Any = None, metric_key_prefix: str = "eval") -> dict[str, float]:
         """The figures of each task on its own dev set, and the means of their losses and of their first figures."""

@@ -307,12 +307,18 @@ class Trainer:
     def _forward_backward(self, batches: list[dict[str, Any]]) -> tuple[dict[str, Tensor], int | Tensor]:
         """Add up the gradients of all batches of a step."""
         total = torch.zeros((), device=self.model.device)
-        for batch in batches:
+        for batch, weight in zip(batches, self._batch_weights(batches), strict=True):
             with self._precision():
-                loss = self._loss_of(batch) / len(batches)
+                loss = self._loss_of(batch) * weight
             loss.backward()
             total += loss.detach()
         return {"loss": total}, sum(_tokens(batch) for batch in batches)
+
+    def _batch_weights(self, batches: list[dict[str, Any]]) -> Tensor:
+        """What the mean loss of each batch counts for in the mean over a step, (batches,): its share of the labels."""
+        labels = [next((batch[key] for key in LABELS if batch.get(key) is not None), None) for batch in batches]
+        counts = [torch.ones(()) if given is None else (given != IGNORE).sum() for given in labels]
+        return torch.stack(counts) / torch.stack(counts).sum().clamp(min=1)
 
     def _loss_of(self, batch: dict[str, Any]) -> Tensor:
         loss = self.compute_loss(self.model, dict(batch))  # a copy: overrides may take the labels out
