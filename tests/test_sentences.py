@@ -28,6 +28,9 @@ TEXTS = [
     "He said .NET is fine, and example.com too.",
     "Élan vital.| Ça va.| Über alles.",
     "he came.| she left.| did they?| 'yes.'| (nobody knew.)| so do i.| he said no.| he knew.",
+    "天气很好。|我们去公园吧！|你去吗？！|他说：“好。”然后走了…。|价格是3.5元（很贵。）所以不买。",
+    "राम घर गया।| वह सो गया।| हाँ।",
+    "کیا حال ہے؟| میں ٹھیک ہوں۔| شکریہ",
     'the u.s. army, mr. smith, j. hill etc. and "who is it?" he asked, no. 5, see vol. ii... well.| it cost 3.50.| ok.',
 ]
 
@@ -39,10 +42,10 @@ def test_sentences_end_where_a_reader_would_end_them(text: str):
 
 
 @settings(deadline=None)
-@given(st.text("ab. AB!?…\"' \n\tI1£(", max_size=60))
+@given(st.text("ab. AB!?…\"' \n\tI1£(。？」", max_size=60))
 def test_no_text_is_lost_and_no_sentence_is_empty(text):
     sentences = split_sentences(text)
-    assert " ".join(sentences).split() == text.split()
+    assert "".join(" ".join(sentences).split()) == "".join(text.split())
     assert all(sentence == sentence.strip() != "" for sentence in sentences)
 
 
@@ -54,6 +57,7 @@ def test_a_long_line_without_an_end_takes_no_long_time():
         "." * 300_000,
         "." + " " * 500_000 + "a",
         'x."' * 200_000,
+        "。" * 300_000,
         " " * 500_000,
     ):
         assert len(split_sentences(text)) <= 1

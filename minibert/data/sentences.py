@@ -8,7 +8,9 @@ Multilingual Sentence Boundary Detection", section 4.1.3, who learn such words; 
 Pretraining needs no perfect splitter: sentences are the grains out of which text A and text B are put together. Where
 it is unclear, no cut is made. A text without any capital, which someone has lower-cased, is cut at its full stops, but
 there an abbreviation or a quoted question never ends a sentence, since no capital can show that it does. Other
-languages that end sentences with `.`, `!` or `?` are cut, too, but without a list of their abbreviations.
+languages that end sentences with `.`, `!` or `?` are cut, too, but without a list of their abbreviations. The full
+stops of Chinese, Japanese, Hindi and Urdu, and the Arabic question mark, belong to no abbreviation and need no space
+behind them; but whether a sentence goes on behind a closing quotation mark, nothing tells there.
 """
 
 from __future__ import annotations
@@ -42,8 +44,12 @@ STARTERS = frozenset(
 
 CLOSING = "\"'”’»)\\]"
 OPENING = "\"'“‘«(\\[$£€"
-# A mark with the quotes that close after it, white space, and something that can begin a sentence.
-CANDIDATE = re.compile(rf"(?P<mark>[.!?…])(?P<closing>[{CLOSING}]*)\s+(?=[{OPENING}—–-]*(?P<next>[^\W_]+))")
+SURE = "。！？।۔؟"
+# A mark with the quotes that close after it, white space, and something that can begin a sentence; or a sure mark.
+CANDIDATE = re.compile(
+    rf"(?P<mark>[.!?…])(?P<closing>[{CLOSING}]*)\s+(?=[{OPENING}—–-]*(?P<next>[^\W_]+))"
+    rf"|(?P<sure>[{SURE}])(?![{SURE}…」』）》〉】{CLOSING}])\s*(?=\S)"
+)
 LAST_WORD = re.compile(r"[^\s\"'“‘«(\[—–-]*$")
 ROMAN_OR_NUMBER = re.compile(r"\d+|[IVXLCDM]+")
 LETTER_AND_DOT = re.compile(r"[^\W\d_]\.")  # "u.s", but not "3.5"
@@ -53,13 +59,13 @@ REACH = 30  # as far back as an abbreviation can begin, in characters
 def split_sentences(text: str) -> list[str]:
     """The sentences of a line or paragraph, without white space around them; none is empty.
 
-    Joined by single spaces they are the text again, but for its white space between sentences.
+    Put together again they are the text, but for its white space between sentences.
     """
     sentences = []
     start = 0
     is_end = _is_end_in_lower_case if text.islower() else _is_end
     for candidate in CANDIDATE.finditer(text):
-        if is_end(text, candidate):
+        if candidate["sure"] or is_end(text, candidate):
             sentences.append(text[start : candidate.end()].strip())
             start = candidate.end()
     if rest := text[start:].strip():
