@@ -32,6 +32,7 @@ def build_parser() -> Parser:
     pretrain.add_argument(
         "--max-length", type=positive_int, default=128, metavar="N", help="tokens of the longest text"
     )
+    pretrain.add_argument("--compile", action="store_true", help="both through torch.compile")
     attention = subjects.add_parser("attention", help="the attention implementations against each other")
     _add_work(attention, batch_size=32)
     curves = subjects.add_parser("curves", help="time and memory as texts, batches and models grow")

@@ -322,6 +322,26 @@ def test_pretraining_bench_is_two_thirds_full(tmp_path: Path, little: Path):
     assert all(0 < result["share_of_product"] < 1 for result in results)
 
 
+@pytest.mark.usefixtures("measured_in_this_process")
+def test_pretraining_bench_compiles_both(
+    little: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    pytest.importorskip("accelerate")
+    for name in ("BACKEND", "MODE"):  # transformers sets them: to be put back afterwards
+        monkeypatch.setenv(f"ACCELERATE_DYNAMO_{name}", "")
+    compiled = []
+
+    def note(what: Any, **_: Any) -> Any:
+        compiled.append(f"{getattr(what, '__self__', what).__class__.__module__.partition('.')[0]} {what}")
+        return what
+
+    monkeypatch.setattr(torch, "compile", note)
+    call("pretrain", "--model", little, "--rounds", 1, "--batch-size", 4, "--max-length", 36, "--compile")
+    assert any(what.startswith("minibert") and "BertBlock" in what for what in compiled)
+    assert any(what.startswith("transformers BertForMaskedLM") for what in compiled)
+    assert "MLM pretraining steps in float32, compiled" in capsys.readouterr().out
+
+
 def test_training_flops_of_a_hand_computed_case():
     """4 H² + 2 H I = 96 weights in each of two blocks; texts of 1 and 3 tokens: (1 + 9) / 4 = 2.5 tokens are seen."""
     config = BertConfig(**LITTLE | {"hidden_size": 4, "intermediate_size": 4, "num_attention_heads": 1})

@@ -85,11 +85,13 @@ def bench_pretrain(arguments: argparse.Namespace) -> None:
     if arguments.lengths:
         work, batches = arguments.lengths, own_batches(arguments.lengths, size)
     with weights("BertForMaskedLM", arguments.model, arguments.size) as setting:
+        setting = setting.but(compiled=arguments.compile)
         results, notes = compare({work: batches}, setting, masked_examples, arguments)
         dtype = torch.bfloat16 if arguments.bf16 else torch.float32
         notes.append(_use_of_the_machine(results, setting.config, batches, dtype))
     targets = "" if arguments.bf16 else targets_table(PRETRAINING, speeds(results) | memory_shares(results))
-    report(f"MLM pretraining steps{_precision(arguments)}", arguments, results, notes, targets)
+    compiled = ", compiled" if arguments.compile else ""
+    report(f"MLM pretraining steps{_precision(arguments)}{compiled}", arguments, results, notes, targets)
 
 
 def compare(
@@ -204,7 +206,9 @@ def minibert_program(setting: Setting) -> Step:
     if setting.head == "BertForSequenceClassification":
         return StepwiseTrainer(model, arguments).step
     no_corpus: Any = None  # every step is handed its examples
-    return StepwisePretrainer(model, arguments, no_corpus, [], no_corpus, batch_size=1, budget=Budget()).step
+    return StepwisePretrainer(
+        model, arguments, no_corpus, [], no_corpus, batch_size=1, budget=Budget(), compiled=setting.compiled
+    ).step
 
 
 def transformers_program(setting: Setting) -> Step:
@@ -226,6 +230,7 @@ def transformers_program(setting: Setting) -> Step:
             learning_rate=LEARNING_RATE,
             max_steps=TOTAL_STEPS,
             bf16=setting.bf16,
+            torch_compile=setting.compiled,
             use_cpu=best_device().type == "cpu",
             report_to="none",
         )
