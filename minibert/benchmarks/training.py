@@ -108,7 +108,7 @@ def compare(
         OURS: (minibert_program, setting.but(bf16=arguments.bf16)),
         "transformers": (transformers_program, setting.but(bf16=arguments.bf16)),
     }
-    if arguments.bf16:
+    if arguments.bf16 and not setting.compiled:  # compiling a third program is not worth the minutes
         programs["transformers, float32"] = (transformers_program, setting)
     batches = {
         work: [make(lengths, setting.config, seed) for seed, lengths in enumerate(lists)]
