@@ -305,7 +305,10 @@ assert mended_accuracy > 0.95
 batch = pretraining_batch(64, torch.Generator().manual_seed(5))
 model = BertForPreTraining(config.replace(vocab_size=12, num_hidden_layers=1, num_labels=2)).eval()
 for_package = batch | {"labels": batch["labels"].masked_fill(batch["labels"] == 0, IGNORE)}
-assert_close(sum(mended_loss(model, batch)), model(**for_package).loss)
+words_loss, sentence_loss = mended_loss(model, batch)
+output = model(**for_package)
+assert_close(words_loss + sentence_loss, output.loss)
+assert_close(sentence_loss, F.cross_entropy(output.seq_relationship_logits, batch["next_sentence_label"]))  # the second
 print("both losses are the package's")
 
 # %% [markdown]
