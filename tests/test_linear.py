@@ -167,7 +167,8 @@ def test_lora_adds_to_a_product_of_onednn(asked: list[Tensor]):
         torch.testing.assert_close(fast, model(ids).logits, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 4e-2)], ids=str)
+# In float32 this model, packed or not, is 2e-5 off the same in float64: torch 2.13 takes equal steps, 2.6 others.
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 5e-5), (torch.bfloat16, 4e-2)], ids=str)
 def test_packed_weights_answer_the_same_and_are_for_nothing_else(
     dtype: torch.dtype, tolerance: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

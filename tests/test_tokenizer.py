@@ -94,6 +94,8 @@ CAUSES_MENDED = {
 @pytest.mark.parametrize("cause", CAUSES_MENDED)
 def test_a_cause_of_difference_that_is_mended(cause):
     text = CAUSES_MENDED[cause]
+    if any(unicodedata.category(char) == "Cn" for char in text):
+        pytest.skip("it is younger than this Python's Unicode, too")
     letters = "οδασς\ue000\u0898\u08e2\U0002b820\U0002b91f\u2e52"
     tokenizer = BertTokenizer(vocab_of(*VOCAB, *letters, *(f"##{letter}" for letter in letters)))
     assert tokenizer.tokenize(text) == tokenizer.wordpiece.tokenize(text)
@@ -130,7 +132,8 @@ def differing_characters(tokenizer: BertTokenizer, codes: range) -> list[str]:
 @pytest.mark.parametrize("do_lower_case", [True, False])
 def test_characters_of_living_scripts_are_treated_alike(do_lower_case):
     differing = differing_characters(BertTokenizer(VOCAB, do_lower_case), range(0x3100))
-    assert all(unicodedata.category(char) == "Cn" for char in differing)
+    known = {char for char in differing if unicodedata.category(char) != "Cn"}
+    assert known <= {"\u1734"}  # an accent no more since Unicode 14
 
 
 @pytest.mark.slow
@@ -139,9 +142,9 @@ def test_the_characters_treated_differently_are_few_and_unknown_to_one_side(do_l
     tokenizer = BertTokenizer(VOCAB, do_lower_case)
     blocks = range(0, sys.maxunicode + 1, 256)
     differing = [char for start in blocks for char in differing_characters(tokenizer, range(start, start + 256))]
-    assert len(differing) < 400
     known = {char for char in differing if unicodedata.category(char) != "Cn"}
-    assert known <= {"\U0001171e", "\U00011938"}  # an accent no more since Unicode 15, and one that came apart in 13
+    assert known <= {"\u1734", "\U0001171e", "\U00011938"}  # accents no more since Unicode 14 and 15; apart since 13
+    assert len(differing) < 1000
 
 
 NASTY = st.text(

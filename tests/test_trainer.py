@@ -155,8 +155,8 @@ def test_gradient_accumulation_takes_the_steps_of_the_larger_batch(head: str, tm
 
 def test_it_learns(tmp_path: Path):
     torch.manual_seed(0)
-    data = make_examples(200)
-    args = arguments(tmp_path, num_train_epochs=6, per_device_train_batch_size=16, learning_rate=1e-2)
+    data = make_examples(200, labels=2)  # with these settings, from ten of ten seeds, with two versions of torch
+    args = arguments(tmp_path, num_train_epochs=10, per_device_train_batch_size=16, learning_rate=5e-3)
     trainer = Trainer(BertForSequenceClassification(QUIET), args, train_dataset=data, compute_metrics=accuracy)
     assert trainer.predict(data).metrics["test_accuracy"] < 0.6
     trainer.train()

@@ -73,7 +73,8 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "python": platform.python_version(),
         "minibert": __version__,
-        **{package: _version(package) for package in ("torch", "triton", "transformers", "accelerate", "onnxruntime")},
+        "torch": torch.__version__,
+        **{package: _version(package) for package in ("triton", "transformers", "accelerate", "onnxruntime")},
     }
 
 
