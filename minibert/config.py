@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError
-from .files import parse_json_object
+from .files import parse_json_object, write_json
 
 # (num_hidden_layers, hidden_size). Heads are 64 wide and the feed-forward is four times as wide as the hidden state in
 # all of them. base and large: Devlin et al. 2018, section 3; the small ones: Turc et al. 2019, table 1.
@@ -43,7 +43,7 @@ BOOKKEEPING = frozenset(
     do_sample dtype early_stopping encoder_no_repeat_ngram_size eos_token_id eos_token_ids
     exponential_decay_length_penalty finetuning_task forced_bos_token_id forced_eos_token_id gradient_checkpointing
     is_encoder_decoder length_penalty max_length min_length model_type no_repeat_ngram_size num_beam_groups
-    num_beams num_return_sequences output_attentions output_hidden_states output_past output_scores pooler_fc_size
+    num_beams num_return_sequences output_past output_scores pooler_fc_size
     pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head pooler_type prefix remove_invalid_values
     repetition_penalty return_dict return_dict_in_generate sbert_ce_default_activation_function
     sentence_transformers sep_token_id suppress_tokens temperature tf_legacy_loss tie_encoder_decoder
@@ -54,18 +54,24 @@ BOOKKEEPING = frozenset(
 
 # What a config can set in `transformers`, and where it is set here.
 SET_ELSEWHERE = {
-    "output_attentions": "pass it to the call of the model",
-    "output_hidden_states": "pass it to the call of the model",
     "torch_dtype": "from_pretrained takes dtype=torch.bfloat16",
     "gradient_checkpointing": "TrainingArguments takes it",
 }
 
+# What `from_pretrained` there can be asked to do, and what is always so here.
+ALWAYS_SO = ("low_cpu_mem_usage", "trust_remote_code", "use_safetensors")
+
 # What only `from_pretrained` takes there, beside the config's keys.
 DONE_OTHERWISE = {
-    "ignore_mismatched_sizes": "num_labels is enough, a head of another size is left out",
     "device_map": "move the model with .to(device)",
     "cache_dir": "let the environment variable HF_HOME name the folder",
     "local_files_only": "set the environment variable HF_HUB_OFFLINE to 1",
+    "token": "set the environment variable HF_TOKEN",
+    "use_auth_token": "set the environment variable HF_TOKEN",
+    "force_download": "delete the model from the cache of huggingface_hub",
+    "revision": "minibert.checkpoints.hub.download(name, revision) gives a folder to load",
+    "subfolder": "give the path of that folder",
+    "from_tf": "give the path of Google's checkpoint alone",
 }
 
 # Settings that do change the computation. minibert computes only the value beside them: BERT's own.
@@ -111,6 +117,8 @@ RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
         f"null or one of {', '.join(PROBLEM_TYPES)}",
         lambda value: value in (None, *PROBLEM_TYPES),
     ),
+    ("output_hidden_states", "true or false", lambda value: isinstance(value, bool)),
+    ("output_attentions", "true or false", lambda value: isinstance(value, bool)),
     ("task_specific_params", "null or an object", lambda value: value is None or isinstance(value, Mapping)),
 )
 
@@ -139,6 +147,8 @@ class BertConfig:
     num_labels: int = 2
     id2label: Mapping[int, str] = None  # type: ignore[assignment]  # None: LABEL_0, LABEL_1 and so on
     problem_type: str | None = None  # None: "regression" for one label, else by the dtype of the labels
+    output_hidden_states: bool = False  # what a call of the model returns if it does not say,
+    output_attentions: bool = False  # likewise
     task_specific_params: Mapping[str, Any] | None = None  # what a fine-tuned model's task has to remember
 
     def __post_init__(self) -> None:
@@ -182,6 +192,7 @@ class BertConfig:
 
         Raises `InputError` as `from_dict`, and for what is set elsewhere: nobody asks for it to change nothing.
         """
+        changes = {key: value for key, value in changes.items() if key not in ALWAYS_SO}
         for key, place in (SET_ELSEWHERE | DONE_OTHERWISE).items():
             if changes.pop(key, None):
                 raise InputError(f"A config does not set '{key}' here: {place}.")
@@ -251,9 +262,17 @@ class BertConfig:
 
         return open_checkpoint(name_or_path).config.replace(**changes)
 
+    def save_pretrained(self, directory: str | Path) -> None:
+        """Write the config alone, as `config.json` in this folder. A model's `save_pretrained` writes it, too."""
+        Path(directory).mkdir(parents=True, exist_ok=True)
+        write_json(Path(directory) / "config.json", {"model_type": "bert", **self.to_dict()})
+
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON can hold them, in the form that Hugging Face writes (labels both ways)."""
         values = dataclasses.asdict(self)
+        for name in ("output_hidden_states", "output_attentions"):
+            if not values[name]:
+                del values[name]
         labels = values.pop("id2label")
         if self.task_specific_params is None:
             del values["task_specific_params"]
@@ -263,6 +282,16 @@ class BertConfig:
         if "id2label" in values or self.num_labels == 2:
             del values["num_labels"]
         return values
+
+
+def _refuse(config: BertConfig, name: str, value: Any) -> None:
+    raise dataclasses.FrozenInstanceError(
+        f"A config stays as it is, for models are built by it. Make a changed one, and then the model from that: "
+        f"config = config.replace({name}={value!r})."
+    )
+
+
+BertConfig.__setattr__ = _refuse  # type: ignore[assignment, method-assign]  # that of dataclasses does not say what to do
 
 
 def _label_names(values: Mapping[str, Any]) -> dict[int, str] | None:

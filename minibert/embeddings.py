@@ -39,6 +39,7 @@ class BertForSimilarity(BertPreTrainedModel):
     """
 
     def __init__(self, config: BertConfig, attn_implementation: str = "auto") -> None:
+        config = config.replace(output_hidden_states=False, output_attentions=False)  # vectors are all it returns
         super().__init__(config)
         self.bert = BertModel(config, attn_implementation, add_pooling_layer=False)
         self.initialize_weights()

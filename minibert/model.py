@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from .attention import Attention, get_attention
 from .config import BertConfig
 from .dropout import Dropout
+from .familiar import Familiar
 from .linear import Linear
 from .outputs import BertModelOutput
 from .packing import Layout, PackedBatch, pack_inputs
@@ -133,7 +134,7 @@ class BertPooler(nn.Module):
         return torch.tanh(self.dense(cls_hidden))
 
 
-class BertPreTrainedModel(nn.Module):
+class BertPreTrainedModel(Familiar):
     """What all models share: a config, fresh weights, and weights in and out of files.
 
     name_or_path: what `from_pretrained` was given, None for a random model.
@@ -162,11 +163,6 @@ class BertPreTrainedModel(nn.Module):
                 nn.init.trunc_normal_(parameter, std=deviation, a=-2 * deviation, b=2 * deviation)
             else:
                 nn.init.constant_(parameter, 1.0 if name.endswith("norm.weight") else 0.0)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.parameters()).device
 
     @classmethod
     def from_pretrained(

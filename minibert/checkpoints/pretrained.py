@@ -88,6 +88,9 @@ def load_model(
     config_overrides: Mapping[str, Any],
 ) -> Model:
     """See `BertPreTrainedModel.from_pretrained`. A saved adapter is put on the base model that it names."""
+    config_overrides = dict(config_overrides)
+    dtype = config_overrides.pop("torch_dtype", None) or dtype  # as it was called in transformers 4
+    other_sizes = config_overrides.pop("ignore_mismatched_sizes", False)
     if dtype is not None and not isinstance(dtype, torch.dtype):
         raise InputError(f"dtype must be one of torch's, such as torch.bfloat16: found {dtype!r}.")
     name_or_path = os.path.expanduser(name_or_path)
@@ -102,7 +105,7 @@ def load_model(
         with torch.device("meta"):  # shapes only: nothing is drawn at random that is about to be replaced
             config = (config or checkpoint.config).replace(**config_overrides)
             model = model_class(config, attn_implementation, **own)  # type: ignore[call-arg]  # as every model has it
-        asked_for = "num_labels" in config_overrides or "id2label" in config_overrides
+        asked_for = other_sizes or "num_labels" in config_overrides or "id2label" in config_overrides
         _fill(model, checkpoint, dtype, asked_for or config.num_labels != checkpoint.config.num_labels)
     except InputError as error:
         if adapter is None:
