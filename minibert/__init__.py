@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     )
     from .model import BertModel
     from .packing import PackedBatch
-    from .tokenization import BertTokenizer
+    from .tokenization import BertTokenizer, BertTokenizerFast
     from .tracing import trace
     from .training.arguments import TrainingArguments
     from .training.trainer import EvalPrediction, Trainer
@@ -44,6 +44,7 @@ _PLACES = {
     "BertModel": "model",
     "PackedBatch": "packing",
     "BertTokenizer": "tokenization",
+    "BertTokenizerFast": "tokenization",
     "TrainingArguments": "training.arguments",
     "EvalPrediction": "training.trainer",
     "Trainer": "training.trainer",
@@ -62,6 +63,7 @@ __all__ = [
     "BertForTokenClassification",
     "BertModel",
     "BertTokenizer",
+    "BertTokenizerFast",
     "EvalPrediction",
     "InputError",
     "PackedBatch",

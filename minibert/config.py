@@ -258,6 +258,8 @@ class BertConfig:
     @classmethod
     def from_pretrained(cls, name_or_path: str | Path, **changes: Any) -> BertConfig:
         """That of a model which `BertModel.from_pretrained` would load, changed. Raises `InputError` likewise."""
+        if (Path(name_or_path) / "config.json").is_file():  # perhaps without weights
+            return cls.from_json_file(Path(name_or_path) / "config.json").replace(**changes)
         from .checkpoints.pretrained import open_checkpoint  # brings torch along
 
         return open_checkpoint(name_or_path).config.replace(**changes)

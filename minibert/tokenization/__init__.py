@@ -3,4 +3,6 @@
 from .tokenizer import BertTokenizer
 from .wordpiece import WordPieceTokenizer
 
-__all__ = ["BertTokenizer", "WordPieceTokenizer"]
+BertTokenizerFast = BertTokenizer  # the name that transformers has for the one with the Rust engine inside
+
+__all__ = ["BertTokenizer", "BertTokenizerFast", "WordPieceTokenizer"]

@@ -18,8 +18,10 @@ from typing import Any, overload
 
 from tokenizers import AddedToken, Encoding
 
+from ..config import DONE_OTHERWISE
 from ..errors import InputError
 from ..files import write_json, write_text
+from ..foreign import ANYTHING, foreign
 from .encoding import BatchEncoding, as_lists, as_tensors, kind_of_tensor
 from .engine import build_engine, standard_json
 from .files import CONFIG, SETTINGS, SPECIAL_TOKENS, TOKENIZER, VOCAB, tokenizer_arguments
@@ -38,6 +40,21 @@ TRUNCATIONS = {
     "only_first": "only_first",
     "only_second": "only_second",
     "do_not_truncate": None,
+}
+
+# What `clean_up_tokenization_spaces` of transformers closes up, in its order.
+ENGLISH_GAPS = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
+
+# What else those of transformers take, see `foreign`.
+FOREIGN_OPTIONS: dict[str, tuple[tuple[Any, ...], str]] = {
+    "verbose": ((ANYTHING,), ""),
+    "return_length": ((False,), "len(ids) tells it for each row of input_ids"),
+    "pad_to_max_length": ((False,), "padding='max_length' and truncation=True do it"),
+}
+FOREIGN_SETTINGS: dict[str, tuple[tuple[Any, ...], str]] = {
+    "use_fast": ((ANYTHING,), ""),  # both kinds give the same
+    "clean_up_tokenization_spaces": ((False, None), "decode takes it"),
+    **{name: ((None, False), instead) for name, instead in DONE_OTHERWISE.items()},
 }
 
 # How to truncate and pad is a state of the engine: no other thread may set it between setting it and using it.
@@ -59,6 +76,7 @@ class BertTokenizer:
     Raises `InputError` for a vocabulary that cannot be read, is damaged or lacks a special token.
     """
 
+    @foreign(FOREIGN_SETTINGS)
     def __init__(
         self,
         vocab_file: str | os.PathLike[str] | Mapping[str, int],
@@ -141,6 +159,15 @@ class BertTokenizer:
         files = read_tokenizer_files(name_or_path)
         return cls(**(tokenizer_arguments(files, str(name_or_path)) | overrides))
 
+    def save_vocabulary(self, save_directory: str | os.PathLike[str]) -> tuple[str]:
+        """Write `vocab.txt` alone, the tokens without those added later, in a folder that is there; its path."""
+        path = Path(save_directory) / VOCAB
+        try:
+            write_text(path, "".join(f"{token}\n" for token in self._vocab))
+        except OSError as error:
+            raise InputError(f"The vocabulary cannot be saved to {path}: {error.strerror}.") from error
+        return (str(path),)
+
     def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
         """Write `vocab.txt`, `tokenizer.json` and `tokenizer_config.json`, as `transformers` reads them.
 
@@ -156,7 +183,7 @@ class BertTokenizer:
         folder = Path(save_directory)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            write_text(folder / VOCAB, "".join(f"{token}\n" for token in self._vocab))
+            self.save_vocabulary(folder)
             write_text(folder / TOKENIZER, standard)
             write_json(folder / CONFIG, {"tokenizer_class": "BertTokenizer"} | settings)
         except OSError as error:
@@ -164,6 +191,7 @@ class BertTokenizer:
 
     # ------------------------------------------------------------------------------------------------ text to ids
 
+    @foreign(FOREIGN_OPTIONS)
     def __call__(
         self,
         text: str | Sequence[Any],
@@ -250,6 +278,8 @@ class BertTokenizer:
             values = {name: value[0] for name, value in values.items()}
         return BatchEncoding(as_tensors(values, return_tensors), rows)
 
+    encode_plus = batch_encode_plus = __call__  # its names before transformers 4, which are in many notebooks
+
     def encode(self, text: str | Sequence[Any], text_pair: str | Sequence[Any] | None = None, **options: Any) -> Any:
         """The `input_ids` alone; `options` are those of the call."""
         return self(text, text_pair, **options)["input_ids"]
@@ -299,6 +329,13 @@ class BertTokenizer:
             raise InputError("Ids with special tokens are one list: leave token_ids_1 out.")
         return [int(token_id in self.all_special_ids) for token_id in token_ids_0]
 
+    def build_inputs_with_special_tokens(
+        self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
+    ) -> list[int]:
+        """Ids of a text, or of a pair, with [CLS] and [SEP] added."""
+        pair = [] if token_ids_1 is None else [*token_ids_1, self.sep_token_id]
+        return [self.cls_token_id, *token_ids_0, self.sep_token_id, *pair]
+
     def pad(
         self,
         encoded_inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]],
@@ -331,21 +368,29 @@ class BertTokenizer:
 
     # ------------------------------------------------------------------------------------------------ ids to text
 
-    def decode(self, token_ids: Any, skip_special_tokens: bool = False) -> Any:
+    def decode(
+        self, token_ids: Any, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool = False
+    ) -> Any:
         """The text of one list of ids, or a list of texts for a batch of them; tensors and arrays do as well.
 
         It reads like the text did, but not exactly: case, accents and spaces do not come back.
+        `clean_up_tokenization_spaces` joins what English joins, such as "isn ' t".
         """
         ids = as_lists(token_ids)
         if isinstance(ids, (list, tuple)) and ids and isinstance(ids[0], (list, tuple)):
-            return [self.decode(row, skip_special_tokens) for row in ids]
+            return self.batch_decode(ids, skip_special_tokens, clean_up_tokenization_spaces)
         ids = [ids] if isinstance(ids, int) else ids
         self.convert_ids_to_tokens(ids)  # raises what is wrong with them
-        return self._engine.decode(ids, skip_special_tokens=skip_special_tokens)
+        text = self._engine.decode(ids, skip_special_tokens=skip_special_tokens)
+        for gap in ENGLISH_GAPS if clean_up_tokenization_spaces else ():
+            text = text.replace(gap, gap.strip())
+        return text
 
-    def batch_decode(self, sequences: Any, skip_special_tokens: bool = False) -> list[str]:
+    def batch_decode(
+        self, sequences: Any, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool = False
+    ) -> list[str]:
         """The text of each list of ids."""
-        return [self.decode(ids, skip_special_tokens) for ids in as_lists(sequences)]
+        return [self.decode(ids, skip_special_tokens, clean_up_tokenization_spaces) for ids in as_lists(sequences)]
 
     @overload
     def convert_tokens_to_ids(self, tokens: str) -> int: ...
@@ -395,6 +440,46 @@ class BertTokenizer:
     def vocab(self) -> dict[str, int]:
         """The same."""
         return self.get_vocab()
+
+    def add_tokens(
+        self, new_tokens: str | AddedToken | Sequence[str | AddedToken], special_tokens: bool = False
+    ) -> int:
+        """Tokens that from now on are found before the text is cut. How many of them are not among the added ones yet.
+
+        Those not in the vocabulary get the ids after the last one; a model needs a row for each:
+        `model.resize_token_embeddings(len(tokenizer))`. special_tokens: they are left out where special tokens are.
+        """
+        given = [new_tokens] if isinstance(new_tokens, (str, AddedToken)) else new_tokens
+        added = [
+            token
+            if isinstance(token, AddedToken)
+            else AddedToken(token, special=special_tokens, normalized=not special_tokens)
+            for token in given
+        ]
+        with _engine_lock:
+            count: int = self._engine.add_tokens(added)
+        for token in added:
+            token_id = self._engine.token_to_id(token.content)
+            if token_id is None:
+                raise InputError(f"{token.content!r} cannot be a token: there is nothing to be found in a text.")
+            self._ids[token.content] = token_id
+            self._tokens[token_id] = token.content
+            if token.special and token.content not in self.all_special_tokens:
+                self.additional_special_tokens.append(token.content)
+                self.all_special_tokens.append(token.content)
+                self.all_special_ids.append(token_id)
+        return count
+
+    def add_special_tokens(self, special_tokens_dict: Mapping[str, Sequence[str | AddedToken]]) -> int:
+        """`add_tokens` for {"additional_special_tokens": [...]}. Raises `InputError` for others: they stand in every
+        input, and have to be there when the tokenizer is made."""
+        new = {name: token for name, token in special_tokens_dict.items() if token != getattr(self, name, None)}
+        if others := [name for name in new if name != "additional_special_tokens"]:
+            raise InputError(
+                f"'{others[0]}' is chosen when the tokenizer is made: BertTokenizer.from_pretrained(..., "
+                f"{others[0]}={new[others[0]]!r}). add_special_tokens adds 'additional_special_tokens'."
+            )
+        return self.add_tokens(new.get("additional_special_tokens", ()), special_tokens=True)
 
     def __repr__(self) -> str:
         return (
