@@ -16,7 +16,7 @@ from torch import Tensor
 import minibert
 from minibert import BertConfig, InputError
 
-from .helpers import PEERS, SMALL, make_model
+from .helpers import PEERS, SMALL, make_model, spelling_tokenizer
 
 IDS = torch.arange(4, 24).reshape(2, 10)
 LIBRARIES = [transformers, minibert]
@@ -188,3 +188,183 @@ def test_a_model_is_not_traced_for_one_batch_alone(folder: Path):
     model = minibert.BertModel.from_pretrained(folder)
     with pytest.raises(InputError, match="A traced model would go on with the lengths of this one batch"):
         torch.jit.trace(model, (IDS,))
+
+
+# ------------------------------------------------------------------------------------------------------- the tokenizer
+
+
+@pytest.fixture
+def words(folder: Path) -> Path:
+    """A tokenizer beside the model, which both libraries open."""
+    spelling_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def test_tokens_are_added(words: Path, tmp_path: Path):
+    text = "see <e1> the covid19 </e1> here"
+
+    def snippet(library: ModuleType) -> list[Any]:
+        tokenizer = library.BertTokenizer.from_pretrained(words)
+        added = [
+            tokenizer.add_tokens(["covid19", "covid19", "a"]),
+            tokenizer.add_tokens("[E3]", special_tokens=True),
+            tokenizer.add_special_tokens({"additional_special_tokens": ["<e1>", "</e1>"], "pad_token": "[PAD]"}),
+        ]
+        ids = tokenizer(text)["input_ids"]
+        tokenizer.save_pretrained(tmp_path / library.__name__)
+        again = minibert.BertTokenizer.from_pretrained(tmp_path / library.__name__)
+        theirs_again = transformers.BertTokenizer.from_pretrained(tmp_path / library.__name__)
+        return [
+            added, ids, tokenizer.tokenize(text), tokenizer.decode(ids),
+            tokenizer.decode(ids, skip_special_tokens=True),
+            len(tokenizer), tokenizer.vocab_size, tokenizer.convert_tokens_to_ids(["covid19", "[E3]", "</e1>"]),
+            again(text)["input_ids"], theirs_again(text)["input_ids"],
+            len(again), again.decode(ids, skip_special_tokens=True), tokenizer.get_vocab()["<e1>"],
+        ]  # fmt: skip
+
+    theirs, ours = map(snippet, LIBRARIES)
+    assert ours == theirs
+
+
+def test_a_model_learns_about_added_tokens(words: Path):
+    tokenizer = minibert.BertTokenizer.from_pretrained(words)
+    model = minibert.BertForMaskedLM(SMALL.replace(vocab_size=len(tokenizer)))
+    tokenizer.add_tokens(["covid19"])
+    inputs = tokenizer("a covid19", return_tensors="pt")
+    with pytest.raises(InputError, match="input_ids must be in"):
+        model(**inputs)
+    model.resize_token_embeddings(len(tokenizer))
+    assert model(**inputs).logits.shape == (1, 4, len(tokenizer))
+
+
+def test_tokens_that_cannot_be_added_are_told(words: Path):
+    tokenizer = minibert.BertTokenizer.from_pretrained(words)
+    with pytest.raises(InputError, match="'' cannot be a token"):
+        tokenizer.add_tokens("")
+    with pytest.raises(InputError, match=r"from_pretrained\(\.\.\., pad_token='<pad>'\)"):
+        tokenizer.add_special_tokens({"pad_token": "<pad>"})
+    assert len(tokenizer) == tokenizer.vocab_size
+
+
+def test_the_tokenizer_answers_to_its_older_names(words: Path, tmp_path: Path):
+    tokenizer: Any = minibert.BertTokenizerFast.from_pretrained(words, use_fast=True, cache_dir=None)
+    options: Any = {"max_length": 8, "truncation": True, "padding": "max_length", "return_tensors": "pt"}
+    one, many = tokenizer.encode_plus("a b", **options), tokenizer.batch_encode_plus(["a", "b c"], **options)
+    assert one["input_ids"].equal(tokenizer("a b", **options)["input_ids"])
+    assert many["input_ids"].equal(tokenizer(["a", "b c"], verbose=False, **options)["input_ids"])
+    a, b = (tokenizer.convert_tokens_to_ids(list(text)) for text in ("ab", "c"))
+    assert tokenizer.build_inputs_with_special_tokens(a) == tokenizer("a b", add_special_tokens=True)["input_ids"]
+    assert tokenizer.build_inputs_with_special_tokens(a, b) == tokenizer("a b", "c")["input_ids"]
+    (path,) = tokenizer.save_vocabulary(tmp_path)
+    assert minibert.BertTokenizer(path).get_vocab() == tokenizer.get_vocab()
+    with pytest.raises(InputError, match="The vocabulary cannot be saved to"):
+        tokenizer.save_vocabulary(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_spaces_are_cleaned_up(words: Path, clean: bool):
+    text = "he isn't here, we've 2.5, i'm (not) sure! o'clock 'quoted' it's they're don't ?"
+
+    def snippet(library: ModuleType) -> list[str]:
+        tokenizer = library.BertTokenizer.from_pretrained(words)
+        ids = tokenizer([text, text[:20]])["input_ids"]
+        options = {"skip_special_tokens": True, "clean_up_tokenization_spaces": clean}
+        return [tokenizer.decode(ids[0], **options), *tokenizer.batch_decode(ids, **options)]
+
+    theirs, ours = map(snippet, LIBRARIES)
+    assert ours == theirs
+
+
+def test_options_of_other_tokenizers_are_told_what_to_do(words: Path):
+    with pytest.raises(InputError, match="'cache_dir' cannot be 'x' here: let the environment variable HF_HOME"):
+        minibert.BertTokenizer.from_pretrained(words, cache_dir="x")
+    tokenizer: Any = minibert.BertTokenizer.from_pretrained(words)
+    with pytest.raises(InputError, match="'pad_to_max_length' cannot be True here: padding='max_length' and"):
+        tokenizer("a", pad_to_max_length=True)
+    with pytest.raises(TypeError, match="paddin"):
+        tokenizer("a", paddin=True)
+
+
+# --------------------------------------------------------------------------------------------------------- the trainer
+
+
+def examples(count: int = 12) -> list[dict[str, Any]]:
+    return [
+        {"input_ids": [2, 5 + i % 7, 12 + i % 5, 3], "attention_mask": [1] * 4, "labels": i % 2} for i in range(count)
+    ]
+
+
+def test_the_usual_settings_of_a_notebook_train_the_same(folder: Path, tmp_path: Path):
+    def snippet(library: ModuleType) -> Any:
+        old = {"evaluation_strategy": "epoch"} if library is minibert else {"eval_strategy": "epoch"}
+        settings = library.TrainingArguments(
+            output_dir=tmp_path / library.__name__, num_train_epochs=9, per_device_train_batch_size=12,
+            learning_rate=1e-3, save_strategy="epoch", logging_strategy="epoch", load_best_model_at_end=True,
+            push_to_hub=False,
+            metric_for_best_model="steady", greater_is_better=True, fp16=False, optim="adamw_torch", do_train=True,
+            dataloader_num_workers=0, remove_unused_columns=True, report_to="none", disable_tqdm=True,
+            label_names=["labels"], dataloader_pin_memory=False, run_name="x", use_cpu=False,
+            gradient_checkpointing_kwargs={"use_reentrant": False}, **old,
+        )  # fmt: skip
+        options = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+        model = with_equal_heads(library.BertForSequenceClassification.from_pretrained(folder, **options))
+        trainer = library.Trainer(
+            model, settings, train_dataset=examples(), eval_dataset=examples(),
+            compute_metrics=lambda prediction: {"steady": 0.5},
+            callbacks=[transformers.EarlyStoppingCallback(early_stopping_patience=2)],
+        )  # fmt: skip
+        result = trainer.train()
+        trainer.log_metrics("train", result.metrics)
+        trainer.save_metrics("train", result.metrics)
+        written = json.loads((tmp_path / library.__name__ / "train_results.json").read_text(encoding="utf-8"))
+        losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+        return result.global_step, len(losses), written["train_loss"], losses, trainer.evaluate()["eval_loss"]
+
+    theirs, ours = map(snippet, LIBRARIES)
+    assert ours[:2] == theirs[:2] == (3, 3)
+    assert ours[2:] == (
+        pytest.approx(theirs[2], abs=1e-4),
+        pytest.approx(theirs[3], abs=1e-3),
+        pytest.approx(theirs[4], abs=1e-4),
+    )
+
+
+def test_the_tokenizer_has_its_older_name_in_the_trainer(words: Path, tmp_path: Path):
+    tokenizer: Any = minibert.BertTokenizer.from_pretrained(words)
+    options: Any = {"tokenizer": tokenizer, "optimizers": (None, None)}
+    trainer = minibert.Trainer(minibert.BertForSequenceClassification(SMALL), **options)
+    assert trainer.processing_class is tokenizer
+    with pytest.raises(InputError, match="'tokenizer' is the old name of 'processing_class': give one of them"):
+        minibert.Trainer(trainer.model, processing_class=tokenizer, **options)
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ({"fp16": True}, "'fp16' cannot be True here: bf16=True"),
+        ({"optim": "adafactor"}, "'optim' cannot be 'adafactor' here: AdamW is the optimizer"),
+        ({"group_by_length": False}, "'group_by_length' cannot be False here: sentences of like length"),
+        ({"push_to_hub": True}, "upload the folder with huggingface_hub"),
+        ({"logging_strategy": "daily"}, "logging_strategy must be 'no', 'steps' or 'epoch': found 'daily'"),
+    ],
+)
+def test_settings_that_are_not_here_are_told_what_to_do(setting: dict[str, Any], sentence: str):
+    with pytest.raises(InputError, match=sentence):
+        minibert.TrainingArguments(**setting)
+
+
+@pytest.mark.parametrize(
+    ("argument", "sentence"),
+    [
+        (
+            {"callbacks": [transformers.TrainerCallback()]},
+            "only callback here is EarlyStoppingCallback, found TrainerC",
+        ),
+        ({"model_init": print}, "'model_init' cannot be <built-in function print> here: call it, and pass"),
+        ({"optimizers": (1, 2)}, r"'optimizers' cannot be \(1, 2\) here"),
+        ({"model": torch.nn.Linear(1, 1)}, "found Linear without a config. Derive it from one of them"),
+    ],
+)
+def test_what_this_trainer_does_not_take_is_told_what_to_do(argument: dict[str, Any], sentence: str):
+    with pytest.raises(InputError, match=sentence):
+        minibert.Trainer(**{"model": minibert.BertForSequenceClassification(SMALL)} | argument)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields
 from numbers import Integral, Real
 
 from ..errors import InputError
+from ..foreign import foreign
+from .foreign_arguments import OLD_TRAINING_ARGUMENTS, TRAINING_ARGUMENTS
 from .schedules import SCHEDULES
 
 
@@ -53,6 +55,7 @@ class TrainingArguments:
     early_stopping_threshold: float = 0.0  # what is a gain: more than this over the best before
 
     logging_dir: str | None = None  # if set, every log line is also appended to log.jsonl in it
+    logging_strategy: str = "steps"  # "no", "steps" (every logging_steps) or "epoch"
     logging_steps: int = 500
     disable_tqdm: bool = False
     report_to: str | list[str] = "none"  # or []: all there is, so that snippets which say it run; see log.jsonl
@@ -87,7 +90,7 @@ class TrainingArguments:
         known = ", ".join(SCHEDULES)
         _require(self.lr_scheduler_type in SCHEDULES, "lr_scheduler_type", f"one of {known}", self.lr_scheduler_type)
         _require(self.max_steps > 0 or self.num_train_epochs > 0, "num_train_epochs", "above 0", self.num_train_epochs)
-        for name in ("eval_strategy", "save_strategy"):
+        for name in ("eval_strategy", "save_strategy", "logging_strategy"):
             value = getattr(self, name)
             _require(value in ("no", "steps", "epoch"), name, "'no', 'steps' or 'epoch'", value)
         _require(self.report_to in ("none", []), "report_to", "'none': read log.jsonl in logging_dir", self.report_to)
@@ -134,6 +137,11 @@ class TrainingArguments:
         if old is None or math.isnan(old):
             return True
         return new > old if self.more_is_better else new < old
+
+
+TrainingArguments.__init__ = foreign(TRAINING_ARGUMENTS, OLD_TRAINING_ARGUMENTS)(  # type: ignore[method-assign]
+    TrainingArguments.__init__
+)
 
 
 def _require(holds: bool, name: str, rule: str, value: object) -> None:

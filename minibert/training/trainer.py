@@ -12,8 +12,9 @@ import math
 import random
 import shutil
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import replace
 from functools import cached_property
 from itertools import dropwhile
 from pathlib import Path
@@ -26,7 +27,8 @@ from tqdm.auto import tqdm
 
 from ..data.batches import batches_by_length, length_grouped_batches, move, pack_examples
 from ..errors import DivergedError, InputError
-from ..files import write_text
+from ..files import write_json, write_text
+from ..foreign import foreign
 from ..losses import IGNORE, full_precision
 from ..model import BertPreTrainedModel
 from ..packing import PackedBatch
@@ -40,6 +42,7 @@ from .balance import balanced_draw, class_weights
 from .class_loss import class_loss
 from .distributed import whole, whole_model, whole_optimizer_state
 from .early_stopping import evaluations_without_gain
+from .foreign_arguments import OLD_TRAINER, TRAINER
 from .interrupt import InterruptGuard
 from .meter import Meter, Reading
 from .optimizer import create_optimizer
@@ -111,8 +114,10 @@ class Trainer:
     processing_class: the tokenizer, saved beside the model.
     preprocess_logits_for_metrics: from the logits and the labels of a batch to what is to be kept of the logits, one
         tensor or several, (batch, ...) each; by default all.
+    callbacks: `transformers`' EarlyStoppingCallback alone, which stands for the arguments `early_stopping_...`.
     """
 
+    @foreign(TRAINER, OLD_TRAINER)
     def __init__(
         self,
         model: BertPreTrainedModel,
@@ -123,8 +128,25 @@ class Trainer:
         processing_class: Saves | None = None,
         compute_metrics: Callable[[EvalPrediction], Mapping[str, float]] | None = None,
         preprocess_logits_for_metrics: Callable[[Any, Any], Any] | None = None,
+        callbacks: Sequence[Any] | None = None,
     ) -> None:
+        if not hasattr(model, "config"):
+            raise InputError(
+                f"model must be one of minibert's, such as BertForSequenceClassification: found {type(model).__name__} "
+                "without a config. Derive it from one of them, or train it in a loop of your own."
+            )
         self.args = args or TrainingArguments()
+        for callback in callbacks or ():
+            if not hasattr(callback, "early_stopping_patience"):
+                raise InputError(
+                    f"The only callback here is EarlyStoppingCallback, found {type(callback).__name__}: override a "
+                    "method of the Trainer, such as compute_loss or training_step, to do more."
+                )
+            self.args = replace(
+                self.args,
+                early_stopping_patience=callback.early_stopping_patience,
+                early_stopping_threshold=callback.early_stopping_threshold,
+            )
         self.model = model.to(best_device())
         self.data_collator = data_collator
         self.train_dataset = train_dataset
@@ -189,9 +211,9 @@ class Trainer:
                 state.global_step += 1
                 state.epoch = state.global_step / plan.steps_per_epoch
                 bar.update()
-                if state.global_step == total_steps or state.global_step % args.logging_steps == 0:
-                    self._log_training(meter, learning_rate, bar)
                 epoch_ends = state.global_step == total_steps or state.global_step % plan.steps_per_epoch == 0
+                if self._is_due(args.logging_strategy, args.logging_steps, epoch_ends):
+                    self._log_training(meter, learning_rate, bar)
                 pause = time.perf_counter()
                 state.train_seconds = pause - started
                 improved = False
@@ -245,6 +267,17 @@ class Trainer:
         model = whole_model(self.model)  # by all processes together
         if self.writes_files:
             save_pretrained(Path(output_dir or self.args.output_dir), model, self.processing_class)
+
+    def log_metrics(self, split: str, metrics: Mapping[str, Any]) -> None:
+        """Print the metrics of this part of the data, a line each."""
+        if self.writes_files:
+            print(f"***** {split} metrics *****", *(f"  {name} = {value}" for name, value in metrics.items()), sep="\n")
+
+    def save_metrics(self, split: str, metrics: Mapping[str, Any]) -> None:
+        """Write them to `output_dir/SPLIT_results.json`."""
+        if self.writes_files:
+            Path(self.args.output_dir).mkdir(parents=True, exist_ok=True)
+            write_json(Path(self.args.output_dir) / f"{split}_results.json", _plain(metrics))
 
     # ------------------------------------------------------------------------------------------ the parts of training
 
