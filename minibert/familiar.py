@@ -12,9 +12,18 @@ from torch import Tensor, nn
 
 from .config import BertConfig
 from .errors import InputError
+from .foreign import ANYTHING
 
 if TYPE_CHECKING:
     from .model import BertModel
+
+# What else `save_pretrained` takes there: see `foreign`.
+SAVING: dict[str, tuple[tuple[Any, ...], str]] = {
+    "safe_serialization": ((True,), "weights are always written as safetensors"),
+    "is_main_process": ((True,), "let one process save"),
+    "save_function": ((ANYTHING,), ""),
+    "push_to_hub": ((False,), "upload the folder with huggingface_hub"),
+}
 
 
 class Familiar(nn.Module):

@@ -182,7 +182,7 @@ class BertForSequenceClassification(BertTaskModel):
 
     def judge(self, batch: PackedBatch, output: BertModelOutput, labels: Tensor | None) -> tuple[Tensor, Tensor | None]:
         logits = self.classifier(self.dropout(output.pooler_output))  # (batch, hidden) -> (batch, labels)
-        return logits, None if labels is None else classification_loss(self.config, logits, labels)
+        return logits, None if labels is None else classification_loss(self, logits, labels)
 
 
 class BertForMultipleChoice(BertTaskModel):

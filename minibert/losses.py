@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .config import BertConfig
 from .errors import InputError
+from .familiar import Familiar
 from .packing import Layout, check_device
 
 IGNORE = -100  # the label that counts for nothing
@@ -26,14 +26,17 @@ def cross_entropy(logits: Tensor, labels: Tensor, name: str = "labels") -> Tenso
     return total / (labels != IGNORE).sum().clamp(min=1)
 
 
-def classification_loss(config: BertConfig, logits: Tensor, labels: Tensor) -> Tensor:
-    """By `config.problem_type`, or by what the labels look like, as `transformers` chooses. logits (batch, labels)."""
+def classification_loss(model: Familiar, logits: Tensor, labels: Tensor) -> Tensor:
+    """By `config.problem_type`, or by what the labels look like, as `transformers` chooses. logits (batch, labels).
+
+    What is not plain classification is noted in the model's config: who opens the saved model, such as a pipeline of
+    `transformers`, makes answers of its logits by that.
+    """
     check_device("labels", labels, logits.device)
-    kind = config.problem_type
-    if kind is None and config.num_labels == 1:
-        kind = "regression"
-    if kind is None and labels.is_floating_point():
-        kind = "multi_label_classification"
+    kind = model.config.problem_type
+    if kind is None and (model.num_labels == 1 or labels.is_floating_point()):
+        kind = "regression" if model.num_labels == 1 else "multi_label_classification"
+        model.config = model.config.replace(problem_type=kind)
     if kind in ("regression", "multi_label_classification"):
         if labels.numel() != logits.numel():
             raise InputError(

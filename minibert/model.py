@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from .attention import Attention, get_attention
 from .config import BertConfig
 from .dropout import Dropout
-from .familiar import Familiar
+from .familiar import SAVING, Familiar
+from .foreign import foreign
 from .linear import Linear
 from .outputs import BertModelOutput
 from .packing import Layout, PackedBatch, pack_inputs
@@ -183,6 +184,7 @@ class BertPreTrainedModel(Familiar):
 
         return load_model(cls, name_or_path, attn_implementation, dtype, config, config_overrides)
 
+    @foreign(SAVING, {"save_directory": "directory"})
     def save_pretrained(self, directory: str | os.PathLike[str]) -> None:
         """Write `config.json` and `model.safetensors`, with Hugging Face's names: `transformers` opens the folder."""
         from .checkpoints.pretrained import save_model

@@ -30,6 +30,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "bert"
 
 
+@pytest.fixture
+def words(folder: Path) -> Path:
+    """A tokenizer beside the model, which both libraries open."""
+    spelling_tokenizer().save_pretrained(folder)
+    return folder
+
+
 def with_equal_heads(model: Any) -> Any:
     """The weights of a new head are drawn at random; here they are these."""
     for name in ("classifier", "qa_outputs"):
@@ -190,14 +197,29 @@ def test_a_model_is_not_traced_for_one_batch_alone(folder: Path):
         torch.jit.trace(model, (IDS,))
 
 
+@pytest.mark.parametrize("labels", [[[0.5], [1.5]], [[0.0, 1.0], [1.0, 1.0]], [0, 1]])
+def test_a_pipeline_makes_the_same_answers_of_a_saved_model(labels: Any, words: Path, tmp_path: Path):
+    def snippet(library: ModuleType) -> Any:
+        count = 2 if labels == [0, 1] else len(labels[0])
+        model = with_equal_heads(library.BertForSequenceClassification.from_pretrained(words, num_labels=count))
+        model(IDS, labels=torch.tensor(labels)).loss.backward()
+        options = {"safe_serialization": True, "is_main_process": True, "save_function": torch.save}
+        model.save_pretrained(tmp_path / library.__name__, **(options if library is minibert else {}))
+        library.BertTokenizer.from_pretrained(words).save_pretrained(tmp_path / library.__name__)
+        answer = transformers.pipeline("text-classification", model=str(tmp_path / library.__name__), device="cpu")
+        return [value for found in answer(["a b", "c"], top_k=None) for value in sorted(f["score"] for f in found)]
+
+    theirs, ours = map(snippet, LIBRARIES)
+    assert ours == pytest.approx(theirs, abs=1e-4)
+
+
+def test_a_model_is_saved_as_safetensors_alone(tmp_path: Path):
+    options: Any = {"safe_serialization": False}
+    with pytest.raises(InputError, match="'safe_serialization' cannot be False here: weights are always written as"):
+        minibert.BertModel(SMALL).save_pretrained(tmp_path, **options)
+
+
 # ------------------------------------------------------------------------------------------------------- the tokenizer
-
-
-@pytest.fixture
-def words(folder: Path) -> Path:
-    """A tokenizer beside the model, which both libraries open."""
-    spelling_tokenizer().save_pretrained(folder)
-    return folder
 
 
 def test_tokens_are_added(words: Path, tmp_path: Path):
