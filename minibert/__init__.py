@@ -73,8 +73,24 @@ __all__ = [
     "trace",
 ]
 
+# What notebooks import from `transformers` in the same line. Changed to ours, that line has to say where it is.
+_GOES_WITH_THESE = frozenset(
+    """
+    DataCollatorForLanguageModeling DataCollatorForMultipleChoice DataCollatorForTokenClassification
+    DataCollatorWithPadding EarlyStoppingCallback default_data_collator get_linear_schedule_with_warmup get_scheduler
+    pipeline set_seed
+    """.split()
+)
+
 
 def __getattr__(name: str) -> Any:
+    if name in _GOES_WITH_THESE:
+        raise ImportError(f"{name} is not in minibert: import it from transformers, it goes with what is here.")
+    if name == "AdamW":
+        raise ImportError("AdamW is not in minibert: import it from torch.optim.")
+    if name.startswith("Auto"):
+        known = ", ".join(sorted(known for known in _PLACES if known.startswith("Bert")))
+        raise ImportError(f"{name} is not in minibert, where all models are BERTs. There are {known}.")
     if name not in _PLACES:
         raise AttributeError(f"module 'minibert' has no attribute '{name}'")
     value = getattr(importlib.import_module(f".{_PLACES[name]}", __name__), name)

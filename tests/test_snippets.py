@@ -219,6 +219,18 @@ def test_a_model_is_saved_as_safetensors_alone(tmp_path: Path):
         minibert.BertModel(SMALL).save_pretrained(tmp_path, **options)
 
 
+def test_an_import_says_where_else_to_look():
+    with pytest.raises(ImportError, match=r"AdamW is not in minibert: import it from torch\.optim"):
+        from minibert import AdamW  # noqa: F401
+    with pytest.raises(ImportError, match="EarlyStoppingCallback is not in minibert: import it from transformers"):
+        from minibert import EarlyStoppingCallback  # noqa: F401
+    with pytest.raises(ImportError, match=r"AutoTokenizer is not in minibert, .* There are BertConfig, BertForEx"):
+        from minibert import AutoTokenizer  # noqa: F401
+    assert not hasattr(minibert, "GPT2Model")
+    for name in minibert._GOES_WITH_THESE:
+        assert hasattr(transformers, name)
+
+
 # ------------------------------------------------------------------------------------------------------- the tokenizer
 
 
@@ -281,6 +293,22 @@ def test_the_tokenizer_answers_to_its_older_names(words: Path, tmp_path: Path):
     assert minibert.BertTokenizer(path).get_vocab() == tokenizer.get_vocab()
     with pytest.raises(InputError, match="The vocabulary cannot be saved to"):
         tokenizer.save_vocabulary(tmp_path / "nowhere")
+
+
+def test_words_characters_and_tokens_are_found_from_one_another(words: Path):
+    def snippet(library: ModuleType) -> list[Any]:
+        tokenizer = library.BertTokenizer.from_pretrained(words)
+        found = tokenizer(["the film", "a good one"], ["now", "it is"], padding=True)
+        return [
+            tokenizer.is_fast, found.is_fast, found.token_to_word(2), found.token_to_word(1, 5), found.token_to_word(0),
+            found.char_to_word(5), found.char_to_word(1, 2), found.char_to_word(1, 4, sequence_index=1),
+            tuple(found.word_to_tokens(1)), tuple(found.word_to_tokens(1, 1)), found.word_to_tokens(1, 9),
+            tuple(found.word_to_tokens(1, 1, sequence_index=1)), tuple(found.word_to_chars(1, 2)),
+            tuple(found.word_to_chars(0, 0, 1)),
+        ]  # fmt: skip
+
+    theirs, ours = map(snippet, LIBRARIES)
+    assert ours == theirs
 
 
 @pytest.mark.parametrize("clean", [True, False])

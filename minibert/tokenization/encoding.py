@@ -20,6 +20,8 @@ class BatchEncoding(dict[str, Any]):
     `BertTokenizer.pad` put together, of which the text is not known any more.
     """
 
+    is_fast = True  # as transformers calls those that know where tokens came from
+
     def __init__(self, values: dict[str, Any], encodings: Sequence[Encoding] = ()) -> None:
         super().__init__(values)
         self.encodings = encodings
@@ -71,6 +73,35 @@ class BatchEncoding(dict[str, Any]):
         """
         row, token = (0, batch_or_token_index) if token_index is None else (batch_or_token_index, token_index)
         return self._row(row).token_to_chars(token)
+
+    def token_to_word(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
+        """The number of the word that a token is of, None for special ones. Called as `token_to_chars` is."""
+        row, token = (0, batch_or_token_index) if token_index is None else (batch_or_token_index, token_index)
+        return self._row(row).token_to_word(token)
+
+    def char_to_word(
+        self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
+    ) -> int | None:
+        """The number of the word that a character of the text is in. Called as `char_to_token` is."""
+        row, char = (0, batch_or_char_index) if char_index is None else (batch_or_char_index, char_index)
+        return self._row(row).char_to_word(char, sequence_index)
+
+    def word_to_tokens(
+        self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
+    ) -> tuple[int, int] | None:
+        """The first token of a word and the one after its last; None if there is no such word.
+
+        Called as `word_to_tokens(word)` for the first row, or `word_to_tokens(row, word)`. `sequence_index` as above.
+        """
+        row, word = (0, batch_or_word_index) if word_index is None else (batch_or_word_index, word_index)
+        return self._row(row).word_to_tokens(word, sequence_index)
+
+    def word_to_chars(
+        self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
+    ) -> tuple[int, int] | None:
+        """Where in its text a word stands: its first character and the one after its last. Called likewise."""
+        row, word = (0, batch_or_word_index) if word_index is None else (batch_or_word_index, word_index)
+        return self._row(row).word_to_chars(word, sequence_index)
 
     def _row(self, index: int) -> Encoding:
         if not self.encodings:

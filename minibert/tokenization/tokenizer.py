@@ -76,6 +76,8 @@ class BertTokenizer:
     Raises `InputError` for a vocabulary that cannot be read, is damaged or lacks a special token.
     """
 
+    is_fast = True  # as transformers calls those with the Rust engine inside
+
     @foreign(FOREIGN_SETTINGS)
     def __init__(
         self,
