@@ -147,8 +147,8 @@ class BertConfig:
     num_labels: int = 2
     id2label: Mapping[int, str] = None  # type: ignore[assignment]  # None: LABEL_0, LABEL_1 and so on
     problem_type: str | None = None  # None: "regression" for one label, else by the dtype of the labels
-    output_hidden_states: bool = False  # what a call of the model returns if it does not say,
-    output_attentions: bool = False  # likewise
+    output_hidden_states: bool = False  # whether a call of the model that does not say returns them,
+    output_attentions: bool = False  # and these
     task_specific_params: Mapping[str, Any] | None = None  # what a fine-tuned model's task has to remember
 
     def __post_init__(self) -> None:

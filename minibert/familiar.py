@@ -87,9 +87,9 @@ class Familiar(nn.Module):
 
     def set_input_embeddings(self, value: nn.Embedding) -> None:
         """Other word embeddings, of as many words as they have: the config and the MLM head go by it."""
-        self.base_model.embeddings.word_embeddings = value
         for model in (self, self.base_model):
             model.config = model.config.replace(vocab_size=value.num_embeddings)
+        self.base_model.embeddings.word_embeddings = value
         head: Any = getattr(self, "mlm", None)
         if head is not None:
             bias: Tensor = head.bias

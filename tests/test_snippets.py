@@ -274,7 +274,7 @@ def test_a_model_learns_about_added_tokens(words: Path):
 def test_tokens_that_cannot_be_added_are_told(words: Path):
     tokenizer = minibert.BertTokenizer.from_pretrained(words)
     with pytest.raises(InputError, match="'' cannot be a token"):
-        tokenizer.add_tokens("")
+        tokenizer.add_tokens(["new", ""])
     with pytest.raises(InputError, match=r"from_pretrained\(\.\.\., pad_token='<pad>'\)"):
         tokenizer.add_special_tokens({"pad_token": "<pad>"})
     assert len(tokenizer) == tokenizer.vocab_size

@@ -280,7 +280,7 @@ class BertTokenizer:
             values = {name: value[0] for name, value in values.items()}
         return BatchEncoding(as_tensors(values, return_tensors), rows)
 
-    encode_plus = batch_encode_plus = __call__  # its names before transformers 4, which are in many notebooks
+    encode_plus = batch_encode_plus = __call__  # its older names in transformers, which many notebooks have
 
     def encode(self, text: str | Sequence[Any], text_pair: str | Sequence[Any] | None = None, **options: Any) -> Any:
         """The `input_ids` alone; `options` are those of the call."""
@@ -458,12 +458,13 @@ class BertTokenizer:
             else AddedToken(token, special=special_tokens, normalized=not special_tokens)
             for token in given
         ]
+        for token in added:
+            if not token.content or LONE_SURROGATE.search(token.content):
+                raise InputError(f"{token.content!r} cannot be a token: no text has it.")
         with _engine_lock:
             count: int = self._engine.add_tokens(added)
         for token in added:
-            token_id = self._engine.token_to_id(token.content)
-            if token_id is None:
-                raise InputError(f"{token.content!r} cannot be a token: there is nothing to be found in a text.")
+            token_id: int = self._engine.token_to_id(token.content)  # type: ignore[assignment]  # it is there now
             self._ids[token.content] = token_id
             self._tokens[token_id] = token.content
             if token.special and token.content not in self.all_special_tokens:
