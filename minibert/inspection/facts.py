@@ -16,7 +16,7 @@ from .labels import is_numeric, label_figures, label_findings
 from .languages import language, main_script, most_frequent
 from .lengths import lengths_of
 from .repeats import duplicate_findings, leak_findings
-from .splits import EXAMPLES, Finding, Split, printable, some_rows
+from .splits import EXAMPLES, Finding, Split, printable
 from .strangers import stranger_findings
 
 
@@ -68,35 +68,30 @@ def inspect_splits(splits: Sequence[Split], tokenizer: BertTokenizer | None, max
 
 
 def _row_findings(split: Split, wordings: Sequence[Wording]) -> Iterable[Finding]:
-    def finding(what: str, rows: Sequence[int], advice: str, serious: bool = False) -> Iterable[Finding]:
-        if rows:
-            yield Finding(split.name, what, len(rows), len(split), advice, serious, some_rows(split, rows))
-
     sides = 1 if split.texts_b is None else 2
     texts = [wording.texts[:sides] for wording in wordings]
     wordless = [place for place, row in enumerate(texts) if not all(map(WORD.search, row))]
     empty = [place for place in wordless if not all(texts[place])]
-    yield from finding("empty texts", empty, "remove them: a model can only answer its prior", True)
+    yield from split.finding("empty texts", empty, "remove them: a model can only answer its prior", True)
     wordless = sorted(set(wordless) - set(empty))
-    yield from finding("texts without a word", wordless, "are they meant? (punctuation alone)")
+    yield from split.finding("texts without a word", wordless, "are they meant? (punctuation alone)")
     if split.labels is not None:
         unlabelled = [place for place, label in enumerate(split.labels) if not label.strip()]
         serious = len(unlabelled) < len(split) or split.name == "train"
-        yield from finding("rows without a label", unlabelled, "label or remove them: training refuses them", serious)
+        yield from split.finding(
+            "rows without a label", unlabelled, "label or remove them: training refuses them", serious
+        )
     if split.texts_b is not None:
         same = [place for place, (first, second) in enumerate(texts) if first and first == second]
-        yield from finding("pairs of the same text twice", same, "are they meant?")
+        yield from split.finding("pairs of the same text twice", same, "are they meant?")
 
 
 def _character_findings(split: Split) -> Iterable[Finding]:
     texts = [" ".join(split.pair(place)) for place in range(len(split))]
     for name, (check, advice) in CHECKS.items():
         found = {place: trace for place, text in enumerate(texts) if (trace := check(text))}
-        if found:
-            yield Finding(
-                split.name, f"{name}", len(found), len(split), advice,
-                examples=[split.excerpt(place, found=printable(found[place])) for place in list(found)[:EXAMPLES]],
-            )  # fmt: skip
+        examples = [split.excerpt(place, found=printable(found[place])) for place in list(found)[:EXAMPLES]]
+        yield from split.finding(name, list(found), advice, examples=examples)
 
 
 def _language_findings(split: Split) -> Iterable[Finding]:
@@ -105,9 +100,9 @@ def _language_findings(split: Split) -> Iterable[Finding]:
         values = list(of_texts)
         usual = most_frequent(values)
         others = [place for place, value in enumerate(values) if value not in (None, usual)]
-        if others:
-            yield Finding(
-                split.name, f"another {what} than the others' ({str(usual).title()})", len(others), len(split),
-                "are they meant? The model should know them",
-                examples=[split.excerpt(place, found=str(values[place]).title()) for place in others[:EXAMPLES]],
-            )  # fmt: skip
+        yield from split.finding(
+            f"another {what} than the others' ({str(usual).title()})",
+            others,
+            "are they meant? The model should know them",
+            examples=[split.excerpt(place, found=str(values[place]).title()) for place in others[:EXAMPLES]],
+        )

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .duplicates import groups, normalize
-from .splits import Finding, Split, some_rows
+from .splits import Finding, Split
 
 RARE = 10  # examples of a label below which hardly anything can be learnt or measured
 MOST_CLASSES = 200  # more different labels than this, all numbers, are taken for a regression
@@ -69,26 +69,17 @@ def label_findings(split: Split, train: Split) -> Iterable[Finding]:
                 f"to answer it always is right in {count / total:.0%}: judge by macro F1 or MCC, not by accuracy",
             )  # fmt: skip
         rare = [label for label, count in counts.items() if count < RARE]
-        if rare:
-            rows = [place for place, row in enumerate(classes) if row.intersection(rare)]
-            yield Finding(
-                split.name, f"{len(rare)} label(s) that occur fewer than {RARE} times", len(rows), len(split),
-                "join or drop them, or collect more", examples=some_rows(split, rows),
-            )  # fmt: skip
+        rows = [place for place, row in enumerate(classes) if row.intersection(rare)]
+        what = f"{len(rare)} label(s) that occur fewer than {RARE} times"
+        yield from split.finding(what, rows, "join or drop them, or collect more")
     elif train.classes is not None:
         known = set(chain.from_iterable(train.classes))
         rows = [place for place, row in enumerate(classes) if row - known]
-        if rows:
-            yield Finding(
-                split.name, "labels that train does not have", len(rows), len(split),
-                "no model can learn them: mend the label, or move such rows to train", True, some_rows(split, rows),
-            )  # fmt: skip
+        advice = "no model can learn them: mend the label, or move such rows to train"
+        yield from split.finding("labels that train does not have", rows, advice, True)
     alike = groups([normalize(label) for label in counts])
     names = list(counts)
     for group in alike:
         rows = [place for place, row in enumerate(classes) if row.intersection(names[i] for i in group)]
-        yield Finding(
-            split.name, "labels that differ in capitals or white space only "
-            f"({', '.join(repr(names[i]) for i in group)})",
-            len(rows), len(split), "they count as different labels: write them alike", True, some_rows(split, rows),
-        )  # fmt: skip
+        what = f"labels that differ in capitals or white space only ({', '.join(repr(names[i]) for i in group)})"
+        yield from split.finding(what, rows, "they count as different labels: write them alike", True)

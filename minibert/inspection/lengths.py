@@ -21,33 +21,23 @@ def lengths_of(split: Split, tokenizer: BertTokenizer | None, max_length: int) -
     if tokenizer is None:
         lengths = np.array([sum(len(text.split()) for text in split.pair(place)) for place in range(len(split))])
         return {"unit": "words", **_distribution(lengths)}, []
-    findings = []
     counts, special, unknown, words = _count_tokens(split, tokenizer)
     lengths = np.array(counts)
-    cut = np.flatnonzero(lengths > max_length).tolist()
-    if cut and split.is_cut:
-        findings.append(
-            Finding(
-                split.name,
-                f"longer than {max_length} tokens, so cut",
-                len(cut),
-                len(split),
-                "raise --max-length, or see to it that what matters comes first",
-                examples=[split.excerpt(place, tokens=counts[place]) for place in cut[:EXAMPLES]],
-            )
-        )
-    if unknown:
-        rows = list(unknown)
-        findings.append(
-            Finding(
-                split.name,
-                "words that the vocabulary cannot spell",
-                len(rows),
-                len(split),
-                "to the model they are all the same word, [UNK]",
-                examples=[split.excerpt(p, found=" ".join(unknown[p])) for p in rows[:EXAMPLES]],
-            )
-        )
+    cut = np.flatnonzero(lengths > max_length).tolist() if split.is_cut else []
+    findings = [
+        *split.finding(
+            f"longer than {max_length} tokens, so cut",
+            cut,
+            "raise --max-length, or see to it that what matters comes first",
+            examples=[split.excerpt(place, tokens=counts[place]) for place in cut[:EXAMPLES]],
+        ),
+        *split.finding(
+            "words that the vocabulary cannot spell",
+            list(unknown),
+            "to the model they are all the same word, [UNK]",
+            examples=[split.excerpt(place, found=" ".join(unknown[place])) for place in list(unknown)[:EXAMPLES]],
+        ),
+    ]
     tokens = int(lengths.sum())
     missing = [word for found in unknown.values() for word in found]
     figures = {

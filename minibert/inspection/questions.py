@@ -10,7 +10,7 @@ from ..tasks.qa import MAX_ANSWER_LENGTH, MAX_QUESTION_LENGTH
 from ..tokenization import BertTokenizer
 from ..tokenization.wordpiece import is_cjk
 from .facts import Facts, inspect_splits
-from .splits import Finding, Split, printable, some_rows
+from .splits import Finding, Split, printable
 
 NO_ANSWER = "(no answer)"
 
@@ -65,26 +65,21 @@ def _first_answer(question: Question) -> str:
 
 def _answer_findings(split: Split, questions: Sequence[Question], tokenizer: BertTokenizer | None) -> Iterable[Finding]:
     """What a model would not read or could not say."""
-
-    def finding(what: str, rows: Sequence[int], advice: str) -> Iterable[Finding]:
-        if rows:
-            yield Finding(split.name, what, len(rows), len(split), advice, examples=some_rows(split, rows))
-
     unit = "words" if tokenizer is None else "tokens"
     answered = [place for place, question in enumerate(questions) if question.answers]
     answers = [_first_answer(questions[place]) for place in answered]
     lengths = dict(zip(answered, _counts(answers, tokenizer), strict=True))
-    yield from finding(
+    yield from split.finding(
         f"answers longer than {MAX_ANSWER_LENGTH} {unit}",
         [place for place, length in lengths.items() if length > MAX_ANSWER_LENGTH],
         "a model is never to give such ones, unless --max-answer-length of finetune is raised",
     )
-    yield from finding(
+    yield from split.finding(
         "answers that begin or end within a word",
         [place for place in answered if _cuts_a_word(questions[place])],
         "is answer_start right? A model answers in whole tokens",
     )
-    yield from finding(
+    yield from split.finding(
         f"questions longer than {MAX_QUESTION_LENGTH} {unit}, so cut",
         [place for place, length in enumerate(_counts(split.texts, tokenizer)) if length > MAX_QUESTION_LENGTH],
         "the rest is not read: shorten them",

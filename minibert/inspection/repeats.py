@@ -3,46 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from .duplicates import Near, Wording, groups, near_across, near_within
-from .splits import EXAMPLES, Finding, Split, some_rows
+from .splits import EXAMPLES, Finding, Split
 
 
 def duplicate_findings(split: Split, wordings: Sequence[Wording], numeric: bool) -> Iterable[Finding]:
     """Within a file. wordings: of each row. numeric: the labels are numbers, which may differ a little."""
     exact = [group for group in groups([wording.texts for wording in wordings]) if any(wordings[group[0]].texts)]
-    if exact:
-        rows = sum(len(group) - 1 for group in exact)
-        yield Finding(
-            split.name, "exact duplicates of an earlier row", rows, len(split),
-            "in train they weigh more than others; in dev and test they are counted twice",
-            examples=[split.excerpt(group[0], times=len(group)) for group in exact[:EXAMPLES]],
-        )  # fmt: skip
+    yield from split.finding(
+        "exact duplicates of an earlier row",
+        [place for group in exact for place in group[1:]],
+        "in train they weigh more than others; in dev and test they are counted twice",
+        examples=[split.excerpt(group[0], times=len(group)) for group in exact[:EXAMPLES]],
+    )
     labels = None if numeric else split.labels
     if labels is not None:
         torn = [group for group in exact if len({labels[place] for place in group} - {""}) > 1]
-        if torn:
-            yield Finding(
-                split.name, "the same text with different labels", sum(map(len, torn)), len(split),
-                "at most one of them can be right: decide, or drop them", True,
-                [split.excerpt(place) for group in torn[:EXAMPLES] for place in _one_of_each_label(group, labels)],
-            )  # fmt: skip
+        yield from split.finding(
+            "the same text with different labels",
+            [place for group in torn for place in group],
+            "at most one of them can be right: decide, or drop them",
+            True,
+            [split.excerpt(place) for group in torn[:EXAMPLES] for place in _one_of_each_label(group, labels)],
+        )
     near = _near_among_distinct(wordings)
-    if near:
-        yield Finding(
-            split.name, "near duplicates of an earlier row", len(near), len(split),
-            "they count as several examples and teach as one", examples=_near_examples(split, split, near),
-        )  # fmt: skip
-        if not numeric and split.classes is not None:
-            # By classes, for a word more or less moves all tags of a sentence.
-            torn_pairs = [pair for pair in near if split.classes[pair.place] != split.classes[pair.of]]
-            if torn_pairs:
-                yield Finding(
-                    split.name, "near duplicates with different labels", len(torn_pairs), len(split),
-                    "a small difference may matter, or a label may be wrong: look at them",
-                    examples=_near_examples(split, split, torn_pairs),
-                )  # fmt: skip
+    advice = "they count as several examples and teach as one"
+    yield from _near_finding(split, split, "near duplicates of an earlier row", near, advice)
+    if not numeric and split.classes is not None:
+        # By classes, for a word more or less moves all tags of a sentence.
+        torn_pairs = [pair for pair in near if split.classes[pair.place] != split.classes[pair.of]]
+        advice = "a small difference may matter, or a label may be wrong: look at them"
+        yield from _near_finding(split, split, "near duplicates with different labels", torn_pairs, advice)
 
 
 def _near_among_distinct(wordings: Sequence[Wording]) -> list[Near]:
@@ -62,28 +54,23 @@ def leak_findings(split: Split, earlier: Split, wordings: Mapping[str, Sequence[
     known = {wording.texts for wording in theirs}
     exact = [place for place, wording in enumerate(own) if any(wording.texts) and wording.texts in known]
     advice = f"remove them from {earlier.name}: {split.name} should judge what a model can do with new texts"
-    if exact:
-        yield Finding(
-            split.name, f"rows that are also in {earlier.name}", len(exact), len(split), advice, True,
-            some_rows(split, exact),
-        )  # fmt: skip
+    yield from split.finding(f"rows that are also in {earlier.name}", exact, advice, True)
     rest = [place for place, wording in enumerate(own) if wording.words and wording.texts not in known]
     others = [place for place, wording in enumerate(theirs) if wording.words]
     found = near_across([own[place].words for place in rest], [theirs[place].words for place in others])
     near = [Near(rest[pair.place], others[pair.of], pair.similarity) for pair in found]
-    if near:
-        yield Finding(
-            split.name, f"near duplicates of rows in {earlier.name}", len(near), len(split), advice, True,
-            _near_examples(split, earlier, near),
-        )  # fmt: skip
+    yield from _near_finding(split, earlier, f"near duplicates of rows in {earlier.name}", near, advice, True)
 
 
-def _near_examples(split: Split, other: Split, pairs: Sequence[Near]) -> list[dict[str, Any]]:
-    return [
+def _near_finding(
+    split: Split, other: Split, what: str, pairs: Sequence[Near], advice: str, serious: bool = False
+) -> Iterable[Finding]:
+    examples = [
         row
         for pair in pairs[:EXAMPLES]
         for row in (other.excerpt(pair.of), split.excerpt(pair.place, similarity=round(pair.similarity, 2)))
     ]
+    return split.finding(what, [pair.place for pair in pairs], advice, serious, examples)
 
 
 def _one_of_each_label(group: Sequence[int], labels: Sequence[str]) -> list[int]:

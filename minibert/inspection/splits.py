@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,19 @@ from .duplicates import Wording, normalize, wording
 
 EXAMPLES = 5  # rows shown of each finding
 EXCERPT = 160  # characters shown of a row
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that may be wrong in a file. rows of `of` rows are concerned."""
+
+    file: str
+    what: str
+    rows: int
+    of: int
+    advice: str
+    serious: bool = False
+    examples: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -59,18 +72,18 @@ class Split:
         text = _shortened(" ⟂ ".join(filter(None, self.pair(place))))
         return {"file": self.name, "line": self.lines[place], "text": text} | label | also
 
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that may be wrong in a file. rows of `of` rows are concerned."""
-
-    file: str
-    what: str
-    rows: int
-    of: int
-    advice: str
-    serious: bool = False
-    examples: list[dict[str, Any]] = field(default_factory=list)
+    def finding(
+        self,
+        what: str,
+        places: Sequence[int],
+        advice: str,
+        serious: bool = False,
+        examples: list[dict[str, Any]] | None = None,
+    ) -> Iterator[Finding]:
+        """What may be wrong with these rows; nothing if there are none. examples: by default, the first of them."""
+        if places:
+            shown = [self.excerpt(place) for place in places[:EXAMPLES]] if examples is None else examples
+            yield Finding(self.name, what, len(places), len(self), advice, serious, shown)
 
 
 def _wording_about(row: Wording, about: str) -> Wording:
@@ -140,8 +153,3 @@ def same_columns(splits: Sequence[Split]) -> None:
             raise InputError(
                 f"Either all files have a column of second texts or none: {splits[0].path} and {split.path} differ."
             )
-
-
-def some_rows(split: Split, places: Sequence[int]) -> list[dict[str, Any]]:
-    """The first few rows of a finding."""
-    return [split.excerpt(place) for place in places[:EXAMPLES]]

@@ -21,12 +21,12 @@ def stranger_findings(split: Split, train: Split) -> Iterable[Finding]:
     least = max(LEAST_ROWS, LEAST_EXPECTED * len(split) / max(1, len(train)))
     strange = {word for word, count in rows.items() if count >= least}
     found = {place: words for place in range(len(split)) if (words := _words(split, place) & strange)}
-    if found:
-        yield Finding(
-            split.name, f"words that {train.name} never has", len(found), len(split),
-            "if they are another way of writing, write both files alike",
-            examples=[split.excerpt(place, found=" ".join(sorted(found[place]))) for place in list(found)[:EXAMPLES]],
-        )  # fmt: skip
+    yield from split.finding(
+        f"words that {train.name} never has",
+        list(found),
+        "if they are another way of writing, write both files alike",
+        examples=[split.excerpt(place, found=" ".join(sorted(found[place]))) for place in list(found)[:EXAMPLES]],
+    )
 
 
 def _words(split: Split, place: int) -> set[str]:
