@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from .errors import InputError
-from .files import HALF_CHARACTER
+from .files import LONE_SURROGATE
 
 
 class PlainParser(argparse.ArgumentParser):
@@ -139,7 +139,7 @@ def check_names(arguments: argparse.Namespace) -> None:
     """For commands that write down what they were given: raise `InputError` for a file name that is not UTF-8."""
     values = [value if isinstance(value, list) else [value] for value in vars(arguments).values()]
     for value in (one for group in values for one in group):
-        if isinstance(value, str) and HALF_CHARACTER.search(value):  # so Python shows bytes that are no UTF-8
+        if isinstance(value, str) and LONE_SURROGATE.search(value):  # so Python shows bytes that are no UTF-8
             raise InputError(f"The name {value!a} is not UTF-8, so that no report can tell it: rename the file.")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from .errors import InputError
 
-HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # one of a pair of surrogates, without the other
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # one of a pair of surrogates, without the other
 
 
 @contextmanager
@@ -87,6 +87,6 @@ def parse_json_object(content: bytes, where: str) -> dict[str, Any]:
 
 def check_characters(value: Any) -> None:
     r"""Raise a `ValueError` if text in a JSON value holds half a character, such as \ud800: no file can hold it."""
-    half = HALF_CHARACTER.search(json.dumps(value, ensure_ascii=False))
+    half = LONE_SURROGATE.search(json.dumps(value, ensure_ascii=False))
     if half:
         raise ValueError(f"\\u{ord(half[0]):x} is half a character")

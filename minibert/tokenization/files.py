@@ -24,8 +24,7 @@ from typing import Any
 from tokenizers import AddedToken
 
 from ..errors import InputError
-from ..files import parse_json_object
-from .inputs import LONE_SURROGATE
+from ..files import LONE_SURROGATE, parse_json_object
 from .wordpiece import CONTINUES, parse_vocab
 
 VOCAB = "vocab.txt"

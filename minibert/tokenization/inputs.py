@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-import re
 import reprlib
 from typing import Any, TypeAlias
 
 from ..errors import InputError
+from ..files import LONE_SURROGATE
 
 Text: TypeAlias = "str | list[str]"  # as it is, or in words
 
 # Half a pair of UTF-16, as broken emoji leave them in JSON files. No string in Rust can hold it, so U+FFFF stands for
 # it: that is as little a character, and becomes the unknown token too.
-LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 STAND_IN = "\uffff"
 
 

@@ -20,12 +20,12 @@ from tokenizers import AddedToken, Encoding
 
 from ..config import DONE_OTHERWISE
 from ..errors import InputError
-from ..files import write_json, write_text
+from ..files import LONE_SURROGATE, write_json, write_text
 from ..foreign import ANYTHING, foreign
 from .encoding import BatchEncoding, as_lists, as_tensors, kind_of_tensor
 from .engine import build_engine, standard_json
 from .files import CONFIG, SETTINGS, SPECIAL_TOKENS, TOKENIZER, VOCAB, tokenizer_arguments
-from .inputs import LONE_SURROGATE, as_batch
+from .inputs import as_batch
 from .padding import as_columns, pad_columns
 from .wordpiece import WordPieceTokenizer, load_vocab
 
