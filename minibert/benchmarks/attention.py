@@ -16,7 +16,7 @@ from ..config import BertConfig
 from ..errors import InputError
 from ..packing import Layout
 from .lengths import attention_workloads, read_lengths
-from .measure import describe_machine, markdown_table, publish, spread, take_turns, times_as_fast
+from .measure import describe_machine, markdown_table, publish, spread_ms, take_turns, times_as_fast
 
 BASELINE = "sdpa"
 # (what is measured, dropout, with backward pass)
@@ -35,7 +35,7 @@ def bench_attention(arguments: argparse.Namespace) -> None:
     batches = attention_workloads(arguments.batch_size)
     if arguments.lengths:
         batches = {arguments.lengths: read_lengths(arguments.lengths)}
-    attentions, notes = available_attentions(device, dtype)
+    attentions, notes = available_attentions(device)
     machine = describe_machine(device)
     results = []
     for (batch, lengths), (work, dropout, training) in itertools.product(batches.items(), WORK):
@@ -64,7 +64,7 @@ def bench_attention(arguments: argparse.Namespace) -> None:
                 "tokens": sum(lengths),
                 "work": work,
                 "attention": name,
-                "milliseconds": {key: 1e3 * value for key, value in spread(seconds[name]).items()},
+                "milliseconds": spread_ms(seconds[name]),
                 f"times_as_fast_as_{BASELINE}": times_as_fast(seconds, name, BASELINE),
             }
             for name in candidates
@@ -74,7 +74,7 @@ def bench_attention(arguments: argparse.Namespace) -> None:
     publish(arguments.json, machine, settings, results, title, *notes, as_table(results))
 
 
-def available_attentions(device: torch.device, dtype: torch.dtype) -> tuple[dict[str, Attention], list[str]]:
+def available_attentions(device: torch.device) -> tuple[dict[str, Attention], list[str]]:
     """The implementations that can be timed here, by name, and a sentence on each that cannot."""
     attentions, notes = {}, []
     for name in IMPLEMENTATIONS:

@@ -20,7 +20,7 @@ from ..config import BertConfig
 from ..errors import InputError
 from ..training.measure import peak_memory_mb
 from ..training.trainer import best_device
-from .measure import describe_machine, markdown_table, publish, ratios, spread, take_turns
+from .measure import describe_machine, markdown_table, publish, ratios, spread, spread_ms, take_turns
 from .models import Setting, UnavailableError
 
 OURS = "minibert"
@@ -82,7 +82,7 @@ def measure(runs: Sequence[Run], rounds: int) -> list[dict[str, Any]]:
                 "program": run.program,
                 "tokens": tokens / rounds,
                 "padding": 1 - tokens / places,
-                "milliseconds": {key: 1e3 * value for key, value in spread(times).items()},
+                "milliseconds": spread_ms(times),
                 "tokens_per_second": tokens / sum(times),
                 "minibert_times_as_fast": spread(ratios(ours[run.work], times)),
             }

@@ -26,9 +26,9 @@ from ..data.shards import Corpus
 from ..data.tables import read_table
 from ..tokenization import BertTokenizer
 from ..training.finetuning import SAMPLE, SHIPPED_MODEL
-from ..training.measure import process_peak_mb
+from ..training.measure import process_peak_mb, usage_peak_mb
 from .comparison import OURS, in_fresh_process
-from .measure import spread
+from .measure import spread_ms
 
 CORPUS = "tokens in the corpus"
 SENTENCES = 20  # in a document
@@ -68,9 +68,9 @@ def cost_of_preparing(text: Path, corpus: Path) -> dict[str, Any]:
     manifest = prepare([text], tokenizer, corpus)
     seconds = time.perf_counter() - start
     tokens = sum(shard.tokens for shard in manifest.shards)
-    peaks = [process_peak_mb(), _worker_peak_mb()]
+    peaks = [process_peak_mb(), usage_peak_mb("RUSAGE_CHILDREN")]
     memory = None if None in peaks else sum(filter(None, peaks))
-    return {"tokens": tokens, "milliseconds": _milliseconds([seconds]), "peak_memory_mb": memory}
+    return {"tokens": tokens, "milliseconds": spread_ms([seconds]), "peak_memory_mb": memory}
 
 
 def cost_of_planning(corpus: Path, rounds: int) -> dict[str, Any]:
@@ -81,18 +81,4 @@ def cost_of_planning(corpus: Path, rounds: int) -> dict[str, Any]:
         start = time.perf_counter()
         PretrainingInstances(Corpus(corpus), tokenizer, InstanceSettings()).block(0)
         seconds.append(time.perf_counter() - start)
-    return {"milliseconds": _milliseconds(seconds[1:]), "peak_memory_mb": process_peak_mb()}
-
-
-def _milliseconds(seconds: list[float]) -> dict[str, float]:
-    return {key: 1e3 * value for key, value in spread(seconds).items()}
-
-
-def _worker_peak_mb() -> float | None:
-    """The most memory of a process that this one has started and that has ended, in MiB; None on Windows."""
-    try:
-        import resource  # not on Windows
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+    return {"milliseconds": spread_ms(seconds[1:]), "peak_memory_mb": process_peak_mb()}

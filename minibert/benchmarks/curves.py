@@ -24,7 +24,7 @@ from ..training.trainer import best_device
 from . import inference, training
 from .comparison import OURS, Build, Lengths, Make, in_fresh_process
 from .corpora import CORPUS, measure_corpora
-from .measure import describe_machine, finish_gpu_work, markdown_table, publish, spread
+from .measure import describe_machine, finish_gpu_work, markdown_table, publish, spread_ms
 from .models import Setting, UnavailableError, weights
 from .texts import masked_examples
 
@@ -120,8 +120,7 @@ def cost_of(build: Build, setting: Setting, make: Make, lengths: Lengths, rounds
         step(batch)
         finish_gpu_work()
         seconds.append(time.perf_counter() - start)
-    milliseconds = {key: 1e3 * value for key, value in spread(seconds[1:]).items()}
-    return {"milliseconds": milliseconds, "peak_memory_mb": peak_memory_mb()}
+    return {"milliseconds": spread_ms(seconds[1:]), "peak_memory_mb": peak_memory_mb()}
 
 
 def as_table(results: Sequence[dict[str, Any]]) -> str:

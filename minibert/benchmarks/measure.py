@@ -51,6 +51,11 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     return {"median": median, "low": low, "high": high}
 
 
+def spread_ms(seconds: Sequence[float]) -> dict[str, float]:
+    """The same in milliseconds."""
+    return {key: 1e3 * value for key, value in spread(seconds).items()}
+
+
 def ratios(seconds: Sequence[float], baseline: Sequence[float]) -> list[float]:
     """How many times as fast as the baseline, in each round."""
     return [theirs / ours for ours, theirs in zip(seconds, baseline, strict=True)]

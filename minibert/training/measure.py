@@ -47,9 +47,15 @@ def process_peak_mb() -> float | None:
     if status.exists():  # Linux, where getrusage counts the process that started this one as well
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) / 2**10
+    return usage_peak_mb("RUSAGE_SELF")
+
+
+def usage_peak_mb(who: str) -> float | None:
+    """What the system's getrusage says of the most memory, in MiB: of this process ("RUSAGE_SELF"), or of those that it
+    has started and that have ended ("RUSAGE_CHILDREN"); None on Windows."""
     try:
         import resource  # not on Windows
     except ImportError:
         return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = resource.getrusage(getattr(resource, who)).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
