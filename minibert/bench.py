@@ -82,7 +82,7 @@ def _add_work(parser: argparse.ArgumentParser, batch_size: int, rounds: int = 10
     _add_rounds(parser, rounds)
 
 
-def _add_rounds(parser: argparse.ArgumentParser, rounds: int = 10) -> None:
+def _add_rounds(parser: argparse.ArgumentParser, rounds: int) -> None:
     parser.add_argument("--rounds", type=positive_int, default=rounds, metavar="N", help="timed runs")
     parser.add_argument("--json", metavar="FILE", help="where the figures are written as JSON as well")
 

@@ -23,15 +23,15 @@ def sst2_lengths(batch: int, seed: int = 0) -> list[int]:
     return random.Random(seed).choices(lengths, SST2_COUNTS, k=batch)
 
 
-def attention_workloads(batch: int, seed: int = 0) -> dict[str, list[int]]:
+def attention_workloads(batch: int) -> dict[str, list[int]]:
     """Batches by name: real lengths, uniform ones, full ones, and the worst for a rectangle."""
-    uniform = random.Random(seed)
+    uniform = random.Random(0)
     return {
-        "SST-2": sst2_lengths(batch, seed),
+        "SST-2": sst2_lengths(batch),
         "uniform 1-128": [uniform.randint(1, 128) for _ in range(batch)],
         "all 128": [128] * batch,
         "all 512": [512] * max(1, batch // 4),
-        "one of 512 among SST-2": [512, *sst2_lengths(batch - 1, seed)],
+        "one of 512 among SST-2": [512, *sst2_lengths(batch - 1)],
     }
 
 
