@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,12 @@ def check_output(path: str | os.PathLike[str], inputs: Iterable[str | os.PathLik
 def _check_file(path: Path) -> None:
     if path.exists() and not path.is_file():  # for root, even /dev/null could be replaced
         raise InputError(f"{path} is {'a folder' if path.is_dir() else 'no file'}: name a file to write to.")
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Take back a folder that was made for what was not written then. One with anything in it stays."""
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

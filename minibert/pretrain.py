@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-from contextlib import suppress
 from pathlib import Path
 
 from .commandline import Parser, PlainParser, check_names, positive_float, positive_int, run, seed, share, whole_number
 from .config import PRESETS
 from .errors import InputError
+from .files import remove_if_empty
 
 
 def build_parser() -> Parser:
@@ -76,8 +76,7 @@ def learn_vocabulary(arguments: argparse.Namespace) -> None:
         tokenizer, words = learn_tokenizer(arguments.files, arguments.size, do_lower_case=not arguments.cased)
         tokenizer.save_pretrained(out)
     finally:
-        with suppress(OSError):
-            out.rmdir()  # which fails if anything is in it
+        remove_if_empty(out)
     tokens_per_word, unknown = coverage(list(tokenizer.get_vocab()), words)
     print(f"{len(tokenizer):,} tokens; {tokens_per_word:.3f} a word, {unknown:.3%} of the words are [UNK]")
 

@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from ..checkpoints.pretrained import open_checkpoint
 from ..compare import WAYS
 from ..data.tables import read_table
 from ..errors import InputError
-from ..files import write_json, write_text
+from ..files import remove_if_empty, write_json, write_text
 from ..training.begun import checksum, fix_settings
 from .measure import describe_machine, header, markdown_table
 
@@ -70,8 +69,7 @@ def compare(arguments: argparse.Namespace) -> None:
             except InputError:
                 if is_new and not any(out.glob("*-seed-*.json")):  # it is about the files or flags of all runs
                     (out / SETTINGS).unlink()
-                    with suppress(OSError):
-                        out.rmdir()  # which fails if anything is in it
+                    remove_if_empty(out)
                 raise
     runs = {
         way: [json.loads((out / f"{way}-seed-{seed}.json").read_text()) for seed in range(arguments.seeds)]

@@ -30,7 +30,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..errors import InputError
-from ..files import replacing, write_json
+from ..files import remove_if_empty, replacing, write_json
 from ..tokenization import BertTokenizer
 from .corpus import PROGRESS, Document, find_files, read_documents
 from .sentences import split_sentences
@@ -88,8 +88,7 @@ def prepare(
         write_json(out / MANIFEST, manifest.to_dict())
         progress.path.unlink()
     finally:
-        with suppress(OSError):
-            out.rmdir()  # which fails if anything is in it
+        remove_if_empty(out)
     return manifest
 
 

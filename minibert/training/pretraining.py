@@ -8,7 +8,6 @@ import math
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from ..data.shards import MANIFEST, Corpus, Manifest
 from ..data.unigram import token_counts, unigram_entropy
 from ..data.vocabulary import learn_tokenizer
 from ..errors import InputError
-from ..files import write_json
+from ..files import remove_if_empty, write_json
 from ..heads import BertForMaskedLM, BertForPreTraining
 from ..tokenization import BertTokenizer
 from .arguments import TrainingArguments
@@ -220,8 +219,7 @@ def _corpus_folder(arguments: argparse.Namespace, out: Path) -> Path:
         try:
             prepare(arguments.corpus, tokenizer, folder, workers=os.cpu_count() or 1, held_out=chosen["held_out"])
         finally:
-            with suppress(OSError):
-                out.rmdir()  # which fails if anything is in it
+            remove_if_empty(out)
     # The run itself may not have begun: the corpus may have been refused.
     fix_settings(folder / SETTINGS, chosen, _sizes(arguments.corpus))
     return folder
