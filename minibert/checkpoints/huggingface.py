@@ -75,7 +75,9 @@ class HuggingFaceWeights(Mapping[str, Tensor]):
         for filename in WEIGHTS:
             path = self.folder / filename
             if path.is_file():
-                return self._read_index(path) if path.suffix == ".json" else dict.fromkeys(self._names_in(path), path)
+                if path.suffix == ".json":
+                    return self._read_index(path)
+                return dict.fromkeys(self._open(path).keys(), path)
         found = ", ".join(sorted(entry.name for entry in self.folder.iterdir())) or "nothing"
         raise InputError(f"{self.folder} has no weights that minibert reads ({', '.join(WEIGHTS)}). It holds {found}.")
 
@@ -85,9 +87,6 @@ class HuggingFaceWeights(Mapping[str, Tensor]):
             if not shard.is_file():
                 raise InputError(f"{path} says that '{name}' is in {shard.name}, but there is no such file.")
         return places
-
-    def _names_in(self, path: Path) -> list[str]:
-        return list(self._open(path).keys())
 
     def _open(self, path: Path) -> Any:
         if path not in self._readers:
