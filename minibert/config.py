@@ -197,10 +197,8 @@ class BertConfig:
             if changes.pop(key, None):
                 raise InputError(f"A config does not set '{key}' here: {place}.")
         values = self.to_dict()
-        if changes.get("num_labels", self.num_labels) != self.num_labels or changes.keys() & {
-            "id2label",
-            "label2id",
-        }:
+        renamed = changes.keys() & {"id2label", "label2id"}
+        if renamed or changes.get("num_labels", self.num_labels) != self.num_labels:
             for key in ("num_labels", "id2label", "label2id"):
                 values.pop(key, None)
         return self.from_dict(values | changes)

@@ -259,9 +259,7 @@ class _Pairs:
         row = self.rows[pair] = len(self.rows)
         self.words.append(set())
         if row == len(self.counts):
-            self.counts = np.concatenate([self.counts, np.zeros(row)])  # (pairs) -> (2 * pairs)
-            self.pieces = np.concatenate(
-                [self.pieces, np.zeros_like(self.pieces)], axis=1
-            )  # (2, pairs) -> (2, 2 * pairs)
+            self.counts = np.pad(self.counts, (0, row))  # (pairs) -> (2 * pairs)
+            self.pieces = np.pad(self.pieces, ((0, 0), (0, row)))  # (2, pairs) -> (2, 2 * pairs)
         self.pieces[:, row] = pair
         return row
