@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import plots
 from ..files import replacing
-from ..pages import cards, duration, picture, table, write_page
+from ..pages import cards, duration, heading, picture, table, write_page
 
 
 def write_pretraining_report(
@@ -34,8 +34,9 @@ def write_pretraining_report(
         "steps": f"{metrics['steps']:,}",
         "training": duration(metrics["train_seconds"]),
     }
+    costs = {name: metrics[name] for name in ("tokens_per_second", "peak_memory_mb")}
     source = "Figures of held-out documents." if measured == "held_out" else "Figures of the last training steps."
-    parts = [f"<h1>{html.escape(title)}</h1>", f"<p class=sub>{source}</p>", cards(headline), "<h2>Curves</h2>"]
+    parts = [f"<h1>{html.escape(title)}</h1>", f"<p class=sub>{source}</p>", cards(headline), heading("Curves")]
     figure = partial(plots.pretraining_curves, history, entropy)
     if importlib.util.find_spec("matplotlib"):
         with replacing(out / "curves.png") as temporary:
@@ -47,17 +48,7 @@ def write_pretraining_report(
         f"ignores the context and only knows how frequent each token is. A run falls there quickly from "
         f"{math.log(vocab_size):.2f} (all {vocab_size:,} tokens alike) and may stay there for a long time before it "
         f"falls on: only below the line has it learnt anything from the context.</p>",
-        "<h2>Settings and costs</h2>",
-        table(
-            ["", ""],
-            [
-                *([name, value] for name, value in settings.items() if value is not None),
-                *(
-                    [name, metrics[name]]
-                    for name in ("tokens_per_second", "peak_memory_mb")
-                    if metrics[name] is not None
-                ),
-            ],
-        ),
+        heading("Settings and costs"),
+        table(["", ""], [[name, value] for name, value in [*settings.items(), *costs.items()] if value is not None]),
     ]
     write_page(out / "report.html", title, parts)
