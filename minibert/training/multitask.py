@@ -23,6 +23,7 @@ from ..files import write_json
 from .arguments import TrainingArguments
 from .finetuning import (
     TASK_FOLDERS,
+    WAYS,
     Run,
     best_epoch,
     complete_folder,
@@ -41,9 +42,8 @@ log = logging.getLogger("minibert")
 
 # The flags that look into a single model, or at the labels of a single task.
 ONE_TASK = (
-    "dataset", "freeze", "gradual_unfreezing", "layer_decay", "mix", "lora", "adapters", "bitfit", "prefix",
-    "reinit_top", "find_lr", "label_smoothing", "class_weights", "balanced_sampling", "checkpoint_activations",
-    "adversarial",
+    "dataset", *WAYS, "reinit_top", "find_lr", "label_smoothing", "class_weights", "balanced_sampling",
+    "checkpoint_activations", "adversarial",
 )  # fmt: skip
 MEAN = "mean"  # over the tasks, of the first figure of each
 

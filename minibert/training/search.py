@@ -103,9 +103,7 @@ def search(
     settings = [(words, argparse.Namespace(**vars(setting) | data)) for words, setting in settings]
     out = arguments.out = str(free_folder(arguments, PLAN, [setting.model for _, setting in settings]))
     folds = getattr(arguments, "folds", None)
-    files: dict[str, str] = {}
-    if folds is not None:
-        files = fold_files(arguments, folds)
+    files = {} if folds is None else fold_files(arguments, folds)
     trials = trials_of(settings, Path(out) / TRIALS, folds)
     summaries = run_trials(command, arguments, trials, files)
     print(*lines(summaries), sep="\n")

@@ -25,7 +25,7 @@ from ..errors import DivergedError, InputError
 from ..files import parse_json_object, write_json, write_text
 from ..intervals import OverRuns, mean_over_runs
 from .begun import SETTINGS, checksum, fix_settings
-from .finetuning import TRIALS, finetune, free_folder, prepare, prepare_folder
+from .finetuning import CHECKPOINTS, TRIALS, finetune, free_folder, prepare, prepare_folder
 from .state import checkpoints
 from .trials_report import write_trials_page
 from .ways import ADAPTER
@@ -193,7 +193,7 @@ def _result(trial: Trial, folder: Path, headline: Sequence[str]) -> Result:
         return Result(trial, parse_json_object((folder / METRICS).read_bytes(), str(folder / METRICS)), headline)
     if (folder / DIVERGED).is_file():
         return Result(trial, None, headline)
-    resume = bool(checkpoints(folder / "checkpoints"))
+    resume = bool(checkpoints(folder / CHECKPOINTS))
     if not resume:
         shutil.rmtree(folder, ignore_errors=True)  # what a kill has left
     arguments = argparse.Namespace(**vars(trial.arguments))
