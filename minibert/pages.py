@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import html
 import importlib.util
+import io
 import itertools
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,9 +111,20 @@ def picture(draw: Callable[[], Figure], alt: str) -> str:
     """A drawing, with what it shows in words for those who cannot see it. Without matplotlib, a note instead."""
     if importlib.util.find_spec("matplotlib") is None:
         return "<p>The picture that belongs here needs matplotlib: <code>pip install matplotlib</code>.</p>"
-    from .plots import svg
-
     return f"<figure role=img aria-label='{html.escape(alt, quote=True)}'>{svg(draw())}</figure>"
+
+
+def svg(figure: Figure) -> str:
+    """A drawing as text for a page."""
+    import matplotlib as mpl
+
+    buffer = io.StringIO()
+    settings = {"svg.fonttype": "none", "svg.hashsalt": "minibert"}  # text stays text, and ids stay the same
+    with mpl.rc_context(settings), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # that matplotlib's font lacks: the browser sets the text in its own
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

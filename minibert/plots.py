@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -242,15 +240,3 @@ def _figure(width: float, height: float, columns: int = 1) -> tuple[Figure, Any]
     for panel in np.atleast_1d(axes):
         panel.spines[["top", "right"]].set_visible(False)
     return figure, axes
-
-
-def svg(figure: Figure) -> str:
-    """As text for a page."""
-    import matplotlib as mpl
-
-    buffer = io.StringIO()
-    settings = {"svg.fonttype": "none", "svg.hashsalt": "minibert"}  # text stays text, and ids stay the same
-    with mpl.rc_context(settings), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # that matplotlib's font lacks: the browser sets the text in its own
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return buffer.getvalue().partition("<svg")[1] + buffer.getvalue().partition("<svg")[2]

@@ -53,9 +53,9 @@ def _gpu_for_those_that_ask(request: pytest.FixtureRequest, monkeypatch: pytest.
 @pytest.fixture(scope="session", autouse=True)
 def _draw_each_kind_of_picture_once() -> Iterator[None]:
     """To draw its pictures takes most of the time of a run with a tiny model. One with the same titles will do."""
-    from minibert import plots
+    from minibert import pages
 
-    draw, drawn = plots.svg, dict[Any, str]()
+    draw, drawn = pages.svg, dict[Any, str]()
 
     def svg(figure: Any) -> str:
         titles = tuple(axes.get_title() for axes in figure.axes)
@@ -64,7 +64,7 @@ def _draw_each_kind_of_picture_once() -> Iterator[None]:
         return drawn[titles]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plots, "svg", svg)
+        patch.setattr(pages, "svg", svg)
         yield
 
 

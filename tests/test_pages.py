@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minibert import plots
-from minibert.pages import in_words, marked
+from minibert.pages import in_words, marked, svg
 
 TAG = re.compile(r"<[^>]*>")
 TEXT = "<b>Rain</b> & sun, rain & sun."
@@ -78,7 +78,7 @@ def test_the_legend_of_labels_lies_on_no_bar():
 def test_names_in_scripts_that_the_font_lacks_are_written_without_a_warning():
     figure = plots.confusion([[1, 0], [0, 1]], ["日本", "b"])
     figure.axes[0].set_title("日本")  # or the tests, which draw one picture of each title, might take another's
-    text = plots.svg(figure)
+    text = svg(figure)
     assert text.count("日本</text>") == 3  # the title, and the class twice
 
 
