@@ -32,7 +32,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """All rows of a file. Every row has every column that `require` was asked for."""
+    """All rows of a file. Not every row of a `.jsonl` has every column."""
 
     path: Path
     rows: list[Row]

@@ -2,7 +2,7 @@
 
 Three steps, each in a file of its own: `inputs.py` looks at what was given, `engine.py` cuts it into tokens (as the
 definition in `wordpiece.py` does, but for what its table lists), and `encoding.py` is what comes out. `files.py` reads
-and writes.
+what was saved.
 """
 
 from __future__ import annotations
