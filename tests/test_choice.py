@@ -88,7 +88,7 @@ def test_every_choice_is_a_row_and_questions_may_differ_in_their_number(tmp_path
     assert second["choice"] == GOOD[1]["choices"][second["label"]]
 
 
-def test_metrics_and_report_by_hand(tmp_path):
+def test_metrics_and_report_by_hand():
     task = ChoiceTask(Columns())
     found = Examples(Path("dev.jsonl"), [Example({"question": "Who?", "choices": ["<a>", "b"]}, 0)] * 2)
     answers = task.answers(found, [], np.array([[1.0, 0.0, -100.0], [0.0, np.log(3), -100.0]], dtype=np.float32))

@@ -208,7 +208,7 @@ def test_a_model_with_broken_weights_gives_no_answers(
         assert "answers with what is no number (NaN)" in one_line(capsys.readouterr().err)
 
 
-def test_a_test_file_whose_labels_are_all_empty_is_not_judged(finished: Path, tmp_path: Path):
+def test_a_test_file_whose_labels_are_all_empty_is_not_judged(tmp_path: Path):
     """As competitions hand it out. One that lacks some of them is refused."""
     task = ClassificationTask(Columns(), ["bad", "good"])
     assert not task.read(write_table(tmp_path / "x.tsv", [("a film", ""), ("fun", "")]), truths="if told").have_truth

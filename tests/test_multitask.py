@@ -102,7 +102,7 @@ def test_by_square_roots_a_task_goes_on_where_it_stopped():
     assert seen == dict.fromkeys(range(18), 8)  # 9 epochs of 8 batches are 8 rounds of 9
 
 
-def test_accumulation_joins_batches_of_different_tasks(tmp_path: Path):
+def test_accumulation_joins_batches_of_different_tasks():
     trainer = make_trainer("proportional", gradient_accumulation_steps=10, max_steps=-1, num_train_epochs=1)
     trainer.args.save_strategy = "no"
     assert trainer.train().global_step == 1

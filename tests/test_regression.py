@@ -136,7 +136,7 @@ def test_a_run_end_to_end(small_model: Path, tmp_path: Path, capsys: pytest.Capt
     assert theirs.config.num_labels == 1
 
 
-def test_a_label_that_is_no_number_gets_one_line(small_model: Path, tmp_path: Path, capsys):
+def test_a_label_that_is_no_number_gets_one_line(tmp_path: Path, capsys):
     train = write_table(tmp_path / "train.tsv", [("good", "1"), ("bad", "low")])
     with pytest.raises(CommandError, match="2"):
         call("finetune", "--task", "regression", "--train", train, "--dev", train, "--out", tmp_path / "out")

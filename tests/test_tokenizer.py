@@ -28,7 +28,6 @@ from .test_wordpiece import EXTRACT, RELEASES
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 LETTERS = "abcdefghijklmnopqrstuvwxyzé"
-PIECES = ["the", "cat", "sat", "un", "##aff", "##able", "##s", "ab", "##bc", "caf", "café"]
 
 
 def vocab_of(*tokens: str) -> dict[str, int]:
@@ -291,7 +290,7 @@ def test_no_tokens_at_all_are_an_empty_tensor_of_whole_numbers(tokenizer):
     assert (ids.shape, ids.dtype) == ((1, 0), torch.int64)
 
 
-def test_without_a_limit_nothing_is_cut_or_padded_to_it(peer):
+def test_without_a_limit_nothing_is_cut_or_padded_to_it():
     ours = BertTokenizer(VOCAB, model_max_length=10**30)
     theirs = transformers.BertTokenizer(vocab=VOCAB)
     text = "cat " * 600

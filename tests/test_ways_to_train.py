@@ -135,7 +135,7 @@ def test_gradual_unfreezing_goes_down_epoch_by_epoch(tmp_path: Path):
 
 
 @pytest.mark.parametrize("head", [BertForSequenceClassification, BertForTokenClassification])
-def test_label_smoothing_is_that_of_transformers(head: Any, tmp_path: Path):
+def test_label_smoothing_is_that_of_transformers(head: Any):
     model = make_model(head.__name__, QUIET)
     batch = make_batch(QUIET)
     shape = (4,) if head is BertForSequenceClassification else (4, 16)
