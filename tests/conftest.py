@@ -11,7 +11,7 @@ import hypothesis
 import pytest
 import torch
 
-from .helpers import GOOD, write_table
+from .helpers import GOOD, word_tokenizer, write_table
 
 HAS_GPU, VISIBLE = torch.cuda.is_available(), os.environ.get("CUDA_VISIBLE_DEVICES")
 if not HAS_GPU:
@@ -96,12 +96,12 @@ def minilm_dir() -> Path:
 @pytest.fixture(scope="session")
 def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a BERT that is too small to be any good. It knows the words "a good bad film fun sound"."""
-    from minibert import BertConfig, BertForSequenceClassification, BertTokenizer
+    from minibert import BertConfig, BertForSequenceClassification
 
     folder = tmp_path_factory.mktemp("small")
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "bad", "film", "fun", "good", "sound"]
+    tokenizer = word_tokenizer("a", "bad", "film", "fun", "good", "sound")
     config = BertConfig(
-        vocab_size=len(words),
+        vocab_size=len(tokenizer),
         hidden_size=16,
         num_hidden_layers=2,
         num_attention_heads=2,
@@ -110,7 +110,7 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     torch.manual_seed(0)
     BertForSequenceClassification(config).save_pretrained(folder)
-    BertTokenizer({word: number for number, word in enumerate(words)}).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     return folder
 
 

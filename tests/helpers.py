@@ -20,6 +20,7 @@ from minibert.commandline import run
 from minibert.config import BertConfig
 from minibert.model import BertPreTrainedModel
 from minibert.tasks.task import Examples, Task
+from minibert.tokenization.learn import SPECIAL_TOKENS
 
 ROOT = Path(minibert.__file__).parents[1]
 
@@ -115,11 +116,15 @@ def learn(task: Task, train: Examples, dev: Examples, tokenizer: BertTokenizer, 
     return task.metrics(dev, task.answers(dev, features, trainer.predict(features).predictions))
 
 
+def word_tokenizer(*tokens: str, **settings: Any) -> BertTokenizer:
+    """It knows the special tokens, with the ids 0 to 4, and these."""
+    return BertTokenizer({token: number for number, token in enumerate([*SPECIAL_TOKENS, *tokens])}, **settings)
+
+
 def spelling_tokenizer() -> BertTokenizer:
     """Words are spelt: a token for every character, at the beginning of a word and within it."""
     letters = [*string.ascii_lowercase, *string.digits]
-    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{c}" for c in letters), *string.punctuation]
-    return BertTokenizer({token: number for number, token in enumerate(tokens)})
+    return word_tokenizer(*letters, *(f"##{c}" for c in letters), *string.punctuation)
 
 
 def save_small_model(folder: Path) -> Path:

@@ -19,15 +19,14 @@ from minibert.data.shards import Corpus
 from minibert.data.unigram import token_counts
 from minibert.training.pretraining_trainer import PretrainingTrainer
 
-from .helpers import pretrain
+from .helpers import pretrain, word_tokenizer
 
 WORDS = ["the", "of", "cat", "dog", "salt", "milk", "purrs", "barks"]
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
 @pytest.fixture
 def tokenizer() -> BertTokenizer:
-    return BertTokenizer({token: number for number, token in enumerate([*SPECIAL, *WORDS])})
+    return word_tokenizer(*WORDS)
 
 
 def corpus_of(text: str, tokenizer: BertTokenizer, folder: Path) -> Corpus:

@@ -21,6 +21,7 @@ from minibert.inspection.splits import Finding, read_split
 from minibert.tasks.task import Columns
 from minibert.tokenization import BertTokenizer
 
+from .helpers import word_tokenizer
 from .test_commands import CommandError, call, one_line
 
 word_sets = st.lists(st.frozensets(st.sampled_from("abcdefgh"), min_size=1), max_size=12)
@@ -276,8 +277,7 @@ def test_empty_and_wordless_rows_are_found(tmp_path: Path):
 
 
 def test_lengths_count_the_special_tokens_and_what_is_cut_and_unknown(tmp_path: Path):
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "good", "film", "##s"]
-    tokenizer = BertTokenizer({token: number for number, token in enumerate(vocabulary)})
+    tokenizer = word_tokenizer("a", "good", "film", "##s")
     facts = facts_of(tmp_path, tokenizer, 5, train=table("a good film\tyes", "films a good film\tno", "a Kurosawa\tno"))
     lengths = facts.splits["train"]["lengths"]
     assert lengths["mean"] == (5 + 7 + 4) / 3

@@ -29,17 +29,19 @@ from minibert.data.instances import (
 from minibert.data.masking import Masking, choose_spans, choose_tokens, choose_words
 from minibert.data.prepare import prepare
 from minibert.data.shards import Corpus
+from minibert.tokenization.learn import SPECIAL_TOKENS
+
+from .helpers import word_tokenizer
 
 # Every document has words of its own, `a0 a1 ...`, so that a token tells where it comes from.
 DOCUMENTS = 40
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = [f"{chr(97 + d // 26)}{chr(97 + d % 26)}{i:03}" for d in range(DOCUMENTS) for i in range(150)]
-TOKENIZER = BertTokenizer({token: i for i, token in enumerate([*SPECIAL, ".", *WORDS])})
+TOKENIZER = word_tokenizer(".", *WORDS)
 CLS, SEP, MASK = TOKENIZER.cls_token_id, TOKENIZER.sep_token_id, TOKENIZER.mask_token_id
 
 
 def document_of(token_id: int) -> int:
-    return (token_id - len(SPECIAL) - 1) // 150
+    return (token_id - len(SPECIAL_TOKENS) - 1) // 150
 
 
 @pytest.fixture(scope="module")
@@ -274,7 +276,7 @@ def test_of_100_000_tokens_15_percent_are_chosen_and_these_go_80_10_10(masking: 
 
 
 def test_random_replacements_are_spread_over_all_ordinary_tokens():
-    small = BertTokenizer({token: i for i, token in enumerate(["a", "b", *SPECIAL, "c", "d"])})
+    small = BertTokenizer({token: i for i, token in enumerate(["a", "b", *SPECIAL_TOKENS, "c", "d"])})
     mask, chance = Masking(small, "token", 0.9, 1000), np.random.default_rng(0)
     seen = Counter(token for _ in range(1000) for token in mask(np.zeros(100, dtype=np.int64), chance)[0].tolist())
     assert set(seen) == {0, 1, 7, 8, small.mask_token_id}
@@ -496,7 +498,7 @@ def test_a_span_has_one_fate():
 
 
 def test_a_piece_that_truncation_left_at_the_beginning_is_a_word_of_its_own():
-    vocab = BertTokenizer({token: i for i, token in enumerate([*SPECIAL, "a", "##b"])})
+    vocab = word_tokenizer("a", "##b")
     mask = Masking(vocab, "whole_word", 0.15, 20)
     given_words: list[list[bool]] = []
 
@@ -554,6 +556,6 @@ def test_a_single_document_gets_a_sentence(tmp_path: Path):
 
 
 def test_another_tokenizer_gets_a_sentence(corpus: Corpus):
-    other = BertTokenizer({token: i for i, token in enumerate([*SPECIAL, "a"])})
+    other = word_tokenizer("a")
     with pytest.raises(InputError, match="made with another tokenizer"):
         PretrainingInstances(corpus, other, InstanceSettings())

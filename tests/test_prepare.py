@@ -28,8 +28,10 @@ from minibert.data.prepare import WordIds, prepare
 from minibert.data.sentences import split_sentences
 from minibert.data.shards import MANIFEST, Corpus, fingerprint, token_type
 
+from .helpers import word_tokenizer
+
 LETTERS = "abcdefghij"
-VOCAB = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", *LETTERS, *(f"##{letter}" for letter in LETTERS)]
+TOKENS = [".", *LETTERS, *(f"##{letter}" for letter in LETTERS)]
 
 # Documents, each a list of lines. In `TEXT` there are three blank ones, a byte order mark and a Windows line end.
 DOCUMENTS = [["First line.", "Second, é."], ["Only one."], ["Last."]]
@@ -38,7 +40,7 @@ TEXT = "\ufeffFirst line. \nSecond, é.\r\n\n \nOnly one.\n\n\nLast."
 
 @pytest.fixture
 def tokenizer() -> BertTokenizer:
-    return BertTokenizer({token: i for i, token in enumerate(VOCAB)})
+    return word_tokenizer(*TOKENS)
 
 
 @pytest.fixture
@@ -183,7 +185,7 @@ def test_a_wrong_path_gets_a_sentence(tmp_path: Path):
 @settings(deadline=None)
 @given(st.text(st.sampled_from("abc XÉ.'ς\u03a3\u200b\t[MASK]中\x85\u2028"), max_size=40))
 def test_words_cut_once_give_the_ids_of_the_whole_text(text):
-    tokenizer = BertTokenizer({token: i for i, token in enumerate([*VOCAB, "'", "中", "[", "]", "m", "s", "##s", "k"])})
+    tokenizer = word_tokenizer(*TOKENS, "'", "中", "[", "]", "m", "s", "##s", "k")
     words = WordIds(tokenizer)
     expected = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
     assert np.frombuffer(words.encode(text), dtype=words.type).tolist() == expected
@@ -454,7 +456,7 @@ def test_another_split_or_tokenizer_gets_a_sentence(tmp_path: Path, tokenizer: B
     corpus = Corpus(tmp_path / "out")
     corpus.check_tokenizer(tokenizer)
     for other in (
-        BertTokenizer({token: i for i, token in enumerate([*VOCAB, "x"])}),
+        word_tokenizer(*TOKENS, "x"),
         BertTokenizer(tokenizer.get_vocab(), do_lower_case=False),
     ):
         with pytest.raises(InputError, match="was made with another tokenizer"):

@@ -46,11 +46,10 @@ from minibert.training.summed_cross_entropy import SummedCrossEntropy
 from minibert.training.tied_words import read_twice
 from minibert.training.utilization import flops_per_token
 
-from .helpers import ROOT, SMALL, make_model, pretrain, pretrain_fails
+from .helpers import ROOT, SMALL, make_model, pretrain, pretrain_fails, word_tokenizer
 from .test_golden_google import losses_of
 
 WORDS = [f"{first}{second}" for first in "abcdefgh" for second in "aeiou"]
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 RESULTS = {
     "config.json", "corpus", "curves.png", "log.jsonl", "metrics.json", "model.safetensors", "report.html",
     "settings.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt",
@@ -72,7 +71,7 @@ def write_text(path: Path, documents: int) -> Path:
 
 @pytest.fixture(scope="module")
 def tokenizer() -> BertTokenizer:
-    return BertTokenizer({token: i for i, token in enumerate([*SPECIAL, ".", *WORDS])})
+    return word_tokenizer(".", *WORDS)
 
 
 @pytest.fixture(scope="module")
@@ -152,8 +151,8 @@ def test_googles_optimizer_takes_the_recorded_steps(google_dir: Path):
     optimizer = AdamWeightDecay(parameter_groups(model, 0.01), lr=1e-3)
     for step in range(8):
         found = losses_of(model, golden)
-        for name, key in (("total_loss", "total_loss"), ("masked_lm_loss", "masked_lm_loss")):
-            assert found[f"out/{key}"].item() == pytest.approx(recorded[name][step], abs=1e-5)
+        for name in ("total_loss", "masked_lm_loss"):
+            assert found[f"out/{name}"].item() == pytest.approx(recorded[name][step], abs=1e-5)
         found["out/total_loss"].backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for group in optimizer.param_groups:
@@ -617,7 +616,7 @@ def test_what_is_wrong_is_one_line_and_leaves_nothing(
 ):
     out, text = tmp_path / "out", write_text(tmp_path / "text.txt", 3)
     other = tmp_path / "other"
-    BertTokenizer({token: i for i, token in enumerate([*SPECIAL, "x"])}).save_pretrained(other)
+    word_tokenizer("x").save_pretrained(other)
     BertForPreTraining(SMALL).save_pretrained(other)
     (tmp_path / "empty.txt").touch()
     good, from_text = (["--corpus", corpus, "--out", out] for corpus in (corpus_folder, text))

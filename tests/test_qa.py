@@ -23,7 +23,7 @@ from minibert.tasks import qa
 from minibert.tasks.qa import QuestionAnsweringTask, best_spans, best_threshold, question_word, windows
 from minibert.tasks.task import Columns, Example, Examples
 
-from .helpers import SMALL, learn, save_small_model, spelling_tokenizer
+from .helpers import SMALL, learn, save_small_model, spelling_tokenizer, word_tokenizer
 from .test_commands import CommandError, call
 
 TEXT = "Łódź fell in 1939. The Übergang of 1945—so called—took 2.5 years; 3kg of [SEP] were left."
@@ -243,8 +243,7 @@ def test_training_keeps_every_window_with_the_answer_and_one_without(tokenizer: 
     [("kg", "kg"), ("  1939", "1939"), ("939", "1939"), ("bergang o", "Übergang of"), ("Łódź", "Łódź")],
 )
 def test_an_answer_inside_a_word_is_learnt_by_the_fewest_tokens_that_hold_it(answer: str, covered: str):
-    tokens = {"3": 0, "kg": 1, "1939": 2, "ubergang": 3, "of": 4, "łodz": 5, "lodz": 6, "##kg": 7}
-    words = BertTokenizer({w: i for i, w in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *tokens])})
+    words = word_tokenizer("3", "kg", "1939", "ubergang", "of", "łodz", "lodz", "##kg")
     context = TEXT.replace(" 1939", "  1939")
     _, offsets = qa._tokenize(context, words)
     first, last = qa._answer_tokens([{"text": answer, "answer_start": context.index(answer)}], offsets)

@@ -16,18 +16,16 @@ from minibert import BertTokenizer, InputError
 from minibert.tasks.task import Columns, Example, Examples
 from minibert.tasks.texts import cut_middle, divide, equal_windows, mean_by_example, read_texts, text_features
 
-from .helpers import write_table
+from .helpers import word_tokenizer, write_table
 from .test_commands import CommandError, call, one_line
 
 WORDS = [f"w{number}" for number in range(40)]
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 CLS, SEP = 2, 3
 
 
 def make_tokenizer(max_length: int) -> BertTokenizer:
     """Word number n has the id n + 5."""
-    vocabulary = {word: number for number, word in enumerate([*SPECIAL, *WORDS])}
-    return BertTokenizer(vocabulary, model_max_length=max_length)
+    return word_tokenizer(*WORDS, model_max_length=max_length)
 
 
 def words(*numbers: int) -> str:
