@@ -18,6 +18,7 @@ import os
 import re
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -115,12 +116,9 @@ class TensorFlowCheckpoint(Mapping[str, Array]):
         if size is None:
             return None
         digest = hashlib.sha256()
-        file = self._folder.open(filename)
-        try:
+        with closing(self._folder.open(filename)) as file:
             for start in range(0, size, STEP):
                 digest.update(file.read(start, min(STEP, size - start)))
-        finally:
-            file.close()
         return digest.hexdigest()
 
     def close(self) -> None:

@@ -17,6 +17,7 @@ import os
 import stat
 import zipfile
 import zlib
+from contextlib import closing
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -187,11 +188,8 @@ class ZipFolder:
 
 
 def _described(path: Path) -> str:
-    file = Folder(path.parent).open(path.name)
-    try:
+    with closing(Folder(path.parent).open(path.name)) as file:
         return file.description()
-    finally:
-        file.close()
 
 
 def _missing(folder: object, name: str, is_something: bool) -> InputError:
@@ -206,10 +204,8 @@ def read_text(folder: Folder | ZipFolder, name: str) -> str | None:
         return None
     if size > LARGEST_TEXT:
         raise InputError(f"{folder}: {name} has {size} bytes; a text of at most {LARGEST_TEXT} is read.")
-    file = folder.open(name)
-    try:
-        return str(file.read(0, size), "utf-8")
-    except UnicodeDecodeError as error:
-        raise damaged(file.name, error.start, "this is no text in UTF-8.") from error
-    finally:
-        file.close()
+    with closing(folder.open(name)) as file:
+        try:
+            return str(file.read(0, size), "utf-8")
+        except UnicodeDecodeError as error:
+            raise damaged(file.name, error.start, "this is no text in UTF-8.") from error

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -80,11 +81,8 @@ class FormatV2:
         self._folder = folder
         self._prefix = prefix
         self._data: tuple[int, OpenFile] | None = None
-        index = folder.open(f"{prefix}.index")
-        try:
+        with closing(folder.open(f"{prefix}.index")) as index:
             self._file_count, self._entries = _read_index(index)
-        finally:
-            index.close()
         self._check_stretches()
         self.variables = dict(self._read_variables())
 
@@ -124,11 +122,8 @@ class FormatV2:
                 if entry.offset < free:
                     raise entry.message.error(f"an array is to begin at byte {entry.offset}, before byte {free}.")
                 free = entry.offset + entry.size
-            file = self._open(file_number)
-            try:
+            with closing(self._open(file_number)) as file:
                 file.check(0, free)
-            finally:
-                file.close()
 
     def _read_variables(self) -> Iterator[tuple[str, Variable]]:
         for key, entry in self._entries.items():
