@@ -23,9 +23,8 @@ from .losses import full_precision
 from .model import BertModel, BertPreTrainedModel
 from .outputs import TaskOutput
 from .packing import PackedBatch
-from .tokenization import BertTokenizer
+from .tokenization import CHUNK, BertTokenizer
 
-CHUNK = 1000  # texts tokenized at a time: what the engine notes of each token takes a hundred times the room of its id
 TEMPERATURE = 0.05  # of the in-batch softmax: cosines differ by too little to be told apart at 1 (Gao et al. 2021)
 
 

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..tokenization import BertTokenizer
+from ..tokenization import CHUNK, BertTokenizer
 from .splits import EXAMPLES, Finding, Split, printable
 
-CHUNK = 1000  # rows tokenized at a time, for the engine's notes on them take much memory
 CUTS = (64, 128, 256, 512)
 BARS = 40
 

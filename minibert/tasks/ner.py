@@ -27,11 +27,10 @@ from ..config import BertConfig
 from ..data.conll import read_sentences
 from ..data.tables import Table, read_table
 from ..data.windows import split_windows
-from ..embeddings import CHUNK
 from ..errors import InputError
 from ..heads import BertForTokenClassification
 from ..losses import IGNORE
-from ..tokenization import BertTokenizer
+from ..tokenization import CHUNK, BertTokenizer
 from ..tokenization.words import word_places
 from .spans import SPAN_TAG, Span, detect_scheme, read_spans, span_metrics, write_tags
 from .tagging_report import tagging_report

@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 
 from .. import plots
 from ..config import BertConfig
-from ..embeddings import CHUNK, BertForSimilarity, token_ids
+from ..embeddings import BertForSimilarity, token_ids
 from ..errors import InputError
 from ..packing import PackedBatch
 from ..pages import heading, paragraph, picture, table
-from ..tokenization import BertTokenizer
+from ..tokenization import CHUNK, BertTokenizer
 from .regression import parse_number, pearson, ranks
 from .task import Columns, Examples, Features, Task, Truth, saved_number
 from .texts import TWO_TEXTS, has_pairs, pairs_from_texts, read_texts

@@ -23,10 +23,9 @@ from numpy.typing import NDArray
 
 from ..config import BertConfig
 from ..data.tables import read_table
-from ..embeddings import CHUNK
 from ..errors import InputError
 from ..heads import BertForSequenceClassification
-from ..tokenization import BertTokenizer
+from ..tokenization import CHUNK, BertTokenizer
 from .task import Columns, Example, Examples, Features, Task, Truth, reads_truth, saved_settings
 
 HEAD_SHARE = 0.25  # of "both": 128 of 510 tokens in the paper

@@ -29,6 +29,7 @@ from .inputs import as_batch
 from .padding import as_columns, pad_columns
 from .wordpiece import WordPieceTokenizer, load_vocab
 
+CHUNK = 1000  # texts to ask about at a time: what the engine notes of a token takes a hundred times the room of its id
 MAX_LENGTH = 512  # every BERT that Google released has as many position embeddings
 NO_LIMIT = 10**20  # transformers writes 10**30 for a tokenizer without a longest input
 
