@@ -30,22 +30,13 @@ def curves(history: Sequence[Mapping[str, Any]], metric: str) -> Figure:
     steps = [entry["step"] for entry in training]
     losses = np.array([entry["loss"] for entry in training])
     _plot_noisy(left, steps, losses)
-    left.plot(
-        [entry["step"] for entry in evaluations],
-        [entry["eval_loss"] for entry in evaluations],
-        color=ORANGE, marker="o", label="dev set",
-    )  # fmt: skip
+    evaluated = [entry["step"] for entry in evaluations]
+    left.plot(evaluated, [entry["eval_loss"] for entry in evaluations], color=ORANGE, marker="o", label="dev set")
     left.axhline(0, alpha=0)  # the room above the highest point is a share of all that is shown
     left.set(title="Loss", xlabel="step", ylim=(0, None))
     left.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
     scores = [entry[f"eval_{metric}"] for entry in evaluations]
-    right.plot(
-        [entry["step"] for entry in evaluations],
-        scores,
-        color=ORANGE,
-        marker="o",
-        label=f"{in_words(metric)}, dev set",
-    )
+    right.plot(evaluated, scores, color=ORANGE, marker="o", label=f"{in_words(metric)}, dev set")
     labelled: list[int] = []
     end = max((entry["step"] for entry in history), default=0)
     room = LABEL_WIDTH * end

@@ -383,8 +383,8 @@ def _metrics(trainer: PretrainingTrainer) -> dict[str, Any]:
         "peak_memory_mb": peak_memory_mb(),
     }
     if trainer.held_out:
-        last = state.log_history[-1]
-        metrics["held_out"] = {name[len("eval_") :]: last[name] for name in last if name.startswith("eval_")}
+        last = state.log_history[-1].items()
+        metrics["held_out"] = {name.removeprefix("eval_"): value for name, value in last if name.startswith("eval_")}
     return metrics
 
 
