@@ -112,11 +112,7 @@ RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("initializer_range", "a positive number", _positive),
     ("layer_norm_eps", "a positive number", _positive),
     ("hidden_act", f"one of {', '.join(HIDDEN_ACTS)}", lambda value: value in HIDDEN_ACTS),
-    (
-        "problem_type",
-        f"null or one of {', '.join(PROBLEM_TYPES)}",
-        lambda value: value in (None, *PROBLEM_TYPES),
-    ),
+    ("problem_type", f"null or one of {', '.join(PROBLEM_TYPES)}", lambda value: value in (None, *PROBLEM_TYPES)),
     ("output_hidden_states", "true or false", lambda value: isinstance(value, bool)),
     ("output_attentions", "true or false", lambda value: isinstance(value, bool)),
     ("task_specific_params", "null or an object", lambda value: value is None or isinstance(value, Mapping)),

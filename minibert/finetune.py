@@ -4,17 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .commandline import (
-    OneOrMore,
-    Parser,
-    check_names,
-    positive_float,
-    positive_int,
-    run,
-    seed,
-    share,
-    whole_number,
-)
+from .commandline import OneOrMore, Parser, check_names, positive_float, positive_int, run, seed, share, whole_number
 from .data.public import PUBLIC
 from .tasks import TASKS
 from .tasks.spans import SCHEMES

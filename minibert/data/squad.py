@@ -90,13 +90,7 @@ def _table_question(path: Path, row: Row, with_answers: bool) -> Question:
 
 
 def _question(
-    values: Any,
-    context: str,
-    where: str,
-    default_id: str,
-    line: int,
-    columns: Mapping[str, Any],
-    with_answers: bool,
+    values: Any, context: str, where: str, default_id: str, line: int, columns: Mapping[str, Any], with_answers: bool
 ) -> Question:
     text = _field(values, "question", str, where)
     for name, value in (("context", context), ("question", text)):

@@ -20,10 +20,7 @@ class Entry(NamedTuple):
 TASKS = {
     "classification": Entry(
         "ClassificationTask",
-        (
-            ("BertForSequenceClassification", None),
-            ("BertForSequenceClassification", "single_label_classification"),
-        ),
+        (("BertForSequenceClassification", None), ("BertForSequenceClassification", "single_label_classification")),
     ),
     "choice": Entry("ChoiceTask", (("BertForMultipleChoice", None),)),
     "ner": Entry("NerTask", (("BertForTokenClassification", None),)),

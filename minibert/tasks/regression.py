@@ -96,12 +96,7 @@ class RegressionTask(TextTask):
             table(
                 ["error", "predicted", "true", "text"],
                 [
-                    [
-                        f"{score - example.truth:+.2f}",
-                        f"{score:.2f}",
-                        f"{example.truth:g}",
-                        joined(example),
-                    ]
+                    [f"{score - example.truth:+.2f}", f"{score:.2f}", f"{example.truth:g}", joined(example)]
                     for example, score in pairs[:ERRORS]
                 ],
             ),

@@ -36,9 +36,5 @@ def create_optimizer(model: BertPreTrainedModel, args: TrainingArguments) -> tor
     if not groups:
         raise InputError("All of the model is frozen (requires_grad is False): there is nothing to train.")
     return torch.optim.AdamW(
-        groups,
-        lr=args.learning_rate,
-        betas=(args.adam_beta1, args.adam_beta2),
-        eps=args.adam_epsilon,
-        fused=True,
+        groups, lr=args.learning_rate, betas=(args.adam_beta1, args.adam_beta2), eps=args.adam_epsilon, fused=True
     )

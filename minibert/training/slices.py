@@ -53,10 +53,5 @@ def slice_metrics(
         outside = np.array([number for number, found in enumerate(values) if found != value])
         figures = dict(zip(task.headline, metrics(inside), strict=True))
         gap = figures[task.headline[0]] - metrics(outside)[0] if len(outside) else None
-        slices[value] = {
-            "examples": len(inside),
-            **figures,
-            "interval_95": intervals(figures, inside),
-            "gap": gap,
-        }
+        slices[value] = {"examples": len(inside), **figures, "interval_95": intervals(figures, inside), "gap": gap}
     return dict(sorted(slices.items(), key=lambda item: -abs(item[1]["gap"] or 0)))
