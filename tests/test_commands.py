@@ -567,6 +567,13 @@ def test_no_name_of_the_package_waits_for_the_slow_parts_of_torch():
     assert process.stdout.strip() == "[]"
 
 
+def test_loading_a_model_does_not_wait_for_the_compiler_of_torch():
+    code = "import sys, minibert; minibert.BertForSequenceClassification.from_pretrained('minibert-tiny-uncased')\n"
+    code += "print('torch._dynamo' in sys.modules)"
+    process = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True)
+    assert process.stdout.strip() == "False"
+
+
 def test_weights_list_names_googles_models(capsys: pytest.CaptureFixture[str]):
     call("weights", "list")
     lines = capsys.readouterr().out.splitlines()

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ..config import BertConfig
 from ..errors import InputError
@@ -102,7 +103,7 @@ def load_model(
     config_overrides = {name: value for name, value in config_overrides.items() if name not in own}
     try:
         checkpoint = open_checkpoint(name_or_path)
-        with torch.device("meta"):  # shapes only: nothing is drawn at random that is about to be replaced
+        with torch.device("meta"), _NothingDrawn():  # shapes only: all is about to be replaced
             config = (config or checkpoint.config).replace(**config_overrides)
             model = model_class(config, attn_implementation, **own)  # type: ignore[call-arg]  # as every model has it
         asked_for = other_sizes or "num_labels" in config_overrides or "id2label" in config_overrides
@@ -125,6 +126,15 @@ def load_model(
             f"{model.name_or_path} has no {names} that fits {model_class.__name__}: new, and still to be trained."
         )
     return model.eval()
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Leaves out what layers draw at random: to draw numbers that are not there, torch would load its compiler."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(function, "__module__", None) == nn.init.__name__:
+            return kwargs["tensor"]
+        return function(*args, **(kwargs or {}))
 
 
 def _arguments_of(model_class: type[BertPreTrainedModel]) -> list[str]:
