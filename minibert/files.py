@@ -74,6 +74,17 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
+def json_line(value: Any) -> str:
+    """`value` as JSON on one line; mappings that are no dicts, too."""
+    return json.dumps(value, ensure_ascii=False, default=dict)
+
+
+def write_json_lines(path: str | os.PathLike[str], values: Iterable[Any]) -> None:
+    """A line for each of the values, complete or not at all. They are taken one by one, however many there are."""
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
+        file.writelines(f"{json_line(value)}\n" for value in values)
+
+
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """`value` as readable JSON, complete or not at all."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from .commandline import Parser, positive_int, run
 from .errors import InputError
+from .files import json_line
 from .tasks import TASKS
 
 
@@ -46,7 +46,7 @@ def main(arguments: argparse.Namespace) -> None:
     else:
         examples = judge.task.read(arguments.input, "ignored")
     for line in judge.predict(examples):
-        print(json.dumps(line, ensure_ascii=False))
+        print(json_line(line))
 
 
 if __name__ == "__main__":

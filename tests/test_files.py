@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 
 from minibert.checkpoints.huggingface import write_weights
 from minibert.errors import InputError
-from minibert.files import write_text
+from minibert.files import write_json_lines, write_text
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
@@ -32,3 +33,12 @@ def test_what_is_no_file_is_not_replaced(tmp_path: Path):
     with pytest.raises(InputError, match="pipe is no file: name a file to write to"):
         write_text(tmp_path / "pipe", "")
     assert [stat.S_ISFIFO(path.stat().st_mode) for path in tmp_path.iterdir()] == [True]
+
+
+def test_many_lines_are_written_without_all_of_them_in_memory(tmp_path: Path):
+    tracemalloc.start()
+    write_json_lines(tmp_path / "lines", ({"text": "é" * 10_000} for _ in range(500)))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (tmp_path / "lines").stat().st_size == 500 * (20_000 + len('{"text": ""}\n'))
+    assert peak < 1_000_000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minibert.tasks.classification import ClassificationTask, classification_metrics, label_answers
+from minibert.tasks.multilabel import MultilabelTask
 from minibert.tasks.task import Columns, Example, Examples
 
 labels_and_predictions = st.integers(2, 6).flatmap(
@@ -61,3 +64,15 @@ def test_answers_are_a_softmax_that_large_logits_do_not_break():
     first, second = label_answers(np.array([[1000.0, 0.0], [0.0, np.log(3)]], dtype=np.float32), ["no", "yes"])
     assert first == {"label": "no", "probability": 1.0, "probabilities": {"no": 1.0, "yes": 0.0}}
     assert (second["label"], second["probability"]) == ("yes", 0.75)
+
+
+def test_the_probabilities_of_many_labels_take_little_more_than_their_numbers():
+    names = [f"label {i}" for i in range(1000)]
+    logits = np.random.default_rng(0).normal(size=(100, 1000)).astype(np.float32)
+    for answer in (partial(label_answers, names=names), MultilabelTask(Columns(), names).read_logits):
+        tracemalloc.start()
+        answers = answer(logits)
+        size, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert len(answers) == 100
+        assert size < 2 * 8 * logits.size

@@ -69,9 +69,9 @@ def test_lines_of_predictions_tell_the_truth_only_where_it_is_known():
     task = ClassificationTask(Columns(), ["no", "yes"])
     answers = [{"label": "yes", "probability": 0.75}]
     rows = [Example({"text": "Fine."}, "no")]
-    known = prediction_lines(task, "dev", Examples(Path("dev.tsv"), rows), answers)
+    known = [*prediction_lines(task, "dev", Examples(Path("dev.tsv"), rows), answers)]
     assert known == [{"split": "dev", "text": "Fine.", "label": "no", "predicted": "yes", "probability": 0.75}]
-    unknown = prediction_lines(task, "test", Examples(Path("test.tsv"), rows, have_truth=False), answers)
+    unknown = [*prediction_lines(task, "test", Examples(Path("test.tsv"), rows, have_truth=False), answers)]
     assert unknown == [{"split": "test", "text": "Fine.", "predicted": "yes", "probability": 0.75}]
 
 

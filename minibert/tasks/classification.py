@@ -22,6 +22,7 @@ from ..errors import InputError
 from ..pages import heading, paragraph, picture, table
 from .task import Columns, Example, Examples, Features, saved_number
 from .texts import (
+    Probabilities,
     TextTask,
     describe_labels,
     joined,
@@ -53,9 +54,13 @@ class ClassificationTask(TextTask):
     ) -> None:
         """calibrate: whether `tune` fits the temperature, by which logits are divided to make probabilities."""
         super().__init__(columns, **text)
-        self.names = list(names)
+        self._know(names)
         self.calibrate = calibrate
         self.temperature = temperature
+
+    def _know(self, names: Sequence[str]) -> None:
+        self.names = list(names)
+        self._numbers = {name: number for number, name in enumerate(names)}
 
     @classmethod
     def from_arguments(cls, arguments: argparse.Namespace) -> ClassificationTask:
@@ -80,7 +85,7 @@ class ClassificationTask(TextTask):
                 f"{train.path}: all {len(train)} rows have the label '{names.pop()}'. To learn a difference, there "
                 "must be at least two."
             )
-        self.names = sorted(names, key=lambda name: (0, float(name), name) if name.isdecimal() else (1, 0, name))
+        self._know(sorted(names, key=lambda name: (0, float(name), name) if name.isdecimal() else (1, 0, name)))
 
     def config_changes(self) -> dict[str, Any]:
         return {
@@ -90,9 +95,9 @@ class ClassificationTask(TextTask):
         }
 
     def target(self, examples: Examples, example: Example) -> int:
-        if example.truth not in self.names:
+        if example.truth not in self._numbers:
             raise unknown_label(examples, example, example.truth, self.names)
-        return self.names.index(example.truth)
+        return self._numbers[example.truth]
 
     def tune(self, examples: Examples, features: Features, outputs: Any) -> None:
         """The temperature, if it was asked for."""
@@ -105,7 +110,7 @@ class ClassificationTask(TextTask):
 
     def metrics(self, examples: Examples, answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         labels = np.array([self.target(examples, example) for example in examples])
-        predictions = np.array([self.names.index(answer["label"]) for answer in answers])
+        predictions = np.array([self._numbers[answer["label"]] for answer in answers])
         calibrated = calibration(np.array([answer["probability"] for answer in answers]), predictions == labels)
         return {
             **classification_metrics(labels, predictions, self.names),
@@ -229,11 +234,8 @@ def label_answers(logits: NDArray[Any], names: Sequence[str]) -> list[dict[str, 
     """Logits (examples, labels) as people read them: the label, its probability, and the probabilities of all."""
     probabilities = softmax(logits)
     best = probabilities.argmax(axis=1)
+    rows = Probabilities.of_rows(names, probabilities)
     return [
-        {
-            "label": names[i],
-            "probability": round(float(row[i]), 6),
-            "probabilities": {name: round(float(value), 6) for name, value in zip(names, row, strict=True)},
-        }
-        for i, row in zip(best, probabilities, strict=True)
+        {"label": names[i], "probability": row[names[i]], "probabilities": row}
+        for i, row in zip(best, rows, strict=True)
     ]

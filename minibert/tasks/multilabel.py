@@ -23,6 +23,7 @@ from ..errors import InputError
 from ..pages import heading, paragraph, table
 from .task import Columns, Example, Examples, Features, saved_settings
 from .texts import (
+    Probabilities,
     TextTask,
     describe_labels,
     joined,
@@ -101,7 +102,7 @@ class MultilabelTask(TextTask):
         unknown = sorted(set(example.truth) - set(self.names))
         if unknown:
             raise unknown_label(examples, example, unknown[0], self.names)
-        return [float(name in example.truth) for name in self.names]
+        return [1.0 if name in example.truth else 0.0 for name in self.names]  # two numbers, not one for each label
 
     def tune(self, examples: Examples, features: Features, outputs: Any) -> None:
         """The threshold of each label."""
@@ -111,12 +112,12 @@ class MultilabelTask(TextTask):
         self.thresholds = {name: best_threshold(column, truth) for name, column, truth in columns}
 
     def read_logits(self, logits: NDArray[np.float32]) -> list[dict[str, Any]]:
-        found = []
-        for row in sigmoid(logits):
-            probabilities = dict(zip(self.names, row.tolist(), strict=True))
-            labels = [name for name in self.names if probabilities[name] >= self.thresholds.get(name, 0.5)]
-            found.append({"labels": labels, "probabilities": {name: round(p, 6) for name, p in probabilities.items()}})
-        return found
+        probabilities = sigmoid(logits)
+        reached = probabilities >= [self.thresholds.get(name, 0.5) for name in self.names]
+        return [
+            {"labels": [self.names[number] for number in np.flatnonzero(row)], "probabilities": of_labels}
+            for row, of_labels in zip(reached, Probabilities.of_rows(self.names, probabilities), strict=True)
+        ]
 
     def metrics(self, examples: Examples, answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         return multilabel_metrics(
@@ -125,7 +126,11 @@ class MultilabelTask(TextTask):
 
     def _table(self, labels: Sequence[Sequence[str]]) -> NDArray[np.bool_]:
         """(examples, labels): whether each example has each label."""
-        return np.array([[name in row for name in self.names] for row in labels])
+        numbers = {name: number for number, name in enumerate(self.names)}
+        table = np.zeros((len(labels), len(self.names)), dtype=bool)
+        for row, names in zip(table, labels, strict=True):
+            row[[numbers[name] for name in names]] = True
+        return table
 
     def report(self, examples: Examples, answers: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]) -> list[str]:
         """The labels, and where a wrong decision was surest: farthest from its threshold."""

@@ -223,12 +223,10 @@ def saved_number(config: BertConfig, name: str, default: Any, kind: type = float
 
 def prediction_lines(
     task: Task, split: str, examples: Examples, answers: Sequence[Mapping[str, Any]]
-) -> list[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     """The lines of `predictions.jsonl`: what was asked, the truth, what was `predicted`, and the rest of the answer."""
-    lines = []
     for example, answer in zip(examples, answers, strict=True):
         rest = dict(answer)
         predicted = rest.pop(task.answer_key)
         truth = {task.answer_key: example.truth} if examples.have_truth else {}
-        lines.append({"split": split, **task.asked(example), **truth, "predicted": predicted, **rest})
-    return lines
+        yield {"split": split, **task.asked(example), **truth, "predicted": predicted, **rest}

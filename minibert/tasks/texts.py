@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +209,32 @@ def mean_by_example(outputs: NDArray[np.float32], features: Features) -> NDArray
     counts = np.diff(starts, append=len(numbers))
     means = np.add.reduceat(outputs, starts, axis=0) / counts[:, None]
     return means.astype(outputs.dtype)
+
+
+class Probabilities(Mapping[str, float]):
+    """Those of one answer by label, with six digits: as a dict, each number would take eight times the room.
+
+    numbers: of each label its place in `row` (labels,).
+    """
+
+    def __init__(self, numbers: Mapping[str, int], row: NDArray[np.float64]) -> None:
+        self._numbers = numbers
+        self._row = row
+
+    @classmethod
+    def of_rows(cls, names: Sequence[str], table: NDArray[np.float64]) -> list[Probabilities]:
+        """Those of each row of (rows, labels)."""
+        numbers = {name: number for number, name in enumerate(names)}
+        return [cls(numbers, row) for row in table.round(6)]
+
+    def __getitem__(self, name: str) -> float:
+        return float(self._row[self._numbers[name]])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._numbers)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
 
 
 def label_names(config: BertConfig) -> list[str]:

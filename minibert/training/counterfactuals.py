@@ -129,7 +129,7 @@ def _swap(value: Any, swaps: Mapping[str, str]) -> Any:
 
 
 def _shift(before: Mapping[str, Any], after: Mapping[str, Any], key: str) -> float:
-    if isinstance(before.get("probabilities"), dict):
+    if isinstance(before.get("probabilities"), Mapping):
         pairs = [(value, after["probabilities"][name]) for name, value in before["probabilities"].items()]
         return sum(abs(one - other) for one, other in pairs) / 2
     if isinstance(before[key], float):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import logging
 import os
 import re
@@ -25,7 +24,7 @@ from .. import plots
 from ..checkpoints.pretrained import ADAPTER_CONFIG
 from ..data.public import PUBLIC, fetch
 from ..errors import InputError
-from ..files import check_output, write_json, write_text
+from ..files import check_output, write_json, write_json_lines
 from ..model import BertPreTrainedModel
 from ..pages import heading, paragraph, picture, write_page
 from ..tasks import task_class
@@ -235,16 +234,13 @@ def write_results(arguments: argparse.Namespace, out: Path, run: Run, figures: M
             metrics[split.name] = task.metrics(split.examples, found)
 
     trainer.save_model(out)
-    predictions = [
-        line
-        for split, found in zip(splits, answers, strict=True)
-        for line in prediction_lines(task, split.name, split.examples, found)
-    ]
+    lines = (
+        prediction_lines(task, split.name, split.examples, found) for split, found in zip(splits, answers, strict=True)
+    )
+    write_json_lines(out / "predictions.jsonl", itertools.chain.from_iterable(lines))
     for split, found in zip(splits, answers, strict=True):
         for name, content in task.other_files(split.name, split.examples, found).items():
             write_json(out / name, content)
-    lines = (json.dumps(prediction, ensure_ascii=False) for prediction in predictions)
-    write_text(out / "predictions.jsonl", "\n".join(lines) + "\n")
     write_report(
         out / "report.html",
         f"{Path(arguments.model).name}, fine-tuned on {train.path.name}",
