@@ -9,6 +9,8 @@ from .errors import InputError
 from .files import json_line
 from .tasks import TASKS
 
+PIECE = 10_000  # examples whose tokens and answers are in memory at a time
+
 
 def build_parser() -> Parser:
     parser = Parser(
@@ -45,8 +47,11 @@ def main(arguments: argparse.Namespace) -> None:
         examples = judge.task.from_text_file(arguments.input)
     else:
         examples = judge.task.read(arguments.input, "ignored")
-    for line in judge.predict(examples):
-        print(json_line(line))
+    starts = range(0, len(examples), PIECE)
+    for number, start in enumerate(starts, start=1):
+        piece = examples.subset(range(start, min(start + PIECE, len(examples))))
+        for line in judge.predict(piece, f"predict, part {number} of {len(starts)}" if len(starts) > 1 else "predict"):
+            print(json_line(line))
 
 
 if __name__ == "__main__":

@@ -243,6 +243,25 @@ def test_predict_agrees_with_the_run_that_made_the_model(finished: Path, capsys:
         assert answer["probabilities"] == pytest.approx(line["probabilities"], abs=1e-5)
 
 
+def test_predict_tells_its_answers_piece_by_piece(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    told = []
+    answer = Judge.answer
+
+    def noted(*given: Any) -> Any:
+        told.append(capsys.readouterr().out)
+        return answer(*given)
+
+    monkeypatch.setattr("minibert.predict.PIECE", 2)
+    monkeypatch.setattr(Judge, "answer", noted)
+    texts = ["one", "two", "three", "four", "five"]
+    call("predict", "--model", finished, *texts)
+    told.append(capsys.readouterr().out)
+    lines = [[json.loads(line)["text"] for line in part.splitlines()] for part in told]
+    assert lines == [[], ["one", "two"], ["three", "four"], ["five"]]
+
+
 def test_evaluate_agrees_with_the_run_and_slices(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     rows = [(text, label, "long" if len(text.split()) > 2 else "short") for text, label in GOOD]
     data = write_table(tmp_path / "data.tsv", rows, ("text", "label", "size"))

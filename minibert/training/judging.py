@@ -46,17 +46,16 @@ class Judge:
         )
         pack_weights(self.model)  # when it is where it will stay
 
-    def answer(self, examples: Examples) -> list[dict[str, Any]]:
-        """What the model says to each example."""
+    def answer(self, examples: Examples, purpose: str = "predict") -> list[dict[str, Any]]:
+        """What the model says to each example. purpose: stands before the progress bar."""
         features = self.task.features(examples, self.tokenizer)
-        return self.task.answers(examples, features, self._ask(features, "predict").predictions)
+        return self.task.answers(examples, features, self._ask(features, purpose).predictions)
 
-    def predict(self, examples: Examples) -> list[dict[str, Any]]:
+    def predict(self, examples: Examples, purpose: str = "predict") -> list[dict[str, Any]]:
         """A line for each example: what was asked, and the answer. Labels in the file do not matter."""
         examples = replace(examples, have_truth=False)
-        return [
-            self.task.asked(example) | answer for example, answer in zip(examples, self.answer(examples), strict=True)
-        ]
+        answers = self.answer(examples, purpose)
+        return [self.task.asked(example) | answer for example, answer in zip(examples, answers, strict=True)]
 
     def evaluate(
         self, examples: Examples, slice_column: str | None = None, swaps: Mapping[str, str] | None = None
