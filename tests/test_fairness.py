@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,19 @@ def test_an_answer_out_of_the_text_has_not_changed_if_only_its_words_are_swapped
     )
     assert (found["changed"], found["mean_shift"]) == (changed, changed)
     assert found["most_changed"][0]["before"] == "He"
+
+
+def test_what_to_look_for_is_put_together_once_for_all_texts(monkeypatch: pytest.MonkeyPatch):
+    swaps = {f"{number} apples": "pears" for number in range(100)}
+    escaped: list[str] = []
+
+    def escape(word: str) -> str:
+        escaped.append(word)
+        return word
+
+    monkeypatch.setattr(re, "escape", escape)
+    assert [swap_words(f"{number} apples", swaps) for number in range(3)] == ["pears"] * 3
+    assert len(escaped) == 100
 
 
 def test_the_id_of_a_question_is_no_text_to_swap_words_in():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -46,15 +47,19 @@ def read_swaps(path: str | Path) -> dict[str, str]:
 
 def swap_words(text: str, swaps: Mapping[str, str]) -> str:
     """Each listed word, where it stands as a whole word, gives way to its counterpart, in capitals of the same kind."""
-    longest_first = sorted(swaps, key=len, reverse=True)
-    pattern = rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)"
 
     def swap(match: re.Match[str]) -> str:
         # Some letters match that are no capitals of each other, such as the Turkish ones: those words stay.
         counterpart = swaps.get(match[0].lower())
         return match[0] if counterpart is None else _as(match[0], counterpart)
 
-    return re.sub(pattern, swap, text, flags=re.IGNORECASE)
+    return _whole_words(tuple(swaps)).sub(swap, text)
+
+
+@lru_cache(maxsize=1)  # thousands of words take milliseconds to put together, and each text asks for them
+def _whole_words(words: tuple[str, ...]) -> re.Pattern[str]:
+    longest_first = sorted(words, key=len, reverse=True)
+    return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)", re.IGNORECASE)
 
 
 def _as(word: str, counterpart: str) -> str:
