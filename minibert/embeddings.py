@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from .config import BertConfig
 from .data.batches import batches_by_length, move
@@ -103,7 +104,8 @@ def encode(
     vectors = np.zeros((len(texts), model.config.hidden_size), dtype=np.float32)
     rows = token_ids(texts, tokenizer)
     model.eval()
-    for numbers in batches_by_length([len(row) for row in rows], batch_size):
+    batches = batches_by_length([len(row) for row in rows], batch_size)
+    for numbers in tqdm(batches, desc="encode", unit="batch", leave=False, delay=1):
         batch = PackedBatch.from_sequences([rows[number] for number in numbers])
         found = model.embed(move(batch, model.device))
         vectors[numbers] = F.normalize(full_precision(found), dim=-1).cpu().numpy()

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -287,3 +288,16 @@ def test_search_in_a_file(small_model: Path, tmp_path: Path, capsys: pytest.Capt
 def test_scored_files_are_told_apart():
     assert has_scores(make_pairs(("a", "b"), scores=[0.0]))
     assert not has_scores(make_pairs(("a", "b")))
+
+
+def test_reading_many_texts_shows_a_progress_bar(small_model: Path, monkeypatch: pytest.MonkeyPatch):
+    bars = []
+
+    def bar(batches: list[list[int]], desc: str, **options: Any) -> list[list[int]]:
+        bars.append((desc, len(batches)))
+        return batches
+
+    monkeypatch.setattr("minibert.embeddings.tqdm", bar)
+    model, tokenizer = BertForSimilarity.from_pretrained(small_model), BertTokenizer.from_pretrained(small_model)
+    encode(["a", "b", "c"], model, tokenizer, batch_size=2)
+    assert bars == [("encode", 2)]
