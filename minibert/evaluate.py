@@ -6,6 +6,7 @@ import argparse
 import json
 
 from .commandline import Parser, positive_int, run
+from .patience import told
 from .tasks import TASKS
 
 
@@ -41,7 +42,9 @@ def main(arguments: argparse.Namespace) -> None:
 
     swaps = None if arguments.swap is None else read_swaps(arguments.swap)
     judge = Judge(arguments.model, arguments.batch_size, Columns.from_arguments(arguments), arguments.task)
-    metrics = judge.evaluate(judge.task.read(arguments.data), arguments.slice, swaps)
+    with told("Reading the file"):
+        examples = judge.task.read(arguments.data)
+    metrics = judge.evaluate(examples, arguments.slice, swaps)
     print(json.dumps(metrics, indent=2, ensure_ascii=False))
 
 

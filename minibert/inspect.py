@@ -51,6 +51,7 @@ def main(arguments: argparse.Namespace) -> None:
     from .inspection.page import lines, write_inspection_page
     from .inspection.questions import inspect_questions
     from .inspection.splits import read_split, read_tagged_split, same_columns
+    from .patience import told
     from .tasks import task_class
     from .tasks.task import Columns
     from .tokenization import BertTokenizer
@@ -61,14 +62,15 @@ def main(arguments: argparse.Namespace) -> None:
         check_output(arguments.html, files.values())
     tokenizer = None if arguments.model is None else BertTokenizer.from_pretrained(arguments.model)
     max_length = arguments.max_length or task_class(arguments.task).max_length
-    if arguments.task == "qa":
-        facts = inspect_questions(files, tokenizer, max_length)
-    else:
-        columns = Columns.from_arguments(arguments)
-        read = read_tagged_split if arguments.task == "ner" else read_split
-        splits = [read(name, path, columns) for name, path in files.items()]
-        same_columns(splits)
-        facts = inspect_splits(splits, tokenizer, max_length)
+    with told("Looking at all rows"):
+        if arguments.task == "qa":
+            facts = inspect_questions(files, tokenizer, max_length)
+        else:
+            columns = Columns.from_arguments(arguments)
+            read = read_tagged_split if arguments.task == "ner" else read_split
+            splits = [read(name, path, columns) for name, path in files.items()]
+            same_columns(splits)
+            facts = inspect_splits(splits, tokenizer, max_length)
     if arguments.json:
         print(json.dumps(facts.to_dict(), indent=2, ensure_ascii=False))
     else:

@@ -7,6 +7,7 @@ import argparse
 from .commandline import Parser, positive_int, run
 from .errors import InputError
 from .files import json_line
+from .patience import told
 from .tasks import TASKS
 
 PIECE = 10_000  # examples whose tokens and answers are in memory at a time
@@ -41,12 +42,13 @@ def main(arguments: argparse.Namespace) -> None:
 
     judge = Judge(arguments.model, arguments.batch_size, Columns.from_arguments(arguments), arguments.task)
     judge.task.flags(arguments)
-    if not arguments.input:
-        examples = judge.task.from_texts(arguments.texts)
-    elif arguments.input.endswith(".txt"):
-        examples = judge.task.from_text_file(arguments.input)
-    else:
-        examples = judge.task.read(arguments.input, "ignored")
+    with told("Reading the file"):
+        if not arguments.input:
+            examples = judge.task.from_texts(arguments.texts)
+        elif arguments.input.endswith(".txt"):
+            examples = judge.task.from_text_file(arguments.input)
+        else:
+            examples = judge.task.read(arguments.input, "ignored")
     starts = range(0, len(examples), PIECE)
     for number, start in enumerate(starts, start=1):
         piece = examples.subset(range(start, min(start + PIECE, len(examples))))

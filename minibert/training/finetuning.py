@@ -27,6 +27,7 @@ from ..errors import InputError
 from ..files import check_output, write_json, write_json_lines
 from ..model import BertPreTrainedModel
 from ..pages import heading, paragraph, picture, write_page
+from ..patience import told
 from ..tasks import task_class
 from ..tasks.task import Examples, Features, Task, prediction_lines
 from ..tokenization import BertTokenizer
@@ -154,14 +155,16 @@ def prepare(arguments: argparse.Namespace, out: Path, together: Sequence[str] = 
     model, tokenizer = _model(arguments, task)
     prepare_transfer(arguments, model)
     tokenizer.model_max_length = _max_length(arguments, task, model.config.max_position_embeddings)
-    splits = [Split("dev", dev, task.features(dev, tokenizer))]
-    if test is not None:
-        splits.append(Split("test", test, task.features(test, tokenizer)))
+    with told("Tokenizing the texts"):
+        splits = [Split("dev", dev, task.features(dev, tokenizer))]
+        if test is not None:
+            splits.append(Split("test", test, task.features(test, tokenizer)))
+        to_learn = task.features(train, tokenizer, training=True)
     trainer = Trainer(
         model,
         training_arguments(arguments, out, task.headline[0]),
         data_collator=task.collate,
-        train_dataset=task.features(train, tokenizer, training=True),
+        train_dataset=to_learn,
         eval_dataset=splits[0].features,
         processing_class=tokenizer,
         compute_metrics=partial(_headline, task, splits[0]),
@@ -237,7 +240,8 @@ def write_results(arguments: argparse.Namespace, out: Path, run: Run, figures: M
     lines = (
         prediction_lines(task, split.name, split.examples, found) for split, found in zip(splits, answers, strict=True)
     )
-    write_json_lines(out / "predictions.jsonl", itertools.chain.from_iterable(lines))
+    with told("Writing predictions.jsonl"):
+        write_json_lines(out / "predictions.jsonl", itertools.chain.from_iterable(lines))
     for split, found in zip(splits, answers, strict=True):
         for name, content in task.other_files(split.name, split.examples, found).items():
             write_json(out / name, content)
@@ -294,8 +298,9 @@ def read_files(arguments: argparse.Namespace, task: Task) -> tuple[Examples, Exa
         log.info(f"Learning from the sample that ships with minibert, {SAMPLE}.")
     if train_file is None or dev_file is None:
         raise InputError("--train and --dev are needed both: one file to learn from, another to judge by.")
-    train, dev = task.read(train_file), task.read(dev_file)
-    test = None if test_file is None else task.read(test_file, "if told")
+    with told("Reading the files"):
+        train, dev = task.read(train_file), task.read(dev_file)
+        test = None if test_file is None else task.read(test_file, "if told")
     for other in (dev, test):
         if other is not None:
             task.check(train, other)
@@ -374,7 +379,9 @@ def fix_run(arguments: argparse.Namespace, out: Path, runs: Iterable[Run]) -> No
     """Beside the checkpoints, what they belong to; or raise `InputError` if --resume was given with something else."""
     settings = {name: value for name, value in vars(arguments).items() if name not in ELSEWHERE}
     data: list[Any] = [run.trainer.train_dataset for run in runs]
-    fix_settings(out / CHECKPOINTS / SETTINGS, settings, {"train": checksum(itertools.chain.from_iterable(data))})
+    with told("Noting by a checksum what is learnt from"):
+        train = checksum(itertools.chain.from_iterable(data))
+    fix_settings(out / CHECKPOINTS / SETTINGS, settings, {"train": train})
 
 
 def _clear(out: Path, is_new: bool) -> None:

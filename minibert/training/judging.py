@@ -12,6 +12,7 @@ import numpy as np
 from ..checkpoints.pretrained import open_checkpoint
 from ..errors import InputError
 from ..linear import pack_weights
+from ..patience import told
 from ..tasks import TASKS, task_class
 from ..tasks.task import Columns, Examples, Features, Task, saved_settings
 from ..tokenization import BertTokenizer
@@ -66,7 +67,8 @@ class Judge:
         swaps: also what changes when these words are swapped, see `counterfactuals`.
         """
         values = None if slice_column is None else column_values(examples, slice_column)
-        features = self.task.features(examples, self.tokenizer)
+        with told("Tokenizing the texts"):
+            features = self.task.features(examples, self.tokenizer)
         output = self._ask(features, "eval")
         answers = self.task.answers(examples, features, output.predictions)
         metrics: dict[str, Any] = {
@@ -77,7 +79,8 @@ class Judge:
             "peak_memory_mb": peak_memory_mb(),
         }
         if values is not None:
-            metrics["slices"] = slice_metrics(self.task, examples, answers, values)
+            with told("Judging each slice, and how sure that is"):
+                metrics["slices"] = slice_metrics(self.task, examples, answers, values)
         if swaps is not None:
             metrics["swap"] = counterfactuals(self.task, examples, answers, swaps, self.answer)
         return metrics
