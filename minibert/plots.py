@@ -160,8 +160,12 @@ def class_shares(counts: Mapping[str, Mapping[str, int]]) -> Figure:
         axes.barh(places, shares, height, label=file, color=(BLUE, ORANGE, GREY)[number % 3])
     if len(names) <= MOST_NUMBERED_CLASSES:
         axes.set_yticks(range(len(names)), [_label(name, 29) for name in names])
+        axes.set_ylabel("label")
+    else:
+        axes.set_yticks([])  # places in the order, which would look like labels
+        axes.set_ylabel(f"{len(names):,} labels, the most frequent first")
     axes.invert_yaxis()
-    axes.set(xlabel="share of the file's labels", ylabel="label")
+    axes.set_xlabel("share of the file's labels")
     axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=3)  # above the bars, not on them
     return figure
 

@@ -102,3 +102,9 @@ def test_the_points_of_a_loss_that_hardly_changes_are_not_cut_in_half():
     evaluations = [{"step": step, "eval_loss": 3.0 - 0.01 * step, "eval_accuracy": 0.5} for step in (1, 2)]
     left = plots.curves([*training, *evaluations], "accuracy").axes[0]
     assert left.get_ylim() == pytest.approx((0, 2.99 * 1.05))
+
+
+def test_labels_too_many_to_be_named_are_not_numbered_either():
+    axes = plots.class_shares({"train": {str(label): 100 - label for label in range(50)}}).axes[0]
+    assert [text.get_text() for text in axes.get_yticklabels()] == []
+    assert axes.get_ylabel() == "50 labels, the most frequent first"
