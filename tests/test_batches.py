@@ -24,6 +24,10 @@ def test_every_example_comes_once_an_epoch(lengths, batch_size, seed, epoch):
         assert sorted(map(len, batches), reverse=True)[:-1] == [batch_size] * (len(batches) - 1)
 
 
+def test_evaluation_begins_with_the_longest_so_that_a_lack_of_memory_shows_at_once():
+    assert batches_by_length([3, 9, 1, 7, 4], 2) == [[1, 3], [4, 0], [2]]
+
+
 def test_batches_hold_sentences_of_similar_length_in_an_order_that_depends_on_seed_and_epoch():
     lengths = torch.randint(1, 100, (3000,)).tolist()
     batches = length_grouped_batches(lengths, 20, seed=0, epoch=0)

@@ -84,6 +84,7 @@ def test_metrics_are_those_of_seqeval(rows):
     assert ours["f1"] == pytest.approx(reference.f1_score(truths, predictions))
     if ours["per_type"]:
         theirs = reference.classification_report(truths, predictions, output_dict=True)
+        assert list(ours["per_type"]) == [kind for kind in theirs if not kind.endswith(" avg")]
         for kind, numbers in ours["per_type"].items():
             expected = [theirs[kind][key] for key in ("precision", "recall", "f1-score", "support")]
             assert list(numbers.values()) == pytest.approx(expected)
@@ -103,6 +104,8 @@ def test_metrics_by_hand():
     [
         (["I-PER O", "I-LOC B-LOC"], "iob1"),
         (["B-PER O", "I-LOC O", "B-LOC O"], "iob2"),  # one slip does not make it IOB1
+        (["I-LOC B-LOC B-LOC"], "iob1"),
+        (["B-PER O B-PER", "I-LOC O", "I-LOC O"], "iob2"),
         (["O O"], "iob2"),
         (["B I I O"], "iob2"),
         (["S-PER O"], "bioes"),
