@@ -42,7 +42,6 @@ class BertForSimilarity(BertPreTrainedModel):
         config = config.replace(output_hidden_states=False, output_attentions=False)  # vectors are all it returns
         super().__init__(config)
         self.bert = BertModel(config, attn_implementation, add_pooling_layer=False)
-        self.initialize_weights()
 
     def forward(
         self,

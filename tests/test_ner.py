@@ -109,6 +109,11 @@ def test_json_lines_and_files_without_tags(tmp_path):
     assert (file.given("tokens"), file.truths, file[0].columns["source"]) == ([row["tokens"]], [row["tags"]], "web")
     words_alone = task().read(write(tmp_path, "words.txt", "Paris\n\nin\n"), truths="if told")
     assert (words_alone.given("tokens"), words_alone.have_truth) == ([["Paris"], ["in"]], False)
+    row = {"words": ["Paris"], "parts": ["NNP"]}
+    file = task(text="words", label="parts").read(write(tmp_path, "named.jsonl", json.dumps(row)))
+    assert (file.given("tokens"), file.truths) == ([["Paris"]], [["NNP"]])
+    untagged = task().read(write(tmp_path, "untagged.jsonl", '{"tokens": ["Paris"]}'), truths="if told")
+    assert (untagged.given("tokens"), untagged.have_truth) == ([["Paris"]], False)
     texts = task().read(write(tmp_path, "texts.jsonl", '{"text": "in Paris."}'), truths="if told")
     assert (texts.given("tokens"), texts.have_truth) == ([["in", "Paris", "."]], False)
 
@@ -289,6 +294,11 @@ def test_windows_are_joined_where_neither_sees_an_entity():
     logits = [*perfect_logits(judge, features[:1], [first]), *perfect_logits(judge, features[1:], [second])]
     (answer,) = judge.answers(found, features, logits)
     assert read_spans(answer["tags"], "iob2") == [Span(13, 16, "PER")]
+    # Without an entity across it, the cut is in the middle of what they share, before word 14.
+    first = write_tags([Span(13, 14, "PER"), Span(14, 15, "PER")], 20, "iob2")
+    logits = [*perfect_logits(judge, features[:1], [first]), *perfect_logits(judge, features[1:], [["O"] * 20])]
+    (answer,) = judge.answers(found, features, logits)
+    assert read_spans(answer["tags"], "iob2") == [Span(13, 14, "PER")]
 
 
 def test_no_room_for_a_word_is_told_in_a_sentence():
@@ -315,6 +325,15 @@ def test_entities_stand_where_the_text_has_them():
     assert [(entity["start"], entity["end"]) for entity in answer["entities"]] == [(3, 11), (14, 19)]
 
 
+def test_of_plain_tags_each_has_a_probability():
+    judge = NerTask(Columns(), scheme="plain", names=["DT", "NN"])
+    asked = Examples(Path("-"), [Example({"tokens": ["in", "Paris"]})], have_truth=False)
+    features = judge.features(asked, make_tokenizer())
+    (answer,) = judge.answers(asked, features, perfect_logits(judge, features, [["DT", "NN"]]))
+    assert answer["tags"] == ["DT", "NN"]
+    assert answer["probabilities"] == pytest.approx([np.exp(9) / (np.exp(9) + 1)] * 2, abs=1e-6)
+
+
 def test_a_text_without_words_has_no_tags():
     judge = NerTask(Columns(), scheme="iob2", names=["O", "B-LOC"])
     asked = judge.from_texts([" ", "in"])
@@ -336,7 +355,7 @@ def test_metrics_and_report_of_entities_and_of_plain_tags():
     judge, found = examples("Rolf/NNP in/IN")
     answers = [{"tags": ["NNP", "NNP"], "probabilities": [0.9, 0.7]}]
     metrics = judge.metrics(found, answers)
-    assert metrics["f1"] == metrics["accuracy"] == 0.5
+    assert metrics["f1"] == metrics["accuracy"] == metrics["baseline"] == 0.5
     assert metrics["per_type"]["NNP"]["precision"] == 0.5
     assert "in: IN" in "".join(judge.report(found, answers, metrics))
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from hypothesis import example as hypothesis_example
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -353,6 +354,9 @@ def test_no_answer_is_given_when_every_window_says_so(tokenizer: BertTokenizer):
         assert answer["answer"] == expected
         assert answer["no_answer_score"] == no_answer - 2
         assert answer["n_best"][-1]["answer"] == ""
+        shares = np.exp([2, 1, 1, 0, 0, 0, no_answer])  # of "b"; "a b", "b c"; "a", "c", "a b c"; and nothing
+        shown = [one["probability"] for one in answer["n_best"]]
+        assert shown == pytest.approx((shares / shares.sum())[[0, 1, 2, 3, 4, -1]], abs=1e-6)
         assert always.answers(examples, [row], tuple(logits))[0]["answer"] == "b"
     # One window that thinks it holds the answer is enough.
     twice = np.concatenate([logits, logits], axis=1)
@@ -362,6 +366,7 @@ def test_no_answer_is_given_when_every_window_says_so(tokenizer: BertTokenizer):
 
 
 @given(st.lists(st.tuples(st.integers(-3, 3), st.integers(0, 4), st.integers(0, 1)), min_size=1, max_size=8))
+@hypothesis_example([(0, 1, 0), (1, 1, 0), (1, 0, 1), (1, 0, 1)])  # no threshold tells equal margins apart
 def test_the_threshold_is_the_best_that_trying_all_finds(rows):
     margins, answered, silent = (np.array(column, dtype=float) for column in zip(*rows, strict=True))
 
@@ -374,7 +379,7 @@ def test_the_threshold_is_the_best_that_trying_all_finds(rows):
 
 def test_the_threshold_is_chosen_on_the_dev_set_and_saved(tokenizer: BertTokenizer):
     examples = Examples(Path("x"), [example("a b c", "b"), example("d e f"), example("g h i", "g")])
-    task = QuestionAnsweringTask()
+    task = QuestionAnsweringTask(stride=100, max_answer_length=9)
     task.learn_labels(examples)
     assert task.no_answer_threshold == 0
     features = task.features(examples, tokenizer)
@@ -386,7 +391,7 @@ def test_the_threshold_is_chosen_on_the_dev_set_and_saved(tokenizer: BertTokeniz
     metrics = task.metrics(examples, task.answers(examples, features, (begins, ends)))
     assert (metrics["f1"], metrics["exact_match"]) == (1, 1)
     config = SMALL.replace(**task.config_changes())
-    assert QuestionAnsweringTask.from_config(config, Columns()).no_answer_threshold == task.no_answer_threshold
+    assert vars(QuestionAnsweringTask.from_config(config, Columns())) == vars(task)
 
 
 def test_metrics_tell_kinds_of_questions_apart():

@@ -301,3 +301,15 @@ def test_reading_many_texts_shows_a_progress_bar(small_model: Path, monkeypatch:
     model, tokenizer = BertForSimilarity.from_pretrained(small_model), BertTokenizer.from_pretrained(small_model)
     encode(["a", "b", "c"], model, tokenizer, batch_size=2)
     assert bars == [("encode", 2)]
+
+
+def test_encode_cuts_texts_to_the_limit_of_the_tokenizer(small_model: Path):
+    model, tokenizer = BertForSimilarity.from_pretrained(small_model), BertTokenizer.from_pretrained(small_model)
+    tokenizer.model_max_length = 6
+    long, cut = encode(["fun bad a good film film", "fun bad a good"], model, tokenizer)
+    np.testing.assert_allclose(long, cut, atol=1e-5)
+
+
+def test_encode_gives_single_precision_also_from_a_model_in_half(small_model: Path):
+    model = BertForSimilarity.from_pretrained(small_model, dtype=torch.bfloat16)
+    assert encode(["a good film"], model, BertTokenizer.from_pretrained(small_model)).dtype == np.float32
