@@ -30,7 +30,7 @@ from minibert import (
 )
 from minibert.errors import DivergedError
 from minibert.training.interrupt import InterruptGuard, stopped
-from minibert.training.optimizer import parameter_groups
+from minibert.training.optimizer import create_optimizer, parameter_groups
 from minibert.training.schedules import linear_schedule
 from minibert.training.state import TrainerState, checkpoints
 
@@ -172,6 +172,12 @@ def test_no_decay_for_biases_and_norms():
         assert "norm" not in names[id(parameter)]
     assert (decayed["weight_decay"], spared["weight_decay"]) == (0.1, 0.0)
     assert len(decayed["params"]) + len(spared["params"]) == len(names)
+
+
+def test_the_settings_of_adam_reach_it():
+    settings = TrainingArguments(learning_rate=1e-3, adam_beta1=0.8, adam_beta2=0.95, adam_epsilon=1e-6)
+    found = create_optimizer(BertForSequenceClassification(QUIET), settings).defaults
+    assert (found["lr"], found["betas"], found["eps"]) == (1e-3, (0.8, 0.95), 1e-6)
 
 
 def test_the_schedule_rises_to_1_and_falls_to_0():
