@@ -39,6 +39,7 @@ from minibert.data.unigram import unigram_entropy
 from minibert.training.distributed import process_group
 from minibert.training.google_optimizer import AdamWeightDecay, google_schedule
 from minibert.training.meter import Meter, Reading
+from minibert.training.muon import Muon
 from minibert.training.objective import PretrainingLoss, Tally
 from minibert.training.optimizer import parameter_groups
 from minibert.training.pretraining_trainer import Budget, PretrainingTrainer
@@ -566,6 +567,7 @@ def test_a_step_looks_at_no_number_before_the_log_does(
     assert trainer._loss.word_weights is not None
     trainer._loss.word_weights = trainer._loss.word_weights.to("meta")
     update = trainer._create_optimizer()
+    assert isinstance(update, {"muon": Muon, "google": AdamWeightDecay}[optimizer])
     for group in update.param_groups:
         group["fused"] = False  # which torch does not offer there
     batches = [pack_instances([instances.block(0)[index] for index in part]) for part in ([0, 1], [2, 3])]

@@ -332,6 +332,8 @@ def test_pad_makes_a_batch_of_tensors_out_of_tensors(tokenizer):
     assert torch.equal(batch.attention_mask, torch.tensor([[1, 1, 1], [1, 1, 0]]))
     assert batch.labels.dtype == torch.float32
     assert torch.equal(batch.labels, torch.tensor([0.5, 0.5]))
+    masked = [{"input_ids": [2, 5, 3], "attention_mask": [1, 0, 1]}, {"input_ids": [2], "attention_mask": [1]}]
+    assert tokenizer.pad(masked)["attention_mask"] == [[1, 0, 1], [1, 0, 0]]
     left = BertTokenizer(VOCAB, padding_side="left").pad(
         [{"input_ids": np.array([2, 3])}, {"input_ids": np.array([2])}]
     )

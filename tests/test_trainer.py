@@ -160,6 +160,7 @@ def test_it_learns(tmp_path: Path):
     trainer = Trainer(BertForSequenceClassification(QUIET), args, train_dataset=data, compute_metrics=accuracy)
     assert trainer.predict(data).metrics["test_accuracy"] < 0.6
     trainer.train()
+    assert not trainer.model.training  # ready to be asked
     assert trainer.predict(data).metrics["test_accuracy"] > 0.95
 
 

@@ -172,6 +172,8 @@ def test_class_weights_are_those_of_torch_and_smoothing_reaches_the_trainer(tmp_
     model.train()
     expected = F.cross_entropy(model(**batch).logits, batch["labels"], weights, label_smoothing=0.1)
     torch.testing.assert_close(trainer._loss_of(batch), expected)
+    plain = Trainer(model, arguments(tmp_path))  # evaluation goes without both
+    assert trainer.evaluate(data)["eval_loss"] == plain.evaluate(data)["eval_loss"]
 
 
 def test_class_weights_are_those_of_the_data_at_hand(tmp_path: Path):
@@ -257,6 +259,7 @@ def test_evaluations_without_gain_by_hand():
     assert evaluations_without_gain([0.5, 0.6, 0.61, 0.62], 0.015, True) == 0  # slowly, but over the last gain
     assert evaluations_without_gain([0.5, 0.6, 0.61, 0.605], 0.05, True) == 2
     assert evaluations_without_gain([2.0, 1.0, 1.5, 0.9], 0.0, False) == 0
+    assert evaluations_without_gain([2.0, 1.0, 1.5, 1.1], 0.0, False) == 2
     assert evaluations_without_gain([math.nan, 0.1, 0.2, math.nan], 0.0, True) == 1
     assert evaluations_without_gain([math.nan, math.nan], 0.0, True) == 2
 
