@@ -71,6 +71,8 @@ def test_calibration_error_by_hand():
     found = calibration(np.array([0.9, 0.9, 0.9, 0.9, 0.6]), np.array([True, True, True, False, True]))
     assert [row["examples"] for row in found["bins"]] == [1, 4]
     assert found["bins"][1]["accuracy"] == 0.75
+    assert [row["from"] for row in found["bins"]] == pytest.approx([8 / 15, 13 / 15])
+    assert [row["to"] for row in found["bins"]] == pytest.approx([9 / 15, 14 / 15])
     assert found["ece"] == pytest.approx(0.8 * 0.15 + 0.2 * 0.4)
 
 

@@ -69,6 +69,15 @@ def test_a_row_without_any_token_encodes_to_zeros():
     assert output.last_hidden_state[:4].any()
 
 
+def test_a_packed_batch_of_articles_is_learnt_from_as_the_padded_one():
+    task = make_model("BertForExtractiveSummarization").double()
+    packed = PackedBatch.from_sequences([[1, 5, 1, 9], [1, 7, 2]])  # of two sentences, and of one
+    padded, mask = torch.tensor([[1, 5, 1, 9], [1, 7, 2, 0]]), torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]])
+    ours = task(packed, labels=torch.tensor([1, 0, 1])).loss
+    theirs = task(padded, mask, labels=torch.tensor([[1, 0], [1, -100]])).loss
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+
+
 def test_positions_may_be_given_once_for_all_rows():
     encoder, ids, positions = make_model("BertModel"), torch.randint(61, (3, 16)), torch.randperm(16).unsqueeze(0)
     once, for_each = encoder(ids, position_ids=positions), encoder(ids, position_ids=positions.expand(3, 16))
