@@ -74,8 +74,9 @@ def test_a_packed_batch_of_articles_is_learnt_from_as_the_padded_one():
     packed = PackedBatch.from_sequences([[1, 5, 1, 9], [1, 7, 2]])  # of two sentences, and of one
     padded, mask = torch.tensor([[1, 5, 1, 9], [1, 7, 2, 0]]), torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]])
     ours = task(packed, labels=torch.tensor([1, 0, 1])).loss
-    theirs = task(padded, mask, labels=torch.tensor([[1, 0], [1, -100]])).loss
-    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+    theirs = task(padded, mask, labels=torch.tensor([[1, 0], [1, -100]]))
+    torch.testing.assert_close(ours, theirs.loss, rtol=0, atol=1e-12)
+    assert theirs.logits[1, 1] == torch.finfo(torch.float64).min  # there is no second sentence
 
 
 def test_positions_may_be_given_once_for_all_rows():
