@@ -668,9 +668,13 @@ def test_max_steps_ends_a_run_in_the_middle_of_an_epoch(tmp_path: Path):
 def test_answers_about_tokens_come_padded_and_in_order(tmp_path: Path):
     data = make_examples(9)
     tags = [example | {"labels": [-100, *[2] * (len(example["input_ids"]) - 2), -100]} for example in data]
-    output = Trainer(BertForTokenClassification(SMALL), arguments(tmp_path)).predict(tags)
+    model = BertForTokenClassification(SMALL)
+    output = Trainer(model, arguments(tmp_path)).predict(tags)
     longest = max(len(example["input_ids"]) for example in data)
     assert output.predictions.shape == (9, longest, 7)
+    for row, example in zip(output.predictions, data, strict=True):
+        alone = model(torch.tensor([example["input_ids"]])).logits[0].detach().numpy()
+        np.testing.assert_allclose(row[: len(alone)], alone, atol=1e-5)
     for row, example in zip(output.label_ids, tags, strict=True):
         assert row.tolist() == example["labels"] + [-100] * (longest - len(example["labels"]))
 
