@@ -93,9 +93,10 @@ def test_a_batch_without_padding_shows_its_attentions():
 
 def test_a_loss_of_half_precision_logits_is_computed_in_single_precision():
     logits, classes, scores = torch.randn(64, 7).bfloat16(), torch.randint(7, (64,)), torch.rand(64, 7)
-    for config, labels in ((SMALL, classes), (SMALL, scores), (SMALL.replace(problem_type="regression"), scores)):
-        exact = classification_loss(config, logits.float(), labels)
-        assert torch.equal(classification_loss(config, logits, labels), exact)
+    for kind, labels in ((None, classes), (None, scores), ("regression", scores)):
+        model = make_model("BertForSequenceClassification", SMALL.replace(problem_type=kind))
+        exact = classification_loss(model, logits.float(), labels)
+        assert torch.equal(classification_loss(model, logits, labels), exact)
 
 
 @pytest.mark.parametrize("name", ["BertForMaskedLM", "BertForPreTraining"])
