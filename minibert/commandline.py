@@ -118,6 +118,7 @@ def run(parser: Parser, command: Callable[[argparse.Namespace], None], argv: Seq
     try:
         command(arguments)
         sys.stdout.flush()
+        _leave_torchrun(0)
     except InputError as error:
         _end(parser, " ".join(str(error).split()), 2)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
@@ -164,4 +165,17 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 def _end(parser: Parser, text: str, status: int) -> NoReturn:
     print(f"{parser.prog}: {'error: ' if status == 2 else ''}{text}", file=sys.stderr)
+    _leave_torchrun(status)
     sys.exit(status)
+
+
+def _leave_torchrun(status: int) -> None:
+    """One of several processes, as torchrun starts them, ends here, without Python's own end.
+
+    torch never lets go of a group among which it has divided a model, so gloo's threads still run. If one of them asks
+    for Python's lock, to give a tensor back, while Python ends, Python ends the thread; C++ then ends the whole process:
+    "terminate called without an active exception", though its work was done.
+    """
+    if "LOCAL_WORLD_SIZE" in os.environ:
+        sys.stdout.flush()
+        os._exit(status)

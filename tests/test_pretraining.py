@@ -889,6 +889,31 @@ def test_nothing_holds_the_group_of_processes_after_training(
         distributed.destroy_process_group()
 
 
+def test_no_thread_of_gloos_breaks_the_end_of_a_process(tmp_path: Path):
+    """torch's caches hold the group of a divided model to the last: its threads may return a tensor as Python ends."""
+    program = tmp_path / "program.py"
+    program.write_text(f"""
+import time
+import torch
+from minibert.commandline import Parser, run
+
+class Late:
+    def __init__(self):
+        torch.distributed.init_process_group("gloo", {(tmp_path / "group").as_uri()!r}, rank=0, world_size=1)
+        self.group = torch.distributed.group.WORLD
+
+    def __del__(self, ones=torch.ones, sleep=time.sleep):
+        work = self.group.allreduce([ones(1)])
+        sleep(1)
+
+late = Late()
+run(Parser("program", "", ""), lambda arguments: print("done"), [])
+""")
+    environment = os.environ | {"LOCAL_WORLD_SIZE": "2", "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run([sys.executable, program], env=environment, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "done\n", "")
+
+
 def test_a_run_that_may_not_go_on_lets_go_of_the_group_too(
     corpus_folder: Path,
     small_model: Path,
