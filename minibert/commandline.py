@@ -173,8 +173,8 @@ def _leave_torchrun(status: int) -> None:
     """One of several processes, as torchrun starts them, ends here, without Python's own end.
 
     torch never lets go of a group among which it has divided a model, so gloo's threads still run. If one of them asks
-    for Python's lock, to give a tensor back, while Python ends, Python ends the thread; C++ then ends the whole process:
-    "terminate called without an active exception", though its work was done.
+    for Python's lock, to give a tensor back, while Python ends, Python ends the thread, and that the whole process,
+    whose work was done: "terminate called without an active exception".
     """
     if "LOCAL_WORLD_SIZE" in os.environ:
         sys.stdout.flush()

@@ -27,7 +27,15 @@ from hypothesis import strategies as st
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
-from minibert import BertConfig, BertForMaskedLM, BertForPreTraining, BertTokenizer, InputError, TrainingArguments
+from minibert import (
+    BertConfig,
+    BertForMaskedLM,
+    BertForPreTraining,
+    BertTokenizer,
+    InputError,
+    Trainer,
+    TrainingArguments,
+)
 from minibert.checkpoints import tensorflow
 from minibert.checkpoints.names import from_minibert
 from minibert.data.batches import move, pack_examples
@@ -879,12 +887,17 @@ def test_nothing_holds_the_group_of_processes_after_training(
     distributed.init_process_group("gloo", (tmp_path / "group").as_uri(), rank=0, world_size=1)
     try:
         trainer = make_trainer(instances, tmp_path)
-        wrapper = weakref.ref(trainer._parallel)
-        reducer = weakref.ref(trainer._parallel.reducer)
-        assert isinstance(wrapper(), DistributedDataParallel)
-        trainer.release()
-        assert wrapper() is None
-        assert reducer() is None
+        held: list[weakref.ref[Any]] = []
+
+        def train(trainer: PretrainingTrainer, *_: Any) -> None:
+            assert isinstance(trainer._parallel, DistributedDataParallel)
+            held.extend(map(weakref.ref, (trainer._parallel, trainer._parallel.reducer)))
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(Trainer, "train", train)
+        with pytest.raises(KeyboardInterrupt):
+            trainer.train()
+        assert [reference() for reference in held] == [None, None]
     finally:
         distributed.destroy_process_group()
 
@@ -912,22 +925,6 @@ run(Parser("program", "", ""), lambda arguments: print("done"), [])
     environment = os.environ | {"LOCAL_WORLD_SIZE": "2", "PYTHONPATH": str(ROOT)}
     ended = subprocess.run([sys.executable, program], env=environment, capture_output=True, text=True)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "done\n", "")
-
-
-def test_a_run_that_may_not_go_on_lets_go_of_the_group_too(
-    corpus_folder: Path,
-    small_model: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-):
-    words = small_run(corpus_folder, small_model, tmp_path / "out", "--max-steps", 3)
-    pretrain(*words)
-    (tmp_path / "out" / "metrics.json").unlink()  # as if it had been killed at the very end
-    released: list[PretrainingTrainer] = []
-    monkeypatch.setattr(PretrainingTrainer, "release", lambda trainer: released.append(trainer))
-    assert "--seed of the run in" in pretrain_fails(capsys, *words, "--resume", "--seed", 1)
-    assert len(released) == 1
 
 
 @pytest.mark.slow
@@ -983,3 +980,52 @@ def test_a_process_that_dies_ends_the_job_which_goes_on_with_fewer(
     process.communicate()
     steps = [entry["step"] for entry in read_log(out) if "lr" in entry]
     assert steps == list(range(1, len(steps) + 1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("victim", "where", "step"),
+    [(1, "PretrainingTrainer._forward_backward", 0), (0, "write_pretraining_report", 3)],
+    ids=["other-in-the-first-step", "first-at-the-end"],
+)
+def test_who_is_left_tells_it_before_torchrun_ends_it(
+    victim: int, where: str, step: int, corpus_folder: Path, small_model: Path, tmp_path: Path
+):
+    """torchrun sends SIGTERM within a tenth of a second. Here it takes longer to find out what an error means."""
+    program = tmp_path / "program.py"
+    program.write_text(f"""
+import os, signal, time
+from minibert.commandline import run
+from minibert.pretrain import build_parser, main
+from minibert.training import pretraining
+from minibert.training.pretraining import PretrainingTrainer
+
+lost_contact = pretraining.lost_contact
+pretraining.lost_contact = lambda error: time.sleep(2) or lost_contact(error)
+if pretraining.rank() == {victim}:
+    pretraining.{where} = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+run(build_parser(), main)
+""")
+    words = small_run(corpus_folder, small_model, tmp_path / "out", "--max-steps", 3)
+    job = start(*TORCHRUN[:-1], str(program), *words)
+    _, errors = job.communicate(timeout=120)
+    assert job.returncode != 0
+    assert f"process {1 - victim} lost the others after step {step}: one of them has ended. Start the same" in errors
+    assert not (tmp_path / "out" / "metrics.json").exists()
+
+
+def test_a_process_that_is_gone_is_no_fault_of_a_checkpoint(
+    instances: PretrainingInstances, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Where a model is divided, its weights are sent to the others."""
+
+    def load(*_: Any) -> None:
+        raise RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer")
+
+    make_trainer(instances, tmp_path, save_strategy="steps").train()
+    monkeypatch.setattr("minibert.training.state.load_weights", load)
+    with pytest.raises(InputError, match="is no checkpoint that this run can go on from"):
+        make_trainer(instances, tmp_path).train(resume_from_checkpoint=True)
+    monkeypatch.setattr("minibert.training.distributed.ranks", lambda: 2)
+    with pytest.raises(RuntimeError, match="Connection closed by peer"):
+        make_trainer(instances, tmp_path).train(resume_from_checkpoint=True)

@@ -8,6 +8,7 @@ go on with another number of processes, or sharded after all.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
@@ -39,6 +40,9 @@ def rank() -> int:
 def process_group() -> Iterator[None]:
     """Inside, the processes can talk to each other: over NCCL, each with a GPU, or over gloo if there is none.
 
+    From here on SIGTERM, which torchrun sends to the others as soon as one has died, does not end a process at once: it
+    fails where it next needs the one that is gone, and has the time to say so. After 30 seconds torchrun kills it.
+
     Raises `InputError` if there are fewer GPUs than processes.
     """
     if ranks() == 1:
@@ -53,6 +57,8 @@ def process_group() -> Iterator[None]:
             )
         torch.cuda.set_device(number)
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    if dist.is_torchelastic_launched():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
         yield
     finally:

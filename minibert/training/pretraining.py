@@ -32,7 +32,7 @@ from ..tokenization import BertTokenizer
 from .arguments import TrainingArguments
 from .bag_of_words import word_weights
 from .begun import SETTINGS, checksum, fix_settings
-from .distributed import lost_contact, process_group, rank, ranks
+from .distributed import any_rank, lost_contact, process_group, rank, ranks
 from .interrupt import stopped
 from .measure import peak_memory_mb
 from .objective import PretrainingModel
@@ -109,6 +109,11 @@ def pretrain(arguments: argparse.Namespace) -> dict[str, Any]:
             if rank() == 0 and not resumed:
                 (out / LOG).unlink(missing_ok=True)  # of a run that was killed before its first checkpoint
             trainer.train(resume_from_checkpoint=True if resumed else None)
+            trainer.save_model(out)
+            metrics = _metrics(trainer)
+            if rank() == 0:
+                write_pretraining_report(out, vars(arguments), metrics, trainer.state.log_history)
+            any_rank(False, trainer.model.device)  # the others wait for the first, or none could tell that it died
         except KeyboardInterrupt:
             if rank() > 0:
                 raise  # the first process has saved it, and says so
@@ -125,12 +130,7 @@ def pretrain(arguments: argparse.Namespace) -> dict[str, Any]:
                 f"process {rank()} lost the others after step {trainer.state.global_step}: one of them has ended. "
                 "Start the same command again with --resume; the number of processes may be another."
             ) from error
-        finally:
-            trainer.release()
-        trainer.save_model(out)
-    metrics = _metrics(trainer)
     if rank() == 0:
-        write_pretraining_report(out, vars(arguments), metrics, trainer.state.log_history)
         write_json(out / "metrics.json", metrics)  # the last, for it says that the run is finished
         shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
         print(_summary(out, metrics))

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -30,7 +31,7 @@ from .muon import Muon
 from .objective import PretrainingLoss, PretrainingModel, Tally, tally_of
 from .optimizer import parameter_groups
 from .state import Saves
-from .trainer import Plan, Steps, Trainer
+from .trainer import Plan, Steps, Trainer, TrainOutput
 from .utilization import flops_per_token, peak_flops
 
 WORSE_THAN_GUESSING = 3.0  # nats: the truth is thought twenty times less likely than if all words were alike
@@ -97,6 +98,7 @@ class PretrainingTrainer(Trainer):
         self.budget = budget
         self.optimizer = optimizer
         self.workers = workers
+        self.fsdp = fsdp
         self.writes_files = rank() == 0
         self._loss = PretrainingLoss(model, None if word_weights is None else word_weights.to(model.device))
         self._parallel: nn.Module = self._loss
@@ -104,17 +106,19 @@ class PretrainingTrainer(Trainer):
             compile_blocks(model)
         if fsdp:
             shard(self._loss, model.bert.blocks)
-        elif ranks() > 1:
-            self._parallel = DistributedDataParallel(self._loss)
         self._peak_flops = peak_flops(model.device) if args.bf16 else None
         self._guessing = math.log(model.config.vocab_size)
 
-    def release(self) -> None:
-        """Let go of `DistributedDataParallel`, after training: it must be gone before the processes part.
-
-        Were it the last to hold their group, Python would wait for gloo's thread to end, and that thread for Python.
-        """
-        self._parallel = self._loss
+    def train(self, resume_from_checkpoint: str | Path | Literal[True] | None = None) -> TrainOutput:
+        """As `Trainer.train`, by all processes together."""
+        if ranks() > 1 and not self.fsdp:
+            self._parallel = DistributedDataParallel(self._loss)
+        try:
+            return super().train(resume_from_checkpoint)
+        finally:
+            # It must be gone before the processes part. Were it the last to hold their group, Python would wait for
+            # gloo's thread to end, and that thread for Python.
+            self._parallel = self._loss
 
     def _plan(self) -> Plan:
         """Epochs differ a little in length, and planning a whole one can take long: the first block tells it."""

@@ -26,7 +26,7 @@ from ..errors import InputError
 from ..files import replacing, write_text
 from ..model import BertPreTrainedModel
 from ..transfer.adapter_files import load_trained, save_adapter
-from .distributed import divided_like, load_optimizer_state
+from .distributed import divided_like, load_optimizer_state, lost_contact
 from .meter import Reading
 from .shared_encoder import SharedEncoder
 
@@ -112,6 +112,8 @@ def load_checkpoint(folder: Path, model: BertPreTrainedModel, optimizer: torch.o
         random.setstate(generators["python"])
         np.random.set_state(tuple(generators["numpy"]))
     except (OSError, ValueError, LookupError, TypeError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        if isinstance(error, RuntimeError) and lost_contact(error):  # while tensors were divided among the processes
+            raise
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise InputError(f"{folder} is no checkpoint that this run can go on from: {reason}.") from error
     return state
