@@ -68,6 +68,23 @@ def remove_if_empty(folder: Path) -> None:
         folder.rmdir()
 
 
+@contextmanager
+def new_folder(path: Path) -> Iterator[None]:
+    """Make a folder, unless it is there. If it was made, and nothing is in it after the block, it goes again.
+
+    Raises `InputError` if `path` is a file.
+    """
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path} is a file: name a folder.")
+    made = not path.exists()
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        if made:
+            remove_if_empty(path)
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """`text` in UTF-8, complete or not at all."""
     with replacing(path) as temporary:

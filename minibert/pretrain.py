@@ -9,7 +9,7 @@ from pathlib import Path
 from .commandline import Parser, PlainParser, check_names, positive_float, positive_int, run, seed, share, whole_number
 from .config import PRESETS
 from .errors import InputError
-from .files import remove_if_empty
+from .files import new_folder
 
 
 def build_parser() -> Parser:
@@ -71,12 +71,9 @@ def learn_vocabulary(arguments: argparse.Namespace) -> None:
     out = Path(arguments.out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} exists already: name another folder.")
-    out.mkdir(parents=True, exist_ok=True)  # before the text is read, which may take hours
-    try:
+    with new_folder(out):  # before the text is read, which may take hours
         tokenizer, words = learn_tokenizer(arguments.files, arguments.size, do_lower_case=not arguments.cased)
         tokenizer.save_pretrained(out)
-    finally:
-        remove_if_empty(out)
     tokens_per_word, unknown = coverage(list(tokenizer.get_vocab()), words)
     print(f"{len(tokenizer):,} tokens; {tokens_per_word:.3f} a word, {unknown:.3%} of the words are [UNK]")
 

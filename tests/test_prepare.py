@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import lzma
@@ -12,8 +13,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +27,7 @@ from minibert import BertTokenizer, InputError
 from minibert.data import corpus as reading
 from minibert.data import prepare as preparing
 from minibert.data.corpus import PROGRESS, find_files, read_documents
-from minibert.data.prepare import WordIds, prepare
+from minibert.data.prepare import Portion, WordIds, prepare
 from minibert.data.sentences import split_sentences
 from minibert.data.shards import MANIFEST, Corpus, fingerprint, token_type
 
@@ -407,6 +410,41 @@ def test_a_folder_in_use_is_left_alone(tmp_path: Path, tokenizer: BertTokenizer)
     prepare([source], tokenizer, tmp_path / "out")
     with pytest.raises(InputError, match="holds a finished corpus already"):
         prepare([source], tokenizer, tmp_path / "out")
+
+
+def test_two_do_not_prepare_in_one_folder_at_a_time(
+    tmp_path: Path, tokenizer: BertTokenizer, monkeypatch: pytest.MonkeyPatch
+):
+    """The second has begun before anything of the first is to be seen."""
+    fcntl = pytest.importorskip("fcntl")
+    source, out = write_corpus(tmp_path / "text"), tmp_path / "out"
+    read_portions = preparing._portions
+
+    def portions(*arguments: Any) -> Iterator[Portion]:
+        assert not any(out.iterdir())
+        with pytest.raises(InputError, match="Another process prepares a corpus in "):
+            prepare([source], tokenizer, out)
+        return read_portions(*arguments)
+
+    monkeypatch.setattr(preparing, "_portions", portions)
+    prepare([source], tokenizer, out)
+    Corpus(out).verify()
+
+    def flock(*_: Any) -> None:
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr(preparing, "_portions", read_portions)
+    monkeypatch.setattr(fcntl, "flock", flock)
+    prepare([source], tokenizer, tmp_path / "a disk without locks")
+
+
+def test_an_empty_folder_stays_if_the_user_made_it(tmp_path: Path, tokenizer: BertTokenizer):
+    (tmp_path / "x.txt").touch()
+    (tmp_path / "made").mkdir()
+    for name in ("made", "not made"):
+        with pytest.raises(InputError, match="There is no text in"):
+            prepare([tmp_path / "x.txt"], tokenizer, tmp_path / name)
+    assert {path.name for path in tmp_path.iterdir()} == {"x.txt", "made"}
 
 
 @pytest.mark.parametrize("place", [0, 1, -1], ids=["first", "second", "last"])

@@ -85,6 +85,15 @@ def test_whatever_is_wrong_is_one_line(text: Path, tmp_path: Path, capsys: pytes
     assert not out.exists()
 
 
+def test_an_empty_folder_stays_if_nothing_is_learnt(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "empty.txt").touch()
+    (tmp_path / "made").mkdir()
+    for out in ("made", "not-made"):
+        words = ["vocabulary", tmp_path / "empty.txt", "--out", tmp_path / out]
+        assert "There is no text" in pretrain_fails(capsys, *words)
+    assert {path.name for path in tmp_path.iterdir()} == {"empty.txt", "made"}
+
+
 def test_help_needs_no_torch():
     code = "import sys, minibert.pretrain as p; p.build_parser(); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

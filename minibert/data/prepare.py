@@ -39,7 +39,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..errors import InputError
-from ..files import remove_if_empty, replacing, write_json
+from ..files import new_folder, replacing, write_json
 from ..tokenization import BertTokenizer
 from .corpus import PROGRESS, Document, find_files, read_documents
 from .sentences import split_sentences
@@ -68,10 +68,9 @@ def prepare(
     """
     out = Path(out)
     files = find_files(paths, out)
-    progress = _Progress(out, {"format": FORMAT, "tokenizer": fingerprint(tokenizer), "held_out": held_out})
     total = sum(file.stat().st_size for file in files)
-    out.mkdir(parents=True, exist_ok=True)
-    try:
+    with new_folder(out), _alone_in(out):
+        progress = _Progress(out, {"format": FORMAT, "tokenizer": fingerprint(tokenizer), "held_out": held_out})
         with tqdm(total=total, desc="prepare", unit="B", unit_scale=True, smoothing=0, dynamic_ncols=True) as bar:
             portions = _portions(files, bar.update)
             shards = _shards(portions, tokenizer, out, workers, held_out, progress)
@@ -87,9 +86,32 @@ def prepare(
         tokenizer.save_pretrained(out)
         write_json(out / MANIFEST, manifest.to_dict())
         progress.path.unlink()
-    finally:
-        remove_if_empty(out)
     return manifest
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Raises `InputError` if another process prepares a corpus in the folder: one would write over the other's shards.
+
+    The lock ends with its process, even with one that is killed. Windows and some network disks have no such locks.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            text = f"Another process prepares a corpus in {folder}: wait for its end, or name another folder."
+            raise InputError(text) from None
+        except OSError:  # such a network disk
+            pass
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @dataclass(frozen=True)
@@ -189,7 +211,7 @@ class _Progress:
             raise InputError(f"{out} holds a finished corpus already: name another folder.")
         if self.path.exists():
             self._read()
-        elif out.exists() and (not out.is_dir() or any(not _is_shard(path) for path in out.iterdir())):
+        elif any(not _is_shard(path) for path in out.iterdir()):
             raise InputError(f"{out} exists already, and is no unfinished corpus: name another folder.")
 
     def finished(self, portion: Portion, type_of_tokens: np.dtype[Any]) -> ShardRecord | None:

@@ -26,7 +26,7 @@ from ..data.shards import MANIFEST, Corpus, Manifest
 from ..data.unigram import token_counts, unigram_entropy
 from ..data.vocabulary import learn_tokenizer
 from ..errors import InputError
-from ..files import remove_if_empty, write_json
+from ..files import new_folder, write_json
 from ..heads import BertForMaskedLM, BertForPreTraining
 from ..tokenization import BertTokenizer
 from .arguments import TrainingArguments
@@ -215,11 +215,8 @@ def _corpus_folder(arguments: argparse.Namespace, out: Path) -> Path:
             tokenizer = BertTokenizer.from_pretrained(known)
         else:
             tokenizer, _ = learn_tokenizer(arguments.corpus, chosen["vocab_size"])
-        out.mkdir(parents=True, exist_ok=True)
-        try:
+        with new_folder(out):
             prepare(arguments.corpus, tokenizer, folder, workers=os.cpu_count() or 1, held_out=chosen["held_out"])
-        finally:
-            remove_if_empty(out)
     # The run itself may not have begun: the corpus may have been refused.
     fix_settings(folder / SETTINGS, chosen, _sizes(arguments.corpus))
     return folder
