@@ -958,6 +958,31 @@ def test_two_processes_learn_what_one_does(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("flags", [[], ["--fsdp"]], ids=["ddp", "fsdp"])
+def test_words_are_counted_once_for_all_processes(
+    flags: list[str], corpus_folder: Path, small_model: Path, tmp_path: Path
+):
+    program = tmp_path / "program.py"
+    program.write_text("""
+from minibert.commandline import run
+from minibert.pretrain import build_parser, main
+from minibert.training import pretraining
+
+if pretraining.rank() == 1:
+    del pretraining.count_vectors
+run(build_parser(), main)
+""")
+    for name, launcher in (("one", ["minibert.pretrain"]), ("two", [*TORCHRUN[:-1], str(program), *flags])):
+        words = small_run(corpus_folder, small_model, tmp_path / name, "--max-steps", 2, "--embeddings", "counts")
+        process = start(*launcher, *words)
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+    one, two = (losses(read_log(tmp_path / name)) for name in ("one", "two"))
+    for ours, theirs in zip(two, one, strict=True):
+        assert ours == pytest.approx(theirs, abs=2e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flags", [[], ["--fsdp"]], ids=["ddp", "fsdp"])
 def test_a_process_that_dies_ends_the_job_which_goes_on_with_fewer(
     flags: list[str], corpus_folder: Path, small_model: Path, tmp_path: Path
 ):

@@ -83,12 +83,14 @@ def any_rank(flag: bool, device: torch.device) -> bool:
 
 
 def shard(module: nn.Module, blocks: Iterable[nn.Module]) -> None:
-    """Divide a module, of which the blocks are the largest part, among the processes, in place.
+    """Divide a module, of which the blocks are the largest part, among the processes, in place: that of the first one.
 
     A block's weights are put together just before it runs and let go behind it, forward and backward.
     """
     from torch.distributed.fsdp import fully_shard
 
+    for tensor in module.state_dict().values():
+        dist.broadcast(tensor, 0)
     for block in blocks:
         fully_shard(block)
     fully_shard(module)

@@ -255,7 +255,8 @@ def _model(arguments: argparse.Namespace, corpus: Corpus, tokenizer: BertTokeniz
             f"{arguments.init_from}: its tokenizer has {len(tokenizer)} tokens, but its model knows "
             f"{model.config.vocab_size}."
         )
-    if arguments.embeddings == "counts" and not checkpoints(Path(arguments.out) / CHECKPOINTS):
+    # The first process sends its weights to the others.
+    if arguments.embeddings == "counts" and rank() == 0 and not checkpoints(Path(arguments.out) / CHECKPOINTS):
         _embed_by_counts(model, corpus, trained=arguments.init_from is not None)
     return model
 

@@ -104,14 +104,14 @@ class PretrainingTrainer(Trainer):
         self._parallel: nn.Module = self._loss
         if compiled:
             compile_blocks(model)
-        if fsdp:
-            shard(self._loss, model.bert.blocks)
         self._peak_flops = peak_flops(model.device) if args.bf16 else None
         self._guessing = math.log(model.config.vocab_size)
 
     def train(self, resume_from_checkpoint: str | Path | Literal[True] | None = None) -> TrainOutput:
-        """As `Trainer.train`, by all processes together."""
-        if ranks() > 1 and not self.fsdp:
+        """As `Trainer.train`, by all processes together, which begin with the weights of the first."""
+        if self.fsdp:
+            shard(self._loss, self._loss.model.bert.blocks)
+        elif ranks() > 1:
             self._parallel = DistributedDataParallel(self._loss)
         try:
             return super().train(resume_from_checkpoint)
