@@ -869,6 +869,19 @@ def test_ctrl_c_to_torchrun_saves_once(corpus_folder: Path, small_model: Path, t
     assert (out / "checkpoints" / f"checkpoint-{step}").is_dir()
 
 
+@pytest.mark.slow
+def test_the_processes_of_a_killed_torchrun_save_and_end(corpus_folder: Path, small_model: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    job = start(*TORCHRUN, "minibert.pretrain", *small_run(corpus_folder, small_model, out, "--max-steps", 100_000))
+    while job.poll() is None and not (out / "log.jsonl").exists():
+        time.sleep(0.01)
+    job.kill()
+    _, errors = job.communicate(timeout=120)  # until the last of them has closed it
+    assert errors.count("stopped and saved after step") == 1, errors
+    step = read_log(out)[-1]["step"]
+    assert (out / "checkpoints" / f"checkpoint-{step}").is_dir()
+
+
 def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch):
     for name, value in {"WORLD_SIZE": "2", "LOCAL_RANK": "1"}.items():
         monkeypatch.setenv(name, value)

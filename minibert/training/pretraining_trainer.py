@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -14,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm.auto import tqdm
@@ -100,6 +102,7 @@ class PretrainingTrainer(Trainer):
         self.workers = workers
         self.fsdp = fsdp
         self.writes_files = rank() == 0
+        self._parent = os.getppid()
         self._loss = PretrainingLoss(model, None if word_weights is None else word_weights.to(model.device))
         self._parallel: nn.Module = self._loss
         if compiled:
@@ -168,7 +171,9 @@ class PretrainingTrainer(Trainer):
         return super()._schedule(step, warmup_steps, total_steps)
 
     def _must_stop(self, interrupt: InterruptGuard) -> bool:
-        return any_rank(interrupt.asked, self.model.device)
+        """If torchrun was killed, nothing would end its processes, and --resume would start more beside them."""
+        orphaned = dist.is_torchelastic_launched() and os.getppid() != self._parent
+        return any_rank(interrupt.asked or orphaned, self.model.device)
 
     def _forward_backward(self, batches: list[Batch]) -> tuple[dict[str, Tensor], Tensor]:
         """Add up the gradients of all batches of a step. The figures are of all processes together.
