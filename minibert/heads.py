@@ -364,6 +364,4 @@ def sentence_starts(batch: PackedBatch) -> tuple[Layout, Tensor]:
     first_ids = batch.cls_layout.pad(batch.cls_layout.select(batch.input_ids)).squeeze(1)  # (tokens) -> (batch)
     starts = batch.input_ids == first_ids.repeat_interleave(lengths, output_size=tokens)  # (batch) -> (tokens)
     counts = batch.layout.pad(starts).sum(dim=1)  # (tokens) -> (batch)
-    places = torch.arange(int(counts.max()), device=counts.device)  # -> (sentences)
-    mask = places < counts.unsqueeze(1)  # (sentences) -> (batch, sentences)
-    return Layout.from_mask(mask), starts
+    return Layout.from_lengths(counts), starts

@@ -56,6 +56,13 @@ class Layout:
         indices = mask.flatten().nonzero().squeeze(1)  # (batch, seq) -> (tokens)
         return cls(batch, seq, cu_seqlens, mask, indices)
 
+    @classmethod
+    def from_lengths(cls, lengths: Tensor) -> Layout:
+        """The layout of rows that are filled from the left. lengths (batch,)."""
+        places = torch.arange(max(1, int(lengths.max())), device=lengths.device)  # -> (seq)
+        mask = places < lengths.unsqueeze(1)  # (seq) -> (batch, seq)
+        return cls.from_mask(mask)
+
     @cached_property
     def ends(self) -> Tensor:
         """`cu_seqlens` in int64, for torch's nested tensors: they have one shape if they share it, not only its values.
@@ -74,9 +81,7 @@ class Layout:
         """The layout that keeps only these tokens, given by their places among all packed ones, in order."""
         rows = torch.searchsorted(self.cu_seqlens[1:].long(), chosen, right=True)
         lengths = rows.bincount(minlength=self.batch)  # (chosen) -> (batch)
-        places = torch.arange(max(1, int(lengths.max())), device=chosen.device)  # -> (seq)
-        mask = places < lengths.unsqueeze(1)  # (seq) -> (batch, seq)
-        return replace(self.from_mask(mask), selected=chosen)
+        return replace(self.from_lengths(lengths), selected=chosen)
 
     def pack(self, padded: Tensor) -> Tensor:
         """(batch, seq, ...) -> (tokens, ...): leave the padding out."""
@@ -135,16 +140,14 @@ class PackedBatch:
             raise InputError("There is nothing to pack: input_ids is an empty list.")
         if token_type_ids is not None and list(map(len, token_type_ids)) != list(map(len, input_ids)):
             raise InputError("token_type_ids must have as many rows as input_ids, each as long as the row of ids.")
-        lengths = torch.tensor([len(ids) for ids in input_ids])
-        positions = torch.arange(max(map(len, input_ids)))
-        mask = positions < lengths.unsqueeze(1)  # (seq) -> (batch, seq)
-        layout = Layout.from_mask(mask)
+        layout = Layout.from_lengths(torch.tensor([len(ids) for ids in input_ids]))
+        positions = torch.arange(layout.seq).expand(layout.batch, -1)  # -> (batch, seq)
         ids = torch.tensor([i for row in input_ids for i in row], dtype=torch.int64)
         if token_type_ids is None:
             types = torch.zeros_like(ids)
         else:
             types = torch.tensor([i for row in token_type_ids for i in row], dtype=torch.int64)
-        return cls(ids, types, layout.pack(positions.expand_as(mask)), layout, layout.first_tokens())
+        return cls(ids, types, layout.pack(positions), layout, layout.first_tokens())
 
     def restore(self, packed: Tensor, fill: float = 0.0) -> Tensor:
         """(tokens, ...) in the form the caller speaks: (batch, seq, ...) if the batch came padded."""

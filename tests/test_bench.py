@@ -24,7 +24,7 @@ from minibert import BertConfig, BertForPreTraining, BertForSequenceClassificati
 from minibert.attention import IMPLEMENTATIONS
 from minibert.attention.eager import eager_attention
 from minibert.benchmarks import comparison, corpora, curves, inference, scorecard, startup, training
-from minibert.benchmarks.attention import check_equal, layout_of
+from minibert.benchmarks.attention import check_equal
 from minibert.benchmarks.comparison import check_close
 from minibert.benchmarks.lengths import SST2_COUNTS, attention_workloads, read_lengths, two_thirds_full
 from minibert.benchmarks.measure import markdown_table, spread, take_turns, times_as_fast
@@ -38,6 +38,7 @@ from minibert.data.instances import InstanceSettings, PretrainingInstances
 from minibert.data.shards import Corpus
 from minibert.errors import InputError
 from minibert.linear import ONEDNN_PAYS
+from minibert.packing import Layout
 from minibert.training.arguments import TrainingArguments
 from minibert.training.measure import process_peak_mb
 from minibert.training.trainer import Trainer
@@ -109,7 +110,7 @@ def test_file_that_holds_no_lengths_is_refused(tmp_path: Path, content: str, fou
 
 @pytest.mark.parametrize("training", [False, True])
 def test_wrong_implementation_is_not_timed(training: bool):
-    layout = layout_of([3, 5], torch.device("cpu"))
+    layout = Layout.from_lengths(torch.tensor([3, 5]))
     tokens = torch.randn(8, 3, 2, 4, requires_grad=training)
     check_equal("right", eager_attention, tokens, layout)
     with pytest.raises(RuntimeError, match="wrong attention differs from eager by"):

@@ -40,7 +40,7 @@ def bench_attention(arguments: argparse.Namespace) -> None:
     results = []
     for (batch, lengths), (work, dropout, training) in itertools.product(batches.items(), WORK):
         print(f"{batch}, {work} ...", file=sys.stderr)
-        layout = layout_of(lengths, device)
+        layout = Layout.from_lengths(torch.tensor(lengths)).to(device)
         shape = sum(lengths), 3, config.num_attention_heads, config.head_dim
         tokens = torch.randn(shape, device=device, dtype=dtype, requires_grad=training)
         candidates = {}
@@ -86,13 +86,6 @@ def available_attentions(device: torch.device) -> tuple[dict[str, Attention], li
             except InputError as error:
                 notes.append(f"{name} is left out. {error}")
     return attentions, notes
-
-
-def layout_of(lengths: list[int], device: torch.device) -> Layout:
-    """The layout of rows that are filled from the left."""
-    positions = torch.arange(max(lengths))
-    mask = positions < torch.tensor(lengths).unsqueeze(1)  # (seq) -> (batch, seq)
-    return Layout.from_mask(mask).to(device)
 
 
 def attend_once(
