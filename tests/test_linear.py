@@ -167,13 +167,15 @@ def test_lora_adds_to_a_product_of_onednn(asked: list[Tensor]):
         torch.testing.assert_close(fast, model(ids).logits, rtol=1e-5, atol=1e-5)
 
 
-# In float32 this model, packed or not, is 2e-5 off the same in float64: torch 2.13 takes equal steps, 2.6 others.
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 5e-5), (torch.bfloat16, 4e-2)], ids=str)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 1e-2)], ids=str)
 def test_packed_weights_answer_the_same_and_are_for_nothing_else(
     dtype: torch.dtype, tolerance: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(linear, "ONEDNN_PAYS", True)
-    model, ids = make_model("BertForMaskedLM", WIDE).to(dtype), torch.randint(1, 600, (4, 30))
+    model, ids = (
+        BertForMaskedLM(WIDE).eval().to(dtype),
+        torch.randint(1, 600, (4, 30)),
+    )  # larger weights blow up rounding
     wanted = model(ids).logits.detach()
     linear.pack_weights(model)
     packed = [module for module in model.modules() if isinstance(module, linear.PackedLinear)]

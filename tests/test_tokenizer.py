@@ -128,11 +128,14 @@ def differing_characters(tokenizer: BertTokenizer, codes: range) -> list[str]:
     return differing_characters(tokenizer, codes[:half]) + differing_characters(tokenizer, codes[half:])
 
 
+NO_ACCENT_SINCE_14 = {"\u1734"} if unicodedata.unidata_version.startswith("13.") else set()
+
+
 @pytest.mark.parametrize("do_lower_case", [True, False])
 def test_characters_of_living_scripts_are_treated_alike(do_lower_case):
     differing = differing_characters(BertTokenizer(VOCAB, do_lower_case), range(0x3100))
     known = {char for char in differing if unicodedata.category(char) != "Cn"}
-    assert known <= {"\u1734"}  # an accent no more since Unicode 14
+    assert known <= NO_ACCENT_SINCE_14
 
 
 @pytest.mark.slow
@@ -141,9 +144,9 @@ def test_the_characters_treated_differently_are_few_and_unknown_to_one_side(do_l
     tokenizer = BertTokenizer(VOCAB, do_lower_case)
     blocks = range(0, sys.maxunicode + 1, 256)
     differing = [char for start in blocks for char in differing_characters(tokenizer, range(start, start + 256))]
-    known = {char for char in differing if unicodedata.category(char) != "Cn"}
-    assert known <= {"\u1734", "\U0001171e", "\U00011938"}  # accents no more since Unicode 14 and 15; apart since 13
-    assert len(differing) < 1000
+    assert len(differing) < 400
+    known = {char for char in differing if unicodedata.category(char) != "Cn"} - NO_ACCENT_SINCE_14
+    assert known <= {"\U0001171e", "\U00011938"}  # an accent no more since Unicode 15, and one that came apart in 13
 
 
 NASTY = st.text(
