@@ -101,6 +101,10 @@ def test_tabs_at_the_end_of_lines_are_no_columns_and_a_word_may_be_a_no_break_sp
 def test_a_file_without_blank_lines_is_warned_of(tmp_path, caplog):
     assert len(task().read(write(tmp_path, "a.tsv", "a film\tgood\n" * 501))) == 1
     assert "no blank line between its words" in caplog.text
+    caplog.clear()
+    assert len(task().read(write(tmp_path, "b.tsv", "a film\tgood\n" * 501 + "\na film\tgood\n"))) == 2
+    assert len(task().read(write(tmp_path, "c.tsv", "a film\tgood\n" * 20))) == 1
+    assert not caplog.text
 
 
 def test_json_lines_and_files_without_tags(tmp_path):
@@ -358,6 +362,19 @@ def test_metrics_and_report_of_entities_and_of_plain_tags():
     assert metrics["f1"] == metrics["accuracy"] == metrics["baseline"] == 0.5
     assert metrics["per_type"]["NNP"]["precision"] == 0.5
     assert "in: IN" in "".join(judge.report(found, answers, metrics))
+
+
+def test_the_report_begins_with_the_surest_mistakes_and_the_worst_sentences():
+    judge, found = examples("Oslo/I-LOC in/O", "Rolf/I-PER in/O Rome/I-LOC")
+    answers = [
+        {"tags": ["I-PER", "O"], "entities": [{"probability": 0.6}]},
+        {"tags": ["I-LOC", "O", "I-PER"], "entities": [{"probability": 0.7}, {"probability": 0.9}]},
+    ]
+    page = "".join(judge.report(found, answers, judge.metrics(found, answers)))
+    mistakes, sentences = page.split("The sentences with most mistakes")
+    places = [mistakes.index(probability) for probability in ("0.900", "0.700", "0.600")]
+    assert places == sorted(places)
+    assert sentences.index("Rolf") < sentences.index("Oslo")
 
 
 def test_the_command_line_may_tell_the_scheme():

@@ -378,6 +378,22 @@ def test_each_step_learns_a_second_time_with_the_words_moved_along_their_gradien
         torch.testing.assert_close(parameter, wanted - 0.5 * wanted.grad, msg=name)
 
 
+def test_an_own_loss_may_take_the_labels_out_of_what_is_learnt_twice(tmp_path: Path):
+    """As people write it for `transformers`' Trainer: `labels = inputs.pop("labels")`."""
+    asked = []
+
+    class OwnLoss(Trainer):
+        def compute_loss(self, model: Any, inputs: dict[str, Any], *_: Any, **__: Any) -> torch.Tensor:
+            asked.append(inputs.pop("labels"))
+            return F.cross_entropy(model(**inputs).logits, asked[-1])
+
+    data = make_examples(4)
+    args = arguments(tmp_path, adversarial_epsilon=0.3, num_train_epochs=1, per_device_train_batch_size=4)
+    OwnLoss(make_model("BertForSequenceClassification", QUIET), args, train_dataset=data).train()
+    first, again = asked
+    assert torch.equal(first, again)
+
+
 def test_the_words_move_so_far_and_come_back():
     model = make_model("BertForSequenceClassification", QUIET)
     words = model.bert.embeddings.word_embeddings.weight

@@ -18,12 +18,17 @@ from ..packing import Layout, PackedBatch
 STRETCH = 50
 
 
+def epoch_generator(seed: int, epoch: int) -> torch.Generator:
+    """The random numbers of one epoch, the same whenever it is taken up."""
+    return torch.Generator().manual_seed(seed * 100_003 + epoch)
+
+
 def length_grouped_batches(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
     """The batches of one epoch, as indices: every example once, in batches of similar length, in random order.
 
     A pure function of its arguments, so that a run can be taken up in the middle of an epoch.
     """
-    generator = torch.Generator().manual_seed(seed * 100_003 + epoch)
+    generator = epoch_generator(seed, epoch)
     order = torch.randperm(len(lengths), generator=generator).tolist()
     stretch = STRETCH * batch_size
     batches = []

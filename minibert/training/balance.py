@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..data.batches import epoch_generator
 from ..errors import InputError
 from ..losses import IGNORE
 
@@ -40,5 +41,5 @@ def balanced_draw(labels: Sequence[Any], seed: int, epoch: int) -> list[int]:
         raise InputError("Balanced sampling needs one label an example: these examples have several, or numbers.")
     counts = Counter(labels)
     weights = torch.tensor([1 / counts[label] for label in labels], dtype=torch.float64)
-    generator = torch.Generator().manual_seed(seed * 100_003 + epoch)
-    return torch.multinomial(weights, len(labels), replacement=True, generator=generator).tolist()
+    drawn = torch.multinomial(weights, len(labels), replacement=True, generator=epoch_generator(seed, epoch))
+    return drawn.tolist()

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.batches import length_grouped_batches
+from ..data.batches import epoch_generator, length_grouped_batches
 from ..errors import InputError
 from ..files import write_json
 from .arguments import TrainingArguments
@@ -133,8 +133,8 @@ class MultitaskTrainer(Trainer):
                 if number not in rounds:
                     rounds[number] = length_grouped_batches(self._lengths_by_task[name], size, seed, number)
                 found.append((name, rounds[number][at]))
-        generator = torch.Generator().manual_seed(seed * 100_003 + epoch)
-        return [found[i] for i in torch.randperm(len(found), generator=generator).tolist()]
+        order = torch.randperm(len(found), generator=epoch_generator(seed, epoch))
+        return [found[i] for i in order.tolist()]
 
     def _batch_weights(self, batches: list[dict[str, Any]]) -> Tensor:
         """Alike: how often a task is drawn says what it counts for, not how many labels it has."""
