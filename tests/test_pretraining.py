@@ -44,6 +44,7 @@ from minibert.data.prepare import prepare
 from minibert.data.shards import Corpus
 from minibert.data.stream import InstanceStream, Place, load_batches, pack_instances, parts_of
 from minibert.data.unigram import unigram_entropy
+from minibert.training import summed_cross_entropy
 from minibert.training.distributed import process_group
 from minibert.training.google_optimizer import AdamWeightDecay, google_schedule
 from minibert.training.meter import Meter, Reading
@@ -275,13 +276,39 @@ def test_words_that_are_not_predicted_still_get_the_gradient_of_their_place():
 def test_summed_cross_entropy_is_torchs_and_takes_one_backward_pass():
     logits = torch.randn(6, 11, dtype=torch.float64, requires_grad=True)
     wanted = torch.randint(0, 11, (6,))
-    loss = SummedCrossEntropy.apply(logits, wanted)
+    loss, correct, _ = SummedCrossEntropy.apply(logits.clone(), wanted)
     expected = torch.nn.functional.cross_entropy(logits, wanted, reduction="sum")
     torch.testing.assert_close(loss, expected)
+    assert correct == (logits.argmax(dim=1) == wanted).sum()
     gradients = [torch.autograd.grad(3 * value, logits, retain_graph=True)[0] for value in (loss, expected)]
     torch.testing.assert_close(*gradients)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         loss.backward()
+
+
+@pytest.mark.parametrize("at_once", [1, 11, 25, 1000])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.bfloat16, 1e-2)], ids=str)
+def test_summed_cross_entropy_in_parts(at_once: int, dtype: torch.dtype, tolerance: float, monkeypatch: Any):
+    monkeypatch.setattr(summed_cross_entropy, "AT_ONCE", at_once)
+    logits = (30 * torch.randn(7, 11)).to(dtype).requires_grad_()
+    wanted = torch.randint(0, 11, (7,))
+    loss, correct, _ = SummedCrossEntropy.apply(logits.clone(), wanted)
+    expected = torch.nn.functional.cross_entropy(logits.float(), wanted, reduction="sum")
+    torch.testing.assert_close(loss, expected)  # in float32, whatever the logits are
+    assert correct == (logits.argmax(dim=1) == wanted).sum()
+    gradients = [torch.autograd.grad(value / 7, logits)[0].float() for value in (loss, expected)]
+    torch.testing.assert_close(*gradients, rtol=tolerance, atol=tolerance)
+    with torch.inference_mode():
+        alone, _, _ = SummedCrossEntropy.apply(logits.clone(), wanted)
+    assert alone == loss
+
+
+def test_summed_cross_entropy_of_no_rows():
+    logits = torch.zeros(0, 11, requires_grad=True)
+    loss, correct, _ = SummedCrossEntropy.apply(logits.clone(), torch.zeros(0, dtype=torch.long))
+    loss.backward()
+    assert loss == correct == 0
+    assert logits.grad is not None
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa", "packed", "auto"])

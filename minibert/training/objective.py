@@ -17,7 +17,6 @@ from ..data.batches import move
 from ..data.instances import Instance
 from ..data.stream import Batch, pack_instances
 from ..heads import BertForMaskedLM, BertForPreTraining
-from ..losses import full_precision
 from .bag_of_words import bag_of_words_loss
 from .summed_cross_entropy import SummedCrossEntropy
 from .tied_words import read_twice
@@ -109,10 +108,12 @@ def tally_of(loss: PretrainingLoss, instances: Sequence[Instance], batch_size: i
 
 
 def _loss_and_correct(logits: Tensor, wanted: Tensor) -> list[Tensor]:
-    """The sum of the losses, how many are right, and how many there are. logits (rows, classes), wanted (rows,)."""
-    loss = SummedCrossEntropy.apply(full_precision(logits), wanted)  # type: ignore[no-untyped-call]
-    correct = (logits.argmax(dim=1) == wanted).sum()  # (rows, classes) -> ()
-    return [loss, correct.float(), _number(len(wanted), wanted)]
+    """The sum of the losses, how many are right, and how many there are. logits (rows, classes), wanted (rows,).
+
+    The logits are gone afterwards.
+    """
+    loss, correct, _ = SummedCrossEntropy.apply(logits, wanted)  # type: ignore[no-untyped-call]
+    return [loss, correct, _number(len(wanted), wanted)]
 
 
 def _number(value: int, like: Tensor) -> Tensor:
