@@ -22,7 +22,7 @@ from minibert.tasks.regression import RegressionTask
 from minibert.tasks.task import Columns, Example, Examples
 from minibert.training.counterfactuals import counterfactuals, read_swaps, swap_words
 from minibert.training.judging import saved_task
-from minibert.training.slices import slice_metrics
+from minibert.training.slices import MOST, slice_metrics, slice_values
 
 from .helpers import GOOD, write_table
 from .test_commands import CommandError, call, finished, one_line
@@ -176,6 +176,13 @@ def test_a_list_that_fits_no_text_is_refused():
 
 
 # ------------------------------------------------------------------------------------------------ commands
+
+
+def test_a_column_of_numbers_makes_no_slices():
+    rows = [Example({"text": "x"}, "a", columns={"id": number}, line=number) for number in range(MOST + 1)]
+    assert len(slice_values(Examples(Path("a.csv"), rows[:MOST]), "id")) == MOST
+    with pytest.raises(InputError, match=r"--slice id: the column has 1,001 different values, and 1,000 slices"):
+        slice_values(Examples(Path("a.csv"), rows), "id")
 
 
 def test_evaluate_slices_and_swaps(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -77,6 +77,13 @@ def sum_over_ranks(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def from_rank(tensor: Tensor, number: int) -> Tensor:
+    """What the process of this number has in its place, in all processes, in place."""
+    if ranks() > 1:
+        dist.broadcast(tensor, number)
+    return tensor
+
+
 def any_rank(flag: bool, device: torch.device) -> bool:
     """Whether it is so in any of the processes: they must all stop at the same step, or the others wait for ever."""
     return bool(sum_over_ranks(torch.tensor(int(flag), device=device))) if ranks() > 1 else flag

@@ -19,7 +19,7 @@ from ..tokenization import BertTokenizer
 from .arguments import TrainingArguments
 from .counterfactuals import counterfactuals
 from .measure import latencies_ms, peak_memory_mb
-from .slices import column_values, slice_metrics
+from .slices import slice_metrics, slice_values
 from .trainer import PredictionOutput, Trainer
 
 
@@ -66,7 +66,7 @@ class Judge:
         slice_column: also the metrics of the examples of each of its values, see `slice_metrics`.
         swaps: also what changes when these words are swapped, see `counterfactuals`.
         """
-        values = None if slice_column is None else column_values(examples, slice_column)
+        values = None if slice_column is None else slice_values(examples, slice_column)
         with told("Tokenizing the texts"):
             features = self.task.features(examples, self.tokenizer)
         output = self._ask(features, "eval")

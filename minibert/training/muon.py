@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..model import BertPreTrainedModel
-from .distributed import divided_like, whole
+from .distributed import divided_like, from_rank, rank, ranks, whole
 from .optimizer import parameter_groups
 
 MOMENTUM = 0.95
@@ -75,24 +75,36 @@ class Muon(torch.optim.AdamW):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """One step, for all parameters that have a gradient. There is no use for a `closure`."""
-        for group in self.param_groups:
-            if group["pieces"]:
-                for parameter in group["params"]:
-                    if parameter.grad is not None:
-                        self._matrix_step(parameter, group["lr"], group["weight_decay"], group["pieces"])
-                        parameter.grad = None  # AdamW passes over what has no gradient
+        matrices = [
+            (parameter, group)
+            for group in self.param_groups
+            if group["pieces"]
+            for parameter in group["params"]
+            if parameter.grad is not None
+        ]
+        # Several processes share the work: each makes some of the matrices orthogonal, and sends them to the others.
+        updates = []
+        for number, (parameter, group) in enumerate(matrices):
+            update = self._ahead(parameter).to(self._dtype)
+            if number % ranks() == rank():
+                pieces = update.unflatten(0, (group["pieces"], -1))  # -> (pieces, rows, columns)
+                update = orthogonalize(pieces).flatten(0, 1)  # -> (pieces * rows, columns)
+            updates.append(update.contiguous())
+            parameter.grad = None  # AdamW passes over what has no gradient
+        for number, ((parameter, group), update) in enumerate(zip(matrices, updates, strict=True)):
+            lr = group["lr"]
+            # Of U Vᵀ the squares of all numbers add up to its smaller side: they are 1 / larger side on the average.
+            size = SIZE * math.sqrt(max(update.shape[0] // group["pieces"], update.shape[1]))
+            update = divided_like(from_rank(update, number % ranks()).to(parameter.dtype), parameter)
+            parameter.mul_(1 - lr * group["weight_decay"]).sub_(update, alpha=lr * size)
         super().step()
 
-    def _matrix_step(self, parameter: Tensor, lr: float, weight_decay: float, pieces: int) -> None:
+    def _ahead(self, parameter: Tensor) -> Tensor:
+        """Where the momentum leads next (Nesterov's), whole."""
         state = self.state[parameter]
         if not state:
             state["momentum"] = torch.zeros_like(parameter)
             state["step"] = torch.zeros(())  # not used here; AdamW looks for it in whatever it loads
         assert parameter.grad is not None
         state["momentum"].lerp_(parameter.grad, 1 - MOMENTUM)
-        ahead = whole(parameter.grad.lerp(state["momentum"], MOMENTUM))  # Nesterov's: where the momentum leads next
-        update = orthogonalize(ahead.to(self._dtype).unflatten(0, (pieces, -1)))  # -> (pieces, rows, columns)
-        # Of U Vᵀ the squares of all numbers add up to its smaller side: they are 1 / larger side on the average.
-        size = SIZE * math.sqrt(max(update.shape[-2:]))
-        update = update.flatten(0, 1).to(parameter.dtype)  # (pieces, rows, columns) -> (pieces * rows, columns)
-        parameter.mul_(1 - lr * weight_decay).sub_(divided_like(update, parameter), alpha=lr * size)
+        return whole(parameter.grad.lerp(state["momentum"], MOMENTUM))

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import InputError
 from ..intervals import Interval, bootstrap, wilson
 from ..tasks.task import Examples, Task
 
+MOST = 1000  # slices: each is compared with all other examples
 LEAST = 10  # examples: the bootstrap of fewer says more than it knows
 
 
@@ -21,6 +23,17 @@ def column_values(examples: Examples, column: str, flag: str = "--slice") -> lis
             found = ", ".join(map(str, example.columns)) or "no columns"
             raise examples.fault(example, f"there is no column '{column}', but {found}. Name the right one with {flag}")
     return [str(example.columns[column]) for example in examples]
+
+
+def slice_values(examples: Examples, column: str) -> list[str]:
+    """The values of a column that groups the examples. Raises `InputError` if it is not there, or numbers them."""
+    values = column_values(examples, column)
+    if (count := len(set(values))) > MOST:
+        raise InputError(
+            f"--slice {column}: the column has {count:,} different values, and {MOST:,} slices at most are judged. "
+            "Name a column that puts many examples into one group."
+        )
+    return values
 
 
 def slice_metrics(
