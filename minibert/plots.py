@@ -94,7 +94,6 @@ def pretraining_curves(history: Sequence[Mapping[str, Any]], unigram_entropy: fl
     history: the lines of `log.jsonl`. unigram_entropy: in nats, see `data/unigram.py`.
     """
     training = [entry for entry in history if "lr" in entry]
-    training = training[:: 1 + len(training) // MOST_POINTS]
     evaluations = [entry for entry in history if "eval_mlm_loss" in entry]
     figure, (left, right) = _figure(10, 3.6, columns=2)
     steps = [entry["step"] for entry in training]
@@ -107,7 +106,8 @@ def pretraining_curves(history: Sequence[Mapping[str, Any]], unigram_entropy: fl
     left.axhline(unigram_entropy, color=GREY, linestyle="--", label=f"unigram entropy, {unigram_entropy:.2f}")
     left.set(title="Loss of the masked words, in nats", xlabel="step")
     left.legend(frameon=False)
-    source, where = (evaluations, evaluated) if evaluations else (training, steps)
+    every = 1 + len(training) // MOST_POINTS
+    source, where = (evaluations, evaluated) if evaluations else (training[::every], steps[::every])
     prefix = "eval_" if evaluations else ""
     for name, label, color in (("mlm_accuracy", "masked words", BLUE), ("nsp_accuracy", "next sentence", ORANGE)):
         if f"{prefix}{name}" in source[-1]:
@@ -219,12 +219,13 @@ def _label(name: str, longest: int) -> str:
 
 def _plot_noisy(axes: Any, steps: Sequence[int], losses: Any) -> None:
     """Each step pale; if there are many, also their running mean."""
-    many = len(losses) > 20
-    axes.plot(steps, losses, color=BLUE, alpha=0.25, linewidth=1, label="each step" if many else "training")
+    many, every = len(losses) > 20, 1 + len(losses) // MOST_POINTS
+    label = "each step" if many else "training"
+    axes.plot(steps[::every], losses[::every], color=BLUE, alpha=0.25, linewidth=1, label=label)
     if many:
         window = max(5, len(losses) // 20)
         smooth = np.convolve(losses, np.ones(window) / window, mode="valid")
-        axes.plot(steps[window - 1 :], smooth, color=BLUE, label=f"mean of {window} steps")
+        axes.plot(steps[window - 1 :: every], smooth[::every], color=BLUE, label=f"mean of {window} steps")
 
 
 def _figure(width: float, height: float, columns: int = 1) -> tuple[Figure, Any]:

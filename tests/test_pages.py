@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -108,3 +109,13 @@ def test_labels_too_many_to_be_named_are_not_numbered_either():
     axes = plots.class_shares({"train": {str(label): 100 - label for label in range(50)}}).axes[0]
     assert [text.get_text() for text in axes.get_yticklabels()] == []
     assert axes.get_ylabel() == "50 labels, the most frequent first"
+
+
+def test_the_running_mean_of_a_long_run_is_over_as_many_steps_as_it_says():
+    history = [{"step": step, "lr": 0.1, "mlm_loss": float(step), "mlm_accuracy": 0.5} for step in range(1, 5001)]
+    left, right = plots.pretraining_curves(history, 6.8).axes
+    noisy, mean, _ = left.lines
+    assert mean.get_label() == "mean of 250 steps"
+    np.testing.assert_allclose(np.asarray(mean.get_ydata()), np.asarray(mean.get_xdata()) - 249 / 2)
+    for line in (noisy, mean, right.lines[0]):
+        assert 1000 < np.asarray(line.get_xdata()).size <= plots.MOST_POINTS
