@@ -451,9 +451,9 @@ print({name: f"{count} of {12 * len(TEXTS)} guesses stand in the texts" for name
 assert found["minibert-mini-uncased"] > found["minibert-tiny-uncased"]
 
 # %% [markdown]
-# Who was never asked stammers. And where the other one is wrong, it is no accident: a river brings *dam* and *valley*
-# along, a film *movie* and *drama*, France *spain* and *england*. The pooler has become a summary that one can read.
-# What it is worth is told in `EXPERIMENTS.md`.
+# Who was never asked stammers. And where the other one is wrong, it is no accident: a river brings *flood* and *valley*
+# along, a film *performance* and *critics*, France *napoleon* and a *palace*. The pooler has become a summary that one
+# can read. What it is worth is told in `EXPERIMENTS.md`.
 #
 # ## Common mistakes
 #

@@ -82,7 +82,11 @@ def run(notebook: NotebookNode, folder: Path, timeout: int = 5 * LONGEST_RUN) ->
     """
     start = time.perf_counter()
     NotebookClient(
-        notebook, timeout=timeout, resources={"metadata": {"path": str(folder)}}, record_timing=False
+        notebook,
+        timeout=timeout,
+        resources={"metadata": {"path": str(folder)}},
+        record_timing=False,
+        coalesce_streams=True,  # or what a cell prints comes in as many pieces as the kernel happened to send
     ).execute()
     notebook.metadata.pop("language_info", None)  # the version of Python is no part of the tutorial
     return time.perf_counter() - start
