@@ -738,6 +738,12 @@ def start(*words: str, start_new_session: bool = False) -> subprocess.Popen[str]
     )
 
 
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    """Until a process has written it, or has ended."""
+    while process.poll() is None and not path.exists():
+        time.sleep(0.01)
+
+
 def children(process: subprocess.Popen[str]) -> list[int]:
     """The processes that it has started and that are still there."""
     found = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True)
@@ -833,8 +839,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(
     out = tmp_path / "out"
     words = [*small_run(corpus_folder, small_model, out, "--max-steps", 100_000), "--workers", "2"]
     process = start("minibert.pretrain", *words, start_new_session=True)
-    while process.poll() is None and not (out / "log.jsonl").exists():
-        time.sleep(0.01)
+    wait_for(out / "log.jsonl", process)
     workers = children(process)
     assert len(workers) == 2
     os.killpg(process.pid, number)
@@ -854,8 +859,7 @@ def test_a_killed_process_that_makes_batches_gets_a_sentence(corpus_folder: Path
     out = tmp_path / "out"
     words = small_run(corpus_folder, small_model, out, "--max-steps", 100_000, "--workers", 1)
     process = start("minibert.pretrain", *words)
-    while process.poll() is None and not (out / "log.jsonl").exists():
-        time.sleep(0.01)
+    wait_for(out / "log.jsonl", process)
     os.kill(children(process)[0], signal.SIGKILL)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 2
@@ -886,8 +890,7 @@ def test_ctrl_c_to_torchrun_saves_once(corpus_folder: Path, small_model: Path, t
     """It sends the signal on twice."""
     out = tmp_path / "out"
     job = start(*TORCHRUN, "minibert.pretrain", *small_run(corpus_folder, small_model, out, "--max-steps", 100_000))
-    while job.poll() is None and not (out / "log.jsonl").exists():
-        time.sleep(0.01)
+    wait_for(out / "log.jsonl", job)
     job.send_signal(signal.SIGINT)
     _, errors = job.communicate(timeout=120)
     assert errors.count("stopped and saved after step") == 1, errors  # by the first process
@@ -900,8 +903,7 @@ def test_ctrl_c_to_torchrun_saves_once(corpus_folder: Path, small_model: Path, t
 def test_the_processes_of_a_killed_torchrun_save_and_end(corpus_folder: Path, small_model: Path, tmp_path: Path):
     out = tmp_path / "out"
     job = start(*TORCHRUN, "minibert.pretrain", *small_run(corpus_folder, small_model, out, "--max-steps", 100_000))
-    while job.poll() is None and not (out / "log.jsonl").exists():
-        time.sleep(0.01)
+    wait_for(out / "log.jsonl", job)
     job.kill()
     _, errors = job.communicate(timeout=120)  # until the last of them has closed it
     assert errors.count("stopped and saved after step") == 1, errors
@@ -979,8 +981,7 @@ def test_two_processes_learn_what_one_does(
         words += ["--bag-of-words", "--optimizer", optimizer]
         if name == "two":
             process = start("minibert.pretrain", *words)
-            while process.poll() is None and not (tmp_path / name / "checkpoints" / "checkpoint-3").exists():
-                time.sleep(0.01)
+            wait_for(tmp_path / name / "checkpoints" / "checkpoint-3", process)
             process.kill()
             process.communicate()
         launcher, more = (TORCHRUN, ["--resume", *flags]) if name == "two" else ([], [])
@@ -1029,8 +1030,7 @@ def test_a_process_that_dies_ends_the_job_which_goes_on_with_fewer(
     out = tmp_path / "out"
     words = ["minibert.pretrain", *small_run(corpus_folder, small_model, out, "--max-steps", 400)]
     job = start(*TORCHRUN, *words, *flags)
-    while job.poll() is None and not (out / "checkpoints" / "checkpoint-6").exists():
-        time.sleep(0.01)
+    wait_for(out / "checkpoints" / "checkpoint-6", job)
     os.kill(children(job)[-1], signal.SIGKILL)
     _, errors = job.communicate(timeout=120)
     assert job.returncode != 0
