@@ -32,8 +32,9 @@ from minibert.files import replacing
 from minibert.packing import PackedBatch
 from minibert.tasks.classification import ClassificationTask
 from minibert.tasks.task import Columns
-from minibert.training.finetuning import complete_folder, free_folder, print_summary
+from minibert.training.finetuning import print_summary
 from minibert.training.judging import Judge
+from minibert.training.run_folder import complete_folder, free_folder
 from minibert.training.state import TrainerState
 
 from .helpers import GOOD, write_table

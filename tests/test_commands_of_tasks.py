@@ -11,7 +11,7 @@ import torch
 import transformers
 
 from minibert import finetune
-from minibert.training.finetuning import TASKS_OF
+from minibert.training.flags import TASKS_OF
 
 from .test_commands import RESULTS, CommandError, call, one_line
 

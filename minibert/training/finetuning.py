@@ -8,12 +8,8 @@ from __future__ import annotations
 import argparse
 import itertools
 import logging
-import os
-import re
 import shlex
-import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +17,6 @@ from typing import Any, NamedTuple
 import torch
 
 from .. import plots
-from ..checkpoints.pretrained import ADAPTER_CONFIG
 from ..data.public import PUBLIC, fetch
 from ..errors import InputError
 from ..files import check_output, write_json, write_json_lines
@@ -33,39 +28,19 @@ from ..tasks.task import Examples, Features, Task, prediction_lines
 from ..tokenization import BertTokenizer
 from ..tracing import Trace, trace
 from ..transfer.adaptation import trained_parameters
-from ..transfer.adapter_files import ADAPTER_WEIGHTS
-from ..transfer.adapters import Adapters
 from ..transfer.features import forget_features
-from ..transfer.lora import Lora
 from .arguments import TrainingArguments
-from .begun import SETTINGS, checksum, fix_settings
-from .interrupt import stopped
+from .flags import check_settings
 from .learning_rate_finder import find_learning_rate
 from .measure import latencies_ms, peak_memory_mb
 from .report import write_report
-from .state import checkpoints
-from .trainer import LABELS, LOG, EvalPrediction, Trainer, TrainOutput
-from .ways import ADAPTER, encoder_is_frozen, prepare_transfer, settle
+from .run_folder import CHECKPOINTS, complete_folder, fix_run, free_folder
+from .trainer import LABELS, EvalPrediction, Trainer, TrainOutput
+from .ways import encoder_is_frozen, prepare_transfer, settle
 
 log = logging.getLogger("minibert")
 
 SAMPLE = Path(__file__).parents[1] / "data" / "reviews"
-RUNS = Path("runs")
-CHECKPOINTS = "checkpoints"
-TASK_FOLDERS = "tasks"  # one for each, if several are learnt together
-TRIALS = "trials"  # the runs of several seeds or of a search, see trials.py
-
-# Flags that say nothing of what is learnt: where files are, and by what else a result is judged. The examples to learn
-# from are compared themselves.
-ELSEWHERE = ("out", "resume", "overwrite", "train", "dev", "test", "find_lr")
-
-# What a run writes into its folder: what --overwrite may delete, and nothing else.
-RESULTS = (
-    "config.json", "model.safetensors", "vocab.txt", "tokenizer.json", "tokenizer_config.json", "metrics.json",
-    "predictions.jsonl", "dev_predictions.json", "test_predictions.json", LOG, "report.html", CHECKPOINTS,
-    TASK_FOLDERS, ADAPTER, ADAPTER_CONFIG, ADAPTER_WEIGHTS, TRIALS, "trials.json", "trials.html",
-)  # fmt: skip
-
 
 PRETRAINED_DEFAULTS = {"lr": 5e-5, "epochs": 3.0}
 FROZEN_DEFAULTS = {"lr": 1e-3, "epochs": 3.0}  # few weights, and new ones
@@ -73,33 +48,6 @@ FROZEN_DEFAULTS = {"lr": 1e-3, "epochs": 3.0}  # few weights, and new ones
 SHIPPED_MODEL = "minibert-tiny-uncased"  # what a run starts from that names no model
 SMALL_WIDTH = 256  # as minibert's own models: such small ones take larger steps, and more of them
 SMALL_DEFAULTS = {"lr": 1e-3, "epochs": 5.0}
-
-WAYS = ("freeze", "gradual_unfreezing", "layer_decay", "mix", "lora", "adapters", "bitfit", "prefix")  # one at a time
-SETTINGS_OF = (
-    ("lora", "lora_alpha", Lora.alpha),
-    ("lora", "lora_targets", ",".join(Lora.targets)),
-    ("adapters", "adapter_size", Adapters.size),
-    ("patience", "minimal_gain", 0.0),
-)  # the flag, its setting, and the setting's default
-TASKS_OF = (
-    ("text_column", "text", ("classification", "multilabel", "ner", "regression", "similarity", "summarization")),
-    ("text_b_column", "text_b", ("classification", "multilabel", "regression", "similarity")),
-    (
-        "label_column",
-        "label",
-        ("choice", "classification", "multilabel", "ner", "regression", "similarity", "summarization"),
-    ),
-    ("long_texts", "head", ("classification", "multilabel", "regression")),
-    ("label_separator", ",", ("multilabel",)),
-    ("calibrate", False, ("classification",)),
-    ("tag_scheme", None, ("ner",)),
-    ("stride", None, ("qa",)),
-    ("max_answer_length", 30, ("qa",)),
-    ("summary_sentences", 3, ("summarization",)),
-    ("label_smoothing", 0.0, ("choice", "classification", "ner")),
-    ("class_weights", False, ("classification", "ner")),
-    ("balanced_sampling", False, ("choice", "classification")),
-)  # the flag, its default, and the tasks that read it
 
 
 class Split(NamedTuple):
@@ -134,7 +82,7 @@ def finetune(arguments: argparse.Namespace, summary: bool = True) -> dict[str, A
         return _find_learning_rate(Path(arguments.find_lr), run.trainer)
     trainer = run.trainer
     with complete_folder(out, trainer, keep=arguments.resume):
-        fix_run(arguments, out, [run])
+        fix_run(arguments, out, trainer.train_dataset)
         trained = trainer.train(resume_from_checkpoint=True if arguments.resume else None)
         metrics = write_results(arguments, out, run, {"best_epoch": best_epoch(trainer), **costs(trained)})
     if summary:
@@ -147,7 +95,7 @@ def prepare(arguments: argparse.Namespace, out: Path, together: Sequence[str] = 
 
     together: the names of all tasks, if several are learnt at once.
     """
-    _check_settings(arguments, together or [arguments.task])
+    check_settings(arguments, together or [arguments.task])
     task = task_class(arguments.task).from_arguments(arguments)
     train, dev, test = read_files(arguments, task)
     task.learn_labels(train)
@@ -180,22 +128,6 @@ def _max_length(arguments: argparse.Namespace, task: Task, positions: int) -> in
             "choose a smaller one."
         )
     return arguments.max_length or min(task.max_length, positions)
-
-
-def _check_settings(arguments: argparse.Namespace, tasks: Sequence[str]) -> None:
-    """Raise `InputError` for flags that would change nothing, unnoticed. tasks: the names of all that are learnt."""
-    given = [f"--{name.replace('_', '-')}" for name in WAYS if getattr(arguments, name)]
-    if len(given) > 1:  # in a search, one may be among the flags and the other be tried
-        raise InputError(f"{' and '.join(given)} are different ways to train: choose one.")
-    for flag, setting, default in SETTINGS_OF:
-        if getattr(arguments, flag) is None and getattr(arguments, setting) != default:
-            raise InputError(f"--{setting.replace('_', '-')} is a setting of --{flag}, which is missing.")
-    for flag, usual, readers in TASKS_OF:
-        if getattr(arguments, flag) != usual and not set(tasks) & set(readers):
-            found, wanted = " and ".join(tasks), " or ".join(readers)
-            raise InputError(f"--{flag.replace('_', '-')} is for --task {wanted}, not for {found}: leave it out.")
-    if arguments.sampling != "proportional" and len(tasks) == 1:
-        raise InputError("--sampling mixes several tasks, and there is one: leave it out.")
 
 
 def _find_learning_rate(page: Path, trainer: Trainer) -> dict[str, Any]:
@@ -305,109 +237,6 @@ def read_files(arguments: argparse.Namespace, task: Task) -> tuple[Examples, Exa
         if other is not None:
             task.check(train, other)
     return train, dev, test
-
-
-def free_folder(
-    arguments: argparse.Namespace, to_resume: str = f"{CHECKPOINTS}/checkpoint-*", models: Sequence[str] = ()
-) -> Path:
-    """The folder to write to; with --resume it must hold a file or folder like `to_resume`.
-
-    models: that are read beside --model.
-    Raises `InputError` if something is in the way.
-    """
-    if arguments.out is None:
-        if arguments.resume:
-            raise InputError("--resume needs the --out of the run that is to go on.")
-        number = next(n for n in itertools.count(1) if not (RUNS / f"finetune-{n}").exists())
-        return RUNS / f"finetune-{number}"
-    out = Path(arguments.out)
-    if arguments.resume:
-        if arguments.overwrite:
-            raise InputError("--resume goes on with what is in --out, --overwrite deletes it: choose one.")
-        if not any(out.glob(to_resume)):
-            raise InputError(f"{out} has no interrupted run to --resume.")
-        return out
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file: --out must be a folder, or not exist yet.")
-    found = [] if not out.exists() else sorted(path.name for path in out.iterdir())
-    if found and not arguments.overwrite:
-        raise InputError(f"{out} is not empty. Choose another --out, or --overwrite an earlier run in it.")
-    strangers = [name for name in found if name not in RESULTS and not _is_leftover(name)]
-    if strangers:
-        raise InputError(f"{out} holds more than an earlier run ({', '.join(strangers[:3])}): it is not overwritten.")
-    read = [("model", model) for model in (arguments.model, *models)]
-    for given in (arguments.train, arguments.dev, arguments.test):
-        read += [("data", path) for path in (given if isinstance(given, list) else [given])]
-    for what, path in read:
-        if not found or not isinstance(path, (str, Path)) or not os.path.exists(path):
-            continue
-        if out.resolve() in (Path(path).resolve(), *Path(path).resolve().parents):
-            raise InputError(f"--overwrite would delete the {what} itself, {path}: choose another --out.")
-    return out
-
-
-def prepare_folder(out: Path, keep: bool) -> None:
-    """Make the folder, and delete an earlier run in it unless that is to go on; of that, what is half-written."""
-    out.mkdir(parents=True, exist_ok=True)
-    _delete(out, [str(path.relative_to(out)) for path in out.rglob(".*") if _is_leftover(path.name)])
-    if not keep:
-        _delete(out, RESULTS)
-
-
-@contextmanager
-def complete_folder(out: Path, trainer: Trainer, keep: bool) -> Iterator[None]:
-    """`prepare_folder` for a run that fills it. In the end its checkpoints are gone; after a failure, all it wrote.
-
-    Raises `KeyboardInterrupt` with a text that says how to go on.
-    """
-    is_new = not out.exists()
-    prepare_folder(out, keep)
-    try:
-        yield
-    except KeyboardInterrupt:
-        _clear(out, is_new)
-        raise stopped(trainer.state, checkpoints(out / CHECKPOINTS), "finetune", out) from None
-    except BaseException:
-        _clear(out, is_new)
-        raise
-    done = out / f".{CHECKPOINTS}.done"  # renamed at once: half of a checkpoint would look like an interrupted run
-    (out / CHECKPOINTS).rename(done)
-    shutil.rmtree(done, ignore_errors=True)
-
-
-def fix_run(arguments: argparse.Namespace, out: Path, runs: Iterable[Run]) -> None:
-    """Beside the checkpoints, what they belong to; or raise `InputError` if --resume was given with something else."""
-    settings = {name: value for name, value in vars(arguments).items() if name not in ELSEWHERE}
-    data: list[Any] = [run.trainer.train_dataset for run in runs]
-    with told("Noting by a checksum what is learnt from"):
-        train = checksum(itertools.chain.from_iterable(data))
-    fix_settings(out / CHECKPOINTS / SETTINGS, settings, {"train": train})
-
-
-def _clear(out: Path, is_new: bool) -> None:
-    """After a failure: leave what --resume needs if there is anything to go on from, else nothing."""
-    if checkpoints(out / CHECKPOINTS):
-        _delete(out, [name for name in RESULTS if name not in (LOG, CHECKPOINTS)])
-        return
-    _delete(out, RESULTS)
-    if is_new:
-        out.rmdir()
-
-
-def _is_leftover(name: str) -> bool:
-    """Whether it is what a run that was killed was just writing or deleting: see `files.replacing`.
-
-    safetensors writes to a file of its own beside that, such as `.tmp6HUyzp`.
-    """
-    return any(name.startswith(f".{result}.") for result in RESULTS) or bool(re.fullmatch(r"\.tmp\w{6}", name))
-
-
-def _delete(folder: Path, names: Iterable[str]) -> None:
-    for name in names:
-        if (folder / name).is_dir():
-            shutil.rmtree(folder / name)
-        else:
-            (folder / name).unlink(missing_ok=True)
 
 
 def _model(arguments: argparse.Namespace, task: Task) -> tuple[BertPreTrainedModel, BertTokenizer]:

@@ -8,6 +8,7 @@ more of the time. The epoch that is kept is the one with the best mean of the ta
 from __future__ import annotations
 
 import argparse
+import itertools
 import logging
 import math
 from collections.abc import Mapping
@@ -21,20 +22,9 @@ from ..data.batches import epoch_generator, length_grouped_batches
 from ..errors import InputError
 from ..files import write_json
 from .arguments import TrainingArguments
-from .finetuning import (
-    TASK_FOLDERS,
-    WAYS,
-    Run,
-    best_epoch,
-    complete_folder,
-    costs,
-    fix_run,
-    free_folder,
-    prepare,
-    print_summary,
-    training_arguments,
-    write_results,
-)  # fmt: skip
+from .finetuning import Run, best_epoch, costs, prepare, print_summary, training_arguments, write_results
+from .flags import WAYS
+from .run_folder import TASK_FOLDERS, complete_folder, fix_run, free_folder
 from .shared_encoder import SharedEncoder
 from .trainer import Plan, Steps, Trainer
 
@@ -72,7 +62,7 @@ def finetune_together(arguments: argparse.Namespace) -> dict[str, Any]:
     log.info(_opening(runs, trainer))
     metrics = {}
     with complete_folder(out, trainer, keep=arguments.resume):
-        fix_run(arguments, out, runs.values())
+        fix_run(arguments, out, itertools.chain.from_iterable(map(_rows, runs.values())))
         trained = trainer.train(resume_from_checkpoint=True if arguments.resume else None)
         figures = {"best_epoch": best_epoch(trainer), **costs(trained)}
         for name, run in runs.items():

@@ -19,7 +19,8 @@ from ..data.folds import assign_folds
 from ..data.tables import read_table
 from ..errors import InputError
 from ..tasks import task_class
-from .finetuning import TRIALS, choose_data, free_folder
+from .finetuning import choose_data
+from .run_folder import TRIALS, free_folder
 from .slices import column_values
 from .trials import PLAN, Summary, Trial, run_trials
 from .trials_report import lines

@@ -25,7 +25,8 @@ from ..errors import DivergedError, InputError
 from ..files import parse_json_object, write_json, write_text
 from ..intervals import OverRuns, mean_over_runs
 from .begun import SETTINGS, checksum, fix_settings
-from .finetuning import CHECKPOINTS, TRIALS, finetune, free_folder, prepare, prepare_folder
+from .finetuning import finetune, prepare
+from .run_folder import CHECKPOINTS, TRIALS, free_folder, prepare_folder
 from .state import checkpoints
 from .trials_report import write_trials_page
 from .ways import ADAPTER
