@@ -25,10 +25,10 @@ def build_parser() -> Parser:
 
 def main(arguments: argparse.Namespace) -> None:
     from .data.tables import read_lines, read_table
+    from .device import best_device
     from .embeddings import BertForSimilarity, encode, nearest
     from .linear import pack_weights
     from .tokenization import BertTokenizer
-    from .training.trainer import best_device
 
     if arguments.input.endswith(".txt"):
         texts = read_lines(arguments.input)

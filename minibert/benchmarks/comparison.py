@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from ..config import BertConfig
+from ..device import best_device
 from ..errors import InputError
 from ..training.measure import peak_memory_mb
-from ..training.trainer import best_device
 from .measure import describe_machine, markdown_table, publish, ratios, spread, spread_ms, take_turns
 from .models import Setting, UnavailableError
 

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..config import PRESETS
+from ..device import best_device
 from ..errors import InputError
 from ..training.measure import peak_memory_mb
-from ..training.trainer import best_device
 from . import inference, training
 from .comparison import OURS, Build, Lengths, Make, in_fresh_process
 from .corpora import CORPUS, measure_corpora

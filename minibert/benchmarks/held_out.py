@@ -18,11 +18,11 @@ from ..data.instances import Instance, InstanceSettings, PretrainingInstances, f
 from ..data.shards import Corpus
 from ..data.stream import pack_instances
 from ..data.unigram import token_counts
+from ..device import best_device
 from ..errors import InputError
 from ..heads import BertForPreTraining
 from ..tokenization import BertTokenizer
 from ..training.objective import PretrainingLoss, tally_of
-from ..training.trainer import best_device
 from .measure import describe_machine, markdown_table, publish
 
 BATCH_SIZE = 64

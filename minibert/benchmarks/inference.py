@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config import BertConfig
+from ..device import best_device
 from ..linear import ONEDNN_PAYS, pack_weights
-from ..training.trainer import best_device
 from .comparison import (
     OURS,
     Build,

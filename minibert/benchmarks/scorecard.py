@@ -24,6 +24,7 @@ import torch
 from tqdm.auto import tqdm
 
 from .. import plots
+from ..device import best_device
 from ..errors import InputError
 from ..files import replacing, write_json
 from ..heads import BertForSequenceClassification
@@ -31,7 +32,7 @@ from ..tasks.classification import ClassificationTask
 from ..tasks.task import Columns, Examples
 from ..tokenization import BertTokenizer
 from ..training.arguments import TrainingArguments
-from ..training.trainer import EvalPrediction, Trainer, best_device
+from ..training.trainer import EvalPrediction, Trainer
 from .measure import describe_machine, header, markdown_table
 
 RATES = {"pretrained": (3e-4, 1e-3), "random": (3e-4, 1e-3)}

@@ -22,9 +22,10 @@ from torch import Tensor
 from ..config import BertConfig
 from ..data.batches import length_grouped_batches
 from ..data.stream import pack_instances
+from ..device import best_device
 from ..training.arguments import TrainingArguments
 from ..training.pretraining_trainer import Budget, PretrainingTrainer
-from ..training.trainer import Trainer, best_device
+from ..training.trainer import Trainer
 from .comparison import (
     OURS,
     Build,

@@ -12,7 +12,7 @@ from typing import Any
 import torch.distributed as dist
 
 from ..commandline import resume_command
-from .state import TrainerState
+from .state import TrainerState, step_of
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -58,7 +58,7 @@ def stopped(state: TrainerState, saved: Sequence[Path], command: str, out: Path)
     where = f"after step {state.global_step} of {state.max_steps}"
     if not saved:
         return KeyboardInterrupt(f"interrupted {where}, before anything was saved.")
-    newest = int(saved[-1].name.rpartition("-")[2])
+    newest = step_of(saved[-1])
     how = (
         f"stopped and saved {where}" if newest == state.global_step else f"interrupted {where}; step {newest} is saved"
     )

@@ -13,6 +13,7 @@ import torch
 
 from ..data.batches import length_grouped_batches
 from ..errors import InputError
+from .examples import check_data
 from .optimizer import create_optimizer
 from .trainer import Trainer
 
@@ -38,9 +39,7 @@ def find_learning_rate(trainer: Trainer) -> Sweep:
 
     Raises `InputError` without data, or if the loss is no number from the beginning.
     """
-    args, model, dataset = trainer.args, trainer.model, trainer.train_dataset
-    if dataset is None or not len(dataset):
-        raise InputError("There is no data: train_dataset is missing or empty.")
+    args, model, dataset = trainer.args, trainer.model, check_data(trainer.train_dataset, "train_dataset")
     lengths = [len(dataset[index]["input_ids"]) for index in range(len(dataset))]
     kept = {name: parameter.detach().clone() for name, parameter in model.named_parameters() if parameter.requires_grad}
     optimizer = create_optimizer(model, args)

@@ -54,16 +54,43 @@ class TrainerState:
     log_history: list[dict[str, float]] = field(default_factory=list)
 
 
+class OwnCheckpoints:
+    """The checkpoints of one run, in a folder where those of an earlier run may lie, too, and are left alone."""
+
+    def __init__(self, output_dir: Path) -> None:
+        self._output_dir = output_dir
+        self._strangers = checkpoints(output_dir)
+
+    def saved(self) -> list[Path]:
+        """Oldest first."""
+        return [path for path in checkpoints(self._output_dir) if path not in self._strangers]
+
+    def claim(self, step: int) -> Path:
+        """The place of a checkpoint that the run is going to write."""
+        folder = self._output_dir / f"checkpoint-{step}"
+        self._strangers = [path for path in self._strangers if path != folder]
+        return folder
+
+    def claim_up_to(self, step: int) -> None:
+        """The run goes on from there: what was saved until then is its own."""
+        self._strangers = [path for path in self._strangers if step_of(path) > step]
+
+    def discard(self, step: int) -> None:
+        """Delete it if there is one."""
+        for path in self.saved():
+            if step_of(path) == step:
+                shutil.rmtree(path, ignore_errors=True)
+
+
 def save_checkpoint(
-    output_dir: Path,
+    folder: Path,
     model: BertPreTrainedModel,
     optimizer_state: dict[str, Any],
     state: TrainerState,
     processing_class: Saves | None,
-) -> Path:
-    """Write `output_dir/checkpoint-STEP`, complete or not at all."""
-    folder = output_dir / f"checkpoint-{state.global_step}"
-    partial = output_dir / f".{folder.name}.partial"
+) -> None:
+    """Write the folder, complete or not at all."""
+    partial = folder.parent / f".{folder.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
@@ -83,7 +110,6 @@ def save_checkpoint(
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return folder
 
 
 def _save(path: Path, value: Any) -> None:
@@ -145,8 +171,13 @@ def save_pretrained(folder: Path, model: BertPreTrainedModel, processing_class: 
 
 def checkpoints(output_dir: Path) -> list[Path]:
     """The checkpoints in a folder, oldest first."""
-    found = [(re.fullmatch(r"checkpoint-(\d+)", path.name), path) for path in output_dir.glob("checkpoint-*")]
-    return [path for _, path in sorted((int(match[1]), path) for match, path in found if match)]
+    found = [path for path in output_dir.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
+    return sorted(found, key=step_of)
+
+
+def step_of(checkpoint: Path) -> int:
+    """The number of steps that the run had done."""
+    return int(checkpoint.name.removeprefix("checkpoint-"))
 
 
 def keep_newest(saved: Sequence[Path], limit: int, best: str | None) -> None:

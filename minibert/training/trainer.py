@@ -10,15 +10,13 @@ import inspect
 import json
 import math
 import random
-import shutil
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
 from functools import cached_property
-from itertools import dropwhile
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -26,28 +24,32 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from ..data.batches import batches_by_length, length_grouped_batches, move, pack_examples
+from ..device import best_device
 from ..errors import DivergedError, InputError
 from ..files import write_json, write_text
 from ..foreign import foreign
-from ..losses import IGNORE, full_precision
+from ..losses import IGNORE
 from ..model import BertPreTrainedModel
 from ..packing import PackedBatch
 from ..transfer.freezing import freeze_below
 from ..transfer.gradual_unfreezing import unfreeze_gradually
 from .activation_checkpointing import checkpoint_activations
 from .adversarial import check_words_learn, words_moved
+from .answers import Rows
 from .arguments import TrainingArguments
 from .averaging import WeightAverage
 from .balance import balanced_draw, class_weights
 from .class_loss import class_loss
 from .distributed import whole, whole_model, whole_optimizer_state
 from .early_stopping import evaluations_without_gain
+from .examples import Dataset, check_data, check_row
 from .foreign_arguments import OLD_TRAINER, TRAINER
 from .interrupt import InterruptGuard
 from .meter import Meter, Reading
 from .optimizer import create_optimizer
 from .schedules import SCHEDULES
 from .state import (
+    OwnCheckpoints,
     Saves,
     TrainerState,
     checkpoints,
@@ -60,13 +62,6 @@ from .state import (
 
 LOG = "log.jsonl"
 LABELS = ("labels", "next_sentence_label", "start_positions", "end_positions")
-
-
-class Dataset(Protocol):
-    """Examples by number, each a dict of `input_ids` and so on: a list, or any torch or Hugging Face data set."""
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, index: int, /) -> Mapping[str, Any]: ...
 
 
 class EvalPrediction(NamedTuple):
@@ -155,7 +150,6 @@ class Trainer:
         self.compute_metrics = compute_metrics
         self.preprocess_logits_for_metrics = preprocess_logits_for_metrics
         self.state = TrainerState()
-        self._strangers: list[Path] = []  # checkpoints of an earlier run in the same folder
         self.writes_files = True  # of several processes that train one model, only one does
         self._inputs = {*inspect.signature(model.forward).parameters, "label"}  # what the model can read
 
@@ -183,7 +177,7 @@ class Trainer:
         average = WeightAverage(optimizer, args.average_decay) if args.average_decay else None
         averaged = average.in_use if average else nullcontext
         self.state = TrainerState(max_steps=total_steps)
-        self._strangers = checkpoints(Path(args.output_dir))
+        self._own = OwnCheckpoints(Path(args.output_dir))
         if resume_from_checkpoint:
             self._resume(resume_from_checkpoint, optimizer)
             if average:
@@ -285,7 +279,7 @@ class Trainer:
         args = self.args
         lengths = self._lengths(self.train_dataset, "train_dataset")
         if args.eval_strategy != "no":  # or the lack would show after an epoch
-            _check_row(_check_data(self.eval_dataset, "eval_dataset"), 0, "eval_dataset")
+            check_row(check_data(self.eval_dataset, "eval_dataset"), 0, "eval_dataset")
         batches_per_epoch = math.ceil(len(lengths) / args.per_device_train_batch_size)
         steps_per_epoch = math.ceil(batches_per_epoch / args.gradient_accumulation_steps)
         total_steps = args.max_steps if args.max_steps > 0 else math.ceil(steps_per_epoch * args.num_train_epochs)
@@ -412,10 +406,9 @@ class Trainer:
 
     def _diverged(self, sign: str, step: int) -> InputError:
         """The error to raise. A checkpoint of this step is deleted: its are the weights that led here."""
-        bad = Path(self.args.output_dir) / f"checkpoint-{step}"
-        if self.writes_files and bad not in self._strangers:
-            shutil.rmtree(bad, ignore_errors=True)
-        saved = self._own_checkpoints()
+        if self.writes_files:
+            self._own.discard(step)
+        saved = self._own.saved()
         newest = f" The last good checkpoint is {saved[-1]}." if saved else ""
         return DivergedError(
             f"{sign}: the run has diverged. A lower learning rate (now {self.args.learning_rate}) or more warm-up may "
@@ -466,21 +459,15 @@ class Trainer:
         return waited >= args.early_stopping_patience
 
     def _save_checkpoint(self, optimizer: torch.optim.Optimizer, improved: bool) -> None:
-        output_dir, state = Path(self.args.output_dir), self.state
+        state, folder = self.state, self._own.claim(self.state.global_step)
         if improved:
-            state.best_model_checkpoint = str(output_dir / f"checkpoint-{state.global_step}")
+            state.best_model_checkpoint = str(folder)
         model, optimizer_state = whole_model(self.model), whole_optimizer_state(optimizer)  # by all processes together
-        folder = output_dir / f"checkpoint-{state.global_step}"
-        self._strangers = [path for path in self._strangers if path != folder]  # its place is taken
         if not self.writes_files:
             return
-        save_checkpoint(output_dir, model, optimizer_state, state, self.processing_class)
+        save_checkpoint(folder, model, optimizer_state, state, self.processing_class)
         if self.args.save_total_limit:
-            keep_newest(self._own_checkpoints(), self.args.save_total_limit, state.best_model_checkpoint)
-
-    def _own_checkpoints(self) -> list[Path]:
-        """Those of this run, oldest first."""
-        return [path for path in checkpoints(Path(self.args.output_dir)) if path not in self._strangers]
+            keep_newest(self._own.saved(), self.args.save_total_limit, state.best_model_checkpoint)
 
     def _resume(self, checkpoint: str | Path | Literal[True], optimizer: torch.optim.Optimizer) -> None:
         if checkpoint is True:
@@ -493,8 +480,7 @@ class Trainer:
         folder = Path(checkpoint).resolve().parent
         if folder == Path(self.args.output_dir).resolve():  # those before are this run's
             folder = Path(self.args.output_dir)
-            last = f"checkpoint-{self.state.global_step}"
-            self._strangers = [*dropwhile(lambda path: path.name != last, self._strangers)][1:]
+            self._own.claim_up_to(self.state.global_step)
         if self.state.best_model_checkpoint is not None:
             best = Path(self.state.best_model_checkpoint)
             if (folder / best.name).is_dir():  # the folder may have been moved since
@@ -557,8 +543,8 @@ class Trainer:
     # ------------------------------------------------------------------------------------------------------- batches
 
     def _lengths(self, dataset: Dataset | None, name: str) -> list[int]:
-        dataset = _check_data(dataset, name)
-        return [len(_check_row(dataset, index, name)["input_ids"]) for index in range(len(dataset))]
+        dataset = check_data(dataset, name)
+        return [len(check_row(dataset, index, name)["input_ids"]) for index in range(len(dataset))]
 
     def _labels(self) -> list[Any]:
         """Those of the training examples, each a number or a list."""
@@ -580,62 +566,6 @@ class Trainer:
         return torch.autocast(self.model.device.type, dtype=torch.bfloat16, enabled=self.args.bf16)
 
 
-class Rows:
-    """Collects the answers of batches in any order, and gives them back as arrays with a row for each example."""
-
-    def __init__(self, count: int) -> None:
-        self._rows: list[list[Any]] = [[] for _ in range(count)]
-
-    @property
-    def filled(self) -> bool:
-        return all(self._rows)
-
-    def put(self, indices: list[int], tensors: list[Tensor]) -> None:
-        """Tensors (batch, ...) that belong to these examples."""
-        arrays = [full_precision(tensor).cpu().numpy() for tensor in tensors]  # NumPy has no bfloat16
-        for row, index in enumerate(indices):
-            self._rows[index] = [array[row] for array in arrays]
-
-    def arrays(self) -> Any:
-        """One array, or a tuple of them if there are several a batch. Shorter rows are filled up with -100."""
-        stacked = tuple(_stack(column) for column in zip(*self._rows, strict=True))
-        return stacked[0] if len(stacked) == 1 else stacked
-
-
-def _alone(tensors: list[Tensor]) -> Any:
-    """As `transformers` hands them over: a tensor, or a tuple if there are several; None if there is none."""
-    return tuple(tensors) if len(tensors) > 1 else next(iter(tensors), None)
-
-
-def _check_data(dataset: Dataset | None, name: str) -> Dataset:
-    """The data set. Raises `InputError` if there is none, or something else."""
-    if isinstance(dataset, Mapping):
-        raise InputError(
-            f"{name} must be one data set, such as a list with a dict for each example: found a dict of "
-            f"{', '.join(map(str, dataset))}."
-        )
-    if dataset is not None and not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
-        raise InputError(
-            f"{name} must have a length and give examples by number: found {type(dataset).__name__}. "
-            "Make a list of it, if it fits into memory."
-        )
-    if dataset is None or not len(dataset):
-        raise InputError(f"There is no data: {name} is missing or empty.")
-    return dataset
-
-
-def _check_row(dataset: Dataset, index: int, name: str) -> Mapping[str, Any]:
-    """An example. Raises `InputError` if it is none that a tokenizer makes."""
-    row: object = dataset[index]
-    if not isinstance(row, Mapping):
-        raise InputError(f"{name} must hold a dict for each example: number {index} is {type(row).__name__}.")
-    if "input_ids" not in row:
-        raise InputError(
-            f"{name} must hold tokenized examples, with input_ids: number {index} has {', '.join(map(str, row))}."
-        )
-    return row
-
-
 def _plain(value: Any) -> Any:
     """A metric as JSON knows it: without the numbers of NumPy and torch, however deep they lie."""
     if isinstance(value, Mapping):
@@ -645,26 +575,14 @@ def _plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
-def best_device() -> torch.device:
-    """CUDA, else Apple's GPU, else the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def _stack(rows: tuple[Any, ...]) -> Any:
-    if len({np.shape(row) for row in rows}) == 1:
-        return np.stack(rows)
-    longest = max(len(row) for row in rows)
-    filled = np.full((len(rows), longest, *rows[0].shape[1:]), IGNORE, dtype=rows[0].dtype)
-    for number, row in enumerate(rows):
-        filled[number, : len(row)] = row
-    return filled
-
-
 def _tokens(batch: Mapping[str, Any]) -> int:
     """The number of real tokens."""
     ids = batch["input_ids"]
     if isinstance(ids, PackedBatch):
         return len(ids.input_ids)
     return int(batch["attention_mask"].sum()) if "attention_mask" in batch else ids.numel()
+
+
+def _alone(tensors: list[Tensor]) -> Any:
+    """As `transformers` hands them over: a tensor, or a tuple if there are several; None if there is none."""
+    return tuple(tensors) if len(tensors) > 1 else next(iter(tensors), None)
