@@ -14,6 +14,7 @@ from typing import Any
 from .errors import InputError
 
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # one of a pair of surrogates, without the other
+NUMBERS = re.compile(r"\[\n([-+.,\deE\s]+)\]")  # in indented JSON; a text has no line breaks there
 
 
 @contextmanager
@@ -103,8 +104,9 @@ def write_json_lines(path: str | os.PathLike[str], values: Iterable[Any]) -> Non
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """`value` as readable JSON, complete or not at all."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    """`value` as readable JSON, complete or not at all. Numbers of a list stand in a line, as in a matrix' row."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    write_text(path, NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text) + "\n")
 
 
 def parse_json_object(content: bytes, where: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import tracemalloc
@@ -12,7 +13,7 @@ import torch
 
 from minibert.checkpoints.huggingface import write_weights
 from minibert.errors import InputError
-from minibert.files import write_json_lines, write_text
+from minibert.files import write_json, write_json_lines, write_text
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
@@ -42,3 +43,17 @@ def test_many_lines_are_written_without_all_of_them_in_memory(tmp_path: Path):
     tracemalloc.stop()
     assert (tmp_path / "lines").stat().st_size == 500 * (20_000 + len('{"text": ""}\n'))
     assert peak < 1_000_000
+
+
+def test_a_matrix_is_written_row_by_row(tmp_path: Path):
+    value = {
+        "matrix": [[1, -2.5e-07], [3, 4]],
+        "none": [],
+        "mixed": [1, "two"],
+        "text": "[\n  1,\n  2\n]",
+        "one": {"a": [7]},
+    }
+    write_json(tmp_path / "value.json", value)
+    text = (tmp_path / "value.json").read_text()
+    assert json.loads(text) == value
+    assert '"matrix": [\n    [1, -2.5e-07],\n    [3, 4]\n  ],' in text
