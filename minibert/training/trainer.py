@@ -1,6 +1,6 @@
 """The training loop, written by hand, in the well-known clothes of `transformers`' `Trainer`.
 
-`Trainer.train` is the loop: take a batch, forward, backward, clip, step; log, evaluate and save now and then.
+`Trainer._loop` is the loop: take a batch, forward, backward, clip, step; log, evaluate and save now and then.
 Evaluation and prediction follow it.
 """
 
@@ -164,31 +164,45 @@ class Trainer:
         np.random.seed(args.seed)
         torch.manual_seed(args.seed)
         plan = self._plan()
-        total_steps = plan.total_steps
-        warmup_steps = args.warmup(total_steps)
-        if args.gradient_checkpointing:
-            checkpoint_activations(model)
-        if args.gradual_unfreezing:
-            freeze_below(model, 0)  # the optimizer must know all that will ever be trained
-        if args.adversarial_epsilon:
-            check_words_learn(model)
-        vars(self).pop("_class_weights", None)  # those of the data of the last run
+        self._prepare_model()
         optimizer = self._create_optimizer()
         average = WeightAverage(optimizer, args.average_decay) if args.average_decay else None
-        averaged = average.in_use if average else nullcontext
-        self.state = TrainerState(max_steps=total_steps)
+        self.state = TrainerState(max_steps=plan.total_steps)
         self._own = OwnCheckpoints(Path(args.output_dir))
         if resume_from_checkpoint:
             self._resume(resume_from_checkpoint, optimizer)
             if average:
                 average.swap()  # a checkpoint's model is the average
         state, started = self.state, time.perf_counter() - self.state.train_seconds
+        self._loop(plan, optimizer, average, started)
+        if average:
+            average.swap()
+        if args.load_best_model_at_end and state.best_model_checkpoint is not None:
+            load_weights(Path(state.best_model_checkpoint), model)
+        model.eval()
+        seconds = state.train_seconds = time.perf_counter() - started
+        training_loss = state.total_loss / max(1, state.global_step)
+        metrics = {
+            "train_runtime": seconds,
+            "train_samples_per_second": state.epoch * plan.examples / seconds,
+            "train_steps_per_second": state.global_step / seconds,
+            "train_loss": training_loss,
+            "epoch": state.epoch,
+        }
+        return TrainOutput(state.global_step, training_loss, metrics)
 
-        model.train()
-        meter = Meter(model.device, Reading(*state.unlogged))
+    def _loop(
+        self, plan: Plan, optimizer: torch.optim.Optimizer, average: WeightAverage | None, started: float
+    ) -> None:
+        """All steps that are left. started: when the run would have, had it never been interrupted."""
+        args, state = self.args, self.state
+        warmup_steps = args.warmup(plan.total_steps)
+        averaged = average.in_use if average else nullcontext
+        self.model.train()
+        meter = Meter(self.model.device, Reading(*state.unlogged))
         enough = self._gains_nothing()
         bar = tqdm(
-            total=total_steps,
+            total=plan.total_steps,
             initial=state.global_step,
             unit="step",
             disable=args.disable_tqdm or not self.writes_files,
@@ -198,14 +212,14 @@ class Trainer:
             for batches in steps:
                 if enough:
                     break
-                learning_rate = args.learning_rate * self._schedule(state.global_step, warmup_steps, total_steps)
+                learning_rate = args.learning_rate * self._schedule(state.global_step, warmup_steps, plan.total_steps)
                 meter.add(*self.training_step(optimizer, batches, learning_rate))
                 if average:
                     average.update(state.global_step)
                 state.global_step += 1
                 state.epoch = state.global_step / plan.steps_per_epoch
                 bar.update()
-                epoch_ends = state.global_step == total_steps or state.global_step % plan.steps_per_epoch == 0
+                epoch_ends = state.global_step == plan.total_steps or state.global_step % plan.steps_per_epoch == 0
                 if self._is_due(args.logging_strategy, args.logging_steps, epoch_ends):
                     self._log_training(meter, learning_rate, bar)
                 pause = time.perf_counter()
@@ -227,23 +241,7 @@ class Trainer:
                 if interrupted:
                     raise KeyboardInterrupt
                 meter.leave_out(time.perf_counter() - pause)
-
         self._count(meter.read())  # early stopping may come between two log lines
-        if average:
-            average.swap()
-        if args.load_best_model_at_end and state.best_model_checkpoint is not None:
-            load_weights(Path(state.best_model_checkpoint), model)
-        model.eval()
-        seconds = state.train_seconds = time.perf_counter() - started
-        training_loss = state.total_loss / max(1, state.global_step)
-        metrics = {
-            "train_runtime": seconds,
-            "train_samples_per_second": state.epoch * plan.examples / seconds,
-            "train_steps_per_second": state.global_step / seconds,
-            "train_loss": training_loss,
-            "epoch": state.epoch,
-        }
-        return TrainOutput(state.global_step, training_loss, metrics)
 
     def evaluate(self, eval_dataset: Dataset | None = None, metric_key_prefix: str = "eval") -> dict[str, float]:
         """Loss, metrics and speed on examples with labels, each name with the prefix."""
@@ -304,6 +302,15 @@ class Trainer:
             for step in range(done, min(steps_per_epoch, total_steps - epoch * steps_per_epoch)):
                 chosen = batches[step * accumulation : (step + 1) * accumulation]
                 yield [self.batch(self.train_dataset, indices) for indices in chosen]
+
+    def _prepare_model(self) -> None:
+        if self.args.gradient_checkpointing:
+            checkpoint_activations(self.model)
+        if self.args.gradual_unfreezing:
+            freeze_below(self.model, 0)  # the optimizer must know all that will ever be trained
+        if self.args.adversarial_epsilon:
+            check_words_learn(self.model)
+        vars(self).pop("_class_weights", None)  # those of the data of the last run
 
     def _create_optimizer(self) -> torch.optim.Optimizer:
         return create_optimizer(self.model, self.args)
