@@ -191,9 +191,9 @@ print(inspect.getsource(PretrainingTrainer._forward_backward))
 
 # %% [markdown]
 # (`--accumulation N` of `minibert.pretrain` and `minibert.finetune`, or
-# `TrainingArguments(gradient_accumulation_steps=N)`. Fine-tuning weighs each part by its number of labels, which comes
-# to the same: tags, one a word, count alike in whichever part they are. Only with `--class-weights`, or with parts of
-# different tasks, is it the mean of means.)
+# `TrainingArguments(gradient_accumulation_steps=N)`. Fine-tuning weighs each part by its labels, which comes to the
+# same: tags, one a word, count alike in whichever part they are, and rare classes as `--class-weights` says. Only parts
+# of different tasks count alike, however many labels they have.)
 #
 # ## 18.4 Checkpointing: forget, and compute again
 #

@@ -36,5 +36,10 @@ def class_loss(output: ModelOutput, labels: Tensor | None, smoothing: float, wei
     shares = smoothing * there / there.sum(dim=1, keepdim=True)
     shares += (1 - smoothing) * F.one_hot(wanted.clamp(min=0), flat.shape[1])  # (rows) -> (rows, classes)
     total = F.cross_entropy(flat, (shares * kept.unsqueeze(1)).to(flat), weights, reduction="sum")
-    counted = kept.sum() if weights is None else (weights[wanted.clamp(min=0)] * kept).sum()
-    return total / counted.clamp(min=1e-8)
+    return total / label_weight(wanted, weights).clamp(min=1e-8)
+
+
+def label_weight(labels: Tensor, weights: Tensor | None) -> Tensor:
+    """What the labels that are not -100 count for together, by the weights of their classes, or one each. A number."""
+    kept = labels != IGNORE
+    return kept.sum() if weights is None else (weights[labels.clamp(min=0)] * kept).sum()

@@ -28,7 +28,6 @@ from ..device import best_device
 from ..errors import DivergedError, InputError
 from ..files import write_json, write_text
 from ..foreign import foreign
-from ..losses import IGNORE
 from ..model import BertPreTrainedModel
 from ..packing import PackedBatch
 from ..transfer.freezing import freeze_below
@@ -39,7 +38,7 @@ from .answers import Rows
 from .arguments import TrainingArguments
 from .averaging import WeightAverage
 from .balance import balanced_draw, class_weights
-from .class_loss import class_loss
+from .class_loss import class_loss, label_weight
 from .distributed import whole, whole_model, whole_optimizer_state
 from .early_stopping import evaluations_without_gain
 from .examples import Dataset, check_data, check_row
@@ -351,8 +350,8 @@ class Trainer:
     def _batch_weights(self, batches: list[dict[str, Any]]) -> Tensor:
         """What the mean loss of each batch counts for in the mean over a step, (batches,): its share of the labels."""
         labels = [next((batch[key] for key in LABELS if batch.get(key) is not None), None) for batch in batches]
-        counts = [torch.ones(()) if given is None else (given != IGNORE).sum() for given in labels]
-        return torch.stack(counts) / torch.stack(counts).sum().clamp(min=1)
+        counts = [torch.ones(()) if given is None else label_weight(given, self._class_weights) for given in labels]
+        return torch.stack(counts) / torch.stack(counts).sum().clamp(min=1e-8)
 
     def _loss_of(self, batch: dict[str, Any]) -> Tensor:
         loss = self.compute_loss(self.model, dict(batch))  # a copy: overrides may take the labels out
