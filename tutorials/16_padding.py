@@ -23,7 +23,7 @@ import statistics
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from pictures import BLUE, GREEN, GREY, ORANGE, SKY, VERMILION, grid, show
+from pictures import BLUE, GREEN, ORANGE, VERMILION, grid, show
 from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -79,8 +79,8 @@ axes[1].set(xlabel="place", ylabel="row", title=f"one batch: {share_of_padding(b
 show(figure, "Left: most texts are short, with a long tail. Right: a batch of 32 rows, most of it pale padding.")
 
 # %% [markdown]
-# *The picture:* most texts are short, and in nearly every batch there is a long one. Two thirds of the rectangle hold
-# nothing.
+# *The picture:* most texts are short, and in nearly every batch there is a long one. In this batch three fifths of the
+# rectangle hold nothing, on average two thirds.
 #
 # ## 16.2 Pack it
 #
@@ -174,7 +174,8 @@ assert allowed.sum() == 3**2 + 4**2 + 9**2 == 106
 # *The picture:* dark is what must be computed: $3^2 + 4^2 + 9^2 = 106$ scores. The rectangle computes 243.
 #
 # Nobody builds the left matrix in full: the white would be waste again. A kernel for packed sentences gets
-# `cu_seqlens` and walks from block to block (chapter 17). On a CPU, a loop over sentences is good enough.
+# `cu_seqlens` and walks from block to block (chapter 17). On a CPU the package loops over the sentences, or takes the
+# rectangle for this one step where that is faster.
 #
 # ## 16.3 Does anything change?
 #
@@ -212,9 +213,12 @@ assert_close(packed_way.last_hidden_state, padded_way.last_hidden_state[real], a
 assert_close(packed_way.pooler_output, padded_way.pooler_output, atol=1e-5, rtol=1e-4)
 gap = (packed_way.last_hidden_state - padded_way.last_hidden_state[real]).abs().max().item()
 print(f"largest difference at real tokens: {gap:.0e}")
+with torch.no_grad():
+    alone = packed_model.encode(PackedBatch.from_sequences(ids[:1]))
+assert_close(alone.last_hidden_state, packed_way.last_hidden_state[: lengths[0]], atol=1e-5, rtol=1e-4)
 
 # %% [markdown]
-# What is left is rounding: sums in another order. The same test says something that is not obvious, and that users
+# What is left is rounding: sums in another order. The last check says something that is not obvious, and that users
 # rely on: a sentence's answer does not depend on which others are in its batch.
 #
 # ## 16.4 What is saved, in arithmetic
@@ -290,12 +294,13 @@ assert shares["grouped"] < 0.06
 # whoever comes), because its batches have very different numbers of tokens, and because it takes some of the chance
 # out of training. How much? Look at two things.
 #
-# **Who meets whom.** Of the pairs that share a batch in one epoch, how many do so in the next? By chance it is
-# about 31 in 67,348.
+# **Who meets whom.** Take two neighbours in a batch, which are of equal length or nearly so. How often do they share a
+# batch in the next epoch, too? By chance it is 31 times in 67,348.
 #
 # **What a batch looks like.** If a label depends on length, as it does in many data sets, then a batch of short
 # texts has other labels than a batch of long ones, and gradients swing. Suppose that texts of more than 13 tokens are
-# positive 7 times in 10, others 3 in 10. The share of positive labels in a batch of 32 then has which deviation?
+# positive 7 times in 10, others 3 in 10. How much does the share of positive labels then differ between batches of 32?
+# Here is its standard deviation:
 
 # %%
 partners = [{}, {}]
@@ -313,7 +318,7 @@ deviations = {
     name: np.std([labels[batch].mean() for batch in batches if len(batch) == 32])
     for name, batches in (("random", in_order), ("grouped", grouped))
 }
-print("deviation of the share of positive labels in a batch:", {name: f"{d:.3f}" for name, d in deviations.items()})
+print("standard deviation of the share of positive labels:", {name: f"{d:.3f}" for name, d in deviations.items()})
 assert abs(deviations["random"] - (0.5 * 0.5 / 32) ** 0.5) < 0.02
 assert deviations["grouped"] > 1.8 * deviations["random"]
 
@@ -327,9 +332,9 @@ assert deviations["grouped"] > 1.8 * deviations["random"]
 # ## 16.6 Measured
 #
 # Arithmetic is not time. Take the same random batch of 32 sentences padded and packed; both again with one long text
-# of 128 tokens thrown in; and a grouped batch of as many tokens, packed. How do you time them on a machine that does
-# other things as well? The package's `take_turns` runs each candidate once in every round, every second round in the
-# opposite order, so that a slow moment hits all alike. You then compare *within* rounds and take the median of the
+# of 128 tokens thrown in; and a grouped batch of about as many tokens, packed. How do you time them on a machine that
+# does other things as well? The package's `take_turns` runs each candidate once in every round, every second round in
+# the opposite order, so that a slow moment hits all alike. You then compare *within* rounds and take the median of the
 # ratios. And the first round does not count.
 
 # %%
@@ -371,10 +376,10 @@ assert faster["packed, one long"] > 1.2
 
 figure, axes = plt.subplots(figsize=(8, 3))
 medians = [1e3 * statistics.median(times) for times in seconds.values()]
-bars = axes.barh(list(seconds), medians, color=[GREY, SKY, ORANGE, BLUE, GREEN])
+bars = axes.barh(list(seconds), medians, color=[ORANGE if name.startswith("padded") else BLUE for name in seconds])
 axes.bar_label(bars, [f"{number:.0f} ms" for number in medians], padding=4)
 axes.invert_yaxis()
-axes.set(xlabel="milliseconds to learn from 32 sentences (median of 7)", xlim=(0, max(medians) * 1.15))
+axes.set(xlabel="milliseconds to learn from the batch once (median of 7)", xlim=(0, max(medians) * 1.15))
 show(
     figure, "Bars: padded with one long text takes by far the longest, then padded; the three packed ways are shorter."
 )
