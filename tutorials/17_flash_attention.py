@@ -184,7 +184,8 @@ print("64 scores merged in 50 random orders: always the same logarithm of the su
 #
 # Many queries, in tiles; NumPy alone. The score of a pair is that of chapter 4, the dot product divided by $\sqrt d$.
 # Beside the answers give one number for each query, the logarithm of the sum of its $e^{\text{score}}$: the largest
-# plus the logarithm of the sum at the end. Section 17.5 will need it.
+# plus the logarithm of the sum at the end. Section 17.5 will need it. And never hold the whole matrix: the last check
+# looks at how much memory NumPy takes at its peak.
 
 
 # %%
@@ -229,6 +230,17 @@ assert_close(torch.from_numpy(log_sums), their_sums)
 assert_close(torch.from_numpy(answer), written_out.squeeze(1))
 far, _ = own_flash(np.full((1, WIDTH), 80.0), np.full((40, WIDTH), -80.0), value[:40], tile=32)  # all far below 0
 assert_close(torch.from_numpy(far[0]), torch.from_numpy(value[:40].mean(axis=0)))
+
+
+def peak_bytes(function, *arguments) -> int:
+    tracemalloc.start()
+    function(*arguments)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+assert peak_bytes(own_flash, *np.ones((3, 1024, WIDTH)), 64) < 2e6, "over 2 MB; the whole matrix would take 8"
 print("equal to the package's flash attention, and to the definition")
 
 # %% [markdown]
@@ -267,8 +279,7 @@ assert np.abs(halfway[0] - answer[0]).max() > 0.1
 #
 # ## 17.4 What it saves
 #
-# Memory first. Python can say how much NumPy holds at its peak. Written out it must grow with $S^2$, in tiles with
-# $S$:
+# Memory first, by `peak_bytes` from above. Written out it must grow with $S^2$, in tiles with $S$:
 
 
 # %%
@@ -276,14 +287,6 @@ def written_out_in_numpy(query: np.ndarray, key: np.ndarray, value: np.ndarray) 
     scores = query @ key.T / math.sqrt(query.shape[1])  # (queries, d) @ (d, keys) -> (queries, keys)
     weights = np.exp(scores - scores.max(axis=1, keepdims=True))
     return weights / weights.sum(axis=1, keepdims=True) @ value
-
-
-def peak_bytes(function, *arguments) -> int:
-    tracemalloc.start()
-    function(*arguments)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return peak
 
 
 sizes = [128, 256, 512, 1024, 2048]
@@ -486,7 +489,8 @@ else:
 
 # %% [markdown]
 # *The picture:* twelve programs are started, eight have work. On a GPU they would run side by side. The interpreter
-# proves that the kernel is *right*. It says nothing about its speed.
+# shows that the kernel's arithmetic is *right*. It says nothing about its speed, nor about what a GPU's compiler makes
+# of it.
 #
 # ### Dropout without memory
 #
@@ -573,7 +577,7 @@ assert_close(fine[0], value[:40].mean(axis=0))
 #
 # <details><summary>The tile is a parameter. Why not take a very large one?</summary>
 #
-# It must fit into the fast memory, with its keys, values and the answer: 100 to 200 kilobytes on today's GPUs. And few
+# It must fit into the fast memory, with its keys, values and the answer: 100 to 230 kilobytes on today's GPUs. And few
 # large tiles leave processors without work.
 # </details>
 #
