@@ -138,7 +138,7 @@ assert counted == 16 * 128 + 8
 
 # %% [markdown]
 # So BERT-base keeps $12 \cdot 16 \cdot 768 \cdot 4 = 589{,}824$ bytes a token. For 32 rows of 512 that is 9.7 GB,
-# five times what the weights take. (With dropout a little more: which numbers were dropped.) This is the part to work
+# more than five times those 1.75 GB. (With dropout a little more: which numbers were dropped.) This is the part to work
 # on first. The package begins with the cheapest piece, and keeps $12 H$: what comes out of GELU is not kept but
 # computed again ([`recomputation.py`](../minibert/recomputation.py)). It does so by hooks, too, and lets others
 # go first: so the count above is of everything.
@@ -282,10 +282,10 @@ assert abs(sum(ways["plain"]) - 11.4) < 0.05
 assert abs(sum(ways["checkpointing"]) - 3.2) < 0.05
 
 # %% [markdown]
-# *The picture:* the grey part is the model's, the blue part the batch's. (The bar of bfloat16 is a bound: norms and
-# what is summed stay in float32.) When the grey part is too large itself, several machines must share it: 18.7.
+# *The picture:* the grey part is the model's, the blue part the batch's. (The bar of bfloat16 is the least it can be:
+# norms and what is summed stay in float32.) When the grey part is too large itself, several GPUs must share it: 18.7.
 #
-# ## 18.5 bfloat16: half the bytes, and 3 digits
+# ## 18.5 bfloat16: half the bytes, and two to three digits
 #
 # A bfloat16 number is a float32 cut in half: the same 8 bits of exponent, so the same range, but 7 bits of fraction
 # instead of 23. After 1 comes $1 + 2^{-7} = 1.0078$. Between 256 and 512 the step is 2, so $256 + 1 = 256$.
@@ -306,8 +306,8 @@ assert abs(weight[torch.float32].item() - 2) < 1e-3
 assert weight[torch.bfloat16] == 1
 
 # %% [markdown]
-# So *products* may be in bfloat16: an error of 0.4 % in each of a thousand numbers averages out. *Sums* may not: they
-# stop growing. And *weights* may not: small steps vanish. That is what `--bf16` (`TrainingArguments(bf16=True)`) does:
+# So *products* may be in bfloat16: an error of up to 0.4 % in each of a thousand numbers averages out. *Sums* may not:
+# they stop growing. And *weights* may not: small steps vanish. So `--bf16` (`TrainingArguments(bf16=True)`) does this:
 # under `autocast` the linear layers compute in bfloat16, while weights, norms, losses and Adam stay in float32. Watch:
 
 # %%
@@ -341,9 +341,9 @@ print(f"after {config.num_hidden_layers} blocks, off by {off:.2%}")
 assert 1e-4 < off < 0.03
 
 # %% [markdown]
-# That is in a fresh model, whose blocks change their input little. Does it still
-# learn? A small task (name the token before), three ways: float32; autocast; and the mistake, weights in bfloat16 as
-# well. The learning rate falls to 0, as usual.
+# That is in a fresh model, whose blocks change their input little. Does it still learn? A small task (name the token
+# before), three ways: float32; autocast; and the mistake, weights in bfloat16 as well. The learning rate falls to 0, as
+# usual.
 
 # %%
 SYMBOLS, ROW = 8, 12
@@ -514,8 +514,8 @@ folder.cleanup()
 #
 # | too slow? | too large? |
 # | --- | --- |
-# | 1. no padding (chapter 16) | 1. accumulation: costs nothing |
-# | 2. bfloat16, if the chip has it | 2. bfloat16: halves what is kept |
+# | 1. no padding (chapter 16) | 1. accumulation: costs next to nothing |
+# | 2. bfloat16, if the chip has it | 2. bfloat16: nearly halves what is kept |
 # | 3. a fused attention (chapter 17) | 3. checkpointing: a third more time |
 # | 4. compile the blocks | 4. a smaller model |
 # | 5. more processes | 5. shares of the model (FSDP) |
@@ -524,8 +524,8 @@ folder.cleanup()
 #
 # 1. Compile the blocks as in 18.6 and time `learn` with `take_turns`. How many calls until it has paid for itself?
 # 2. Checkpoint every second block only. Where do time and memory land?
-# 3. Plant the mean-of-means mistake into the two copies (leave out `count / sum(counts)`). How far off is the gradient
-#    if the words are divided 8 to 8?
+# 3. Plant the mean-of-means mistake into the two copies (leave out the weight `len(parts) * count / sum(counts)`). How
+#    far off is the gradient? And if the words are divided 8 to 8?
 #
 # ## Questions
 #
