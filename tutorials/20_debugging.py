@@ -364,6 +364,8 @@ print(inspect.getsource(broken.attention_of_lab_2))
 
 # %% [markdown]
 # *The picture:* on the left each row sums to one, on the right each column.
+#
+# Write attention as it should be:
 
 
 # %%
@@ -385,6 +387,7 @@ def written_out(
 
 difference = first_difference(with_attention(written_out), healthy)
 assert difference == "none", difference
+assert_close(with_attention(written_out)(whole).logits, healthy(whole).logits, atol=1e-4, rtol=1e-4)  # without padding
 print("equal to the package's, at every named step")
 
 # %% [markdown]
@@ -405,8 +408,8 @@ assert max(found.values()) < 1e-3
 assert accuracy(third) < 0.8
 
 # %% [markdown]
-# All three checks pass, and yet the accuracy is gone. This fault is consistent with itself: every number is a possible
-# attention. So take the reference.
+# All three checks pass, and yet more than a third of the answers are wrong. This fault is consistent with itself: every
+# number is a possible attention. So take the reference.
 
 # %%
 print("first difference:", first_difference(third, healthy))
@@ -550,7 +553,7 @@ print(inspect.getsource(broken.attention_of_lab_5))
 #
 # ## 20.8 Lab 6: the checkpoint that does not suit
 #
-# *"I load your weights, strictly: every name and every shape fits. My accuracy is a few rows below yours. Rounding, I
+# *"I load your weights, strictly: every name and every shape fits. My accuracy is a hair below yours. Rounding, I
 # suppose."*
 
 # %%
@@ -566,7 +569,7 @@ assert max(found.values()) < 1e-3
 assert off > 0.1
 
 # %% [markdown]
-# Rounding is $10^{-5}$ here, not that. No check of the model alone sees anything. But the first difference comes
+# Rounding is $10^{-5}$ here; this is more. No check of the model alone sees anything. But the first difference comes
 # *early*: the embeddings are equal, and the first product in the first block is not. Its matrix is the same. So what
 # went in was not:
 
