@@ -173,9 +173,10 @@ assert allowed.sum() == 3**2 + 4**2 + 9**2 == 106
 # %% [markdown]
 # *The picture:* dark is what must be computed: $3^2 + 4^2 + 9^2 = 106$ scores. The rectangle computes 243.
 #
-# Nobody builds the left matrix in full: the white would be waste again. A kernel for packed sentences gets
-# `cu_seqlens` and walks from block to block (chapter 17). On a CPU the package loops over the sentences, or takes the
-# rectangle for this one step where that is faster.
+# Nobody builds the left matrix in full: the white would be waste again. A *kernel* (a program for one task, here all of
+# attention, that runs on the chip without coming back to Python) for packed sentences gets `cu_seqlens` and walks from
+# block to block (chapter 17). On a CPU the package loops over the sentences, or takes the rectangle for this one step
+# where that is faster.
 #
 # ## 16.3 Does anything change?
 #

@@ -3,8 +3,8 @@
 #
 # Attention's matrix of scores has a number for each pair of tokens. Flash attention (Dao et al. 2022) computes exactly
 # the same answer and never has that matrix. This chapter builds it: first the trick with softmax, in NumPy, on
-# numbers that fit on paper; then tiles; then the gradient; then the package's GPU kernel, stepped through on your
-# CPU.
+# numbers that fit on paper; then tiles; then the gradient; then the package's *kernel*, a small program for the GPU,
+# stepped through on your CPU.
 #
 # **You will be able to**
 #
@@ -312,8 +312,8 @@ assert growth["in tiles of 64"] < 2.5
 assert peaks["written out"][-1] > 25 * peaks["in tiles of 64"][-1]
 
 # %% [markdown]
-# Is it faster, too? In NumPy it is not: the loop runs in Python. In a kernel it is. PyTorch has a fused kernel of this
-# kind for the CPU; compare it with the definition:
+# Is it faster, too? In NumPy it is not: the loop runs in Python. In a kernel it is. PyTorch has one of this kind for
+# the CPU, *fused* of scores, softmax and average; compare it with the definition:
 
 # %%
 LONG = 768

@@ -101,8 +101,8 @@ assert here > 1e8
 #
 # ## 18.2 Count first: memory
 #
-# **For each weight**, Adam needs 16 bytes in float32: the weight, its gradient, and two moments. BERT-base:
-# $109{,}482{,}240 \cdot 16 = 1.75$ GB, whatever the batch.
+# **For each weight**, Adam needs 16 bytes in float32: the weight, its gradient, and two moments (running means of the
+# gradient and of its square). BERT-base: $109{,}482{,}240 \cdot 16 = 1.75$ GB, whatever the batch.
 #
 # **For each token**, the forward pass keeps what the backward pass will need. Count in one block, in units of $H$
 # numbers: the block's input (1); query, key, value (3); the context (1); the sum that goes into the first norm (1);

@@ -271,9 +271,10 @@ show(figure, "The mean wait against how busy the service is: flat until 0.7, the
 #
 # ## 19.4 Latency or throughput
 #
-# Several texts at once use the processor better, but the first must wait for the last. Measure batches of 1 to 64
-# texts, all of one length, on one core, in turns, as in chapter 16. `thread_time` counts only the time in which the
-# processor worked for us, and not our waiting for other programs.
+# *Latency* is how long an answer takes, *throughput* how many there are a second. Several texts at once use the
+# processor better, but the first must wait for the last. Measure batches of 1 to 64 texts, all of one length, on one
+# core, in turns, as in chapter 16. `thread_time` counts only the time in which the processor worked for us, and not our
+# waiting for other programs.
 
 # %%
 sizes = [1, 2, 4, 8, 16, 32, 64]
