@@ -82,6 +82,12 @@ def test_a_changed_source_is_noticed(tmp_path: Path):
     assert "is missing" in str(build.disagreement(source))
 
 
+def test_no_progress_bar_stays_in_a_notebook(tmp_path: Path):
+    cell = nbformat.v4.new_code_cell("from tqdm import tqdm\nprint(sum(tqdm(range(3))))")
+    build.run(nbformat.v4.new_notebook(cells=[cell]), tmp_path)
+    assert [(output.name, output.text) for output in cell.outputs] == [("stdout", "3\n")]
+
+
 def test_an_unknown_tutorial_is_an_error():
     command = [sys.executable, str(REPOSITORY / "tutorials" / "build.py"), "99"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -87,7 +87,7 @@ def run(notebook: NotebookNode, folder: Path, timeout: int = 5 * LONGEST_RUN) ->
         resources={"metadata": {"path": str(folder)}},
         record_timing=False,
         coalesce_streams=True,  # or what a cell prints comes in as many pieces as the kernel happened to send
-    ).execute()
+    ).execute(env=os.environ | {"TQDM_DISABLE": "1"})  # or a bar that a busy machine draws stays in the notebook
     notebook.metadata.pop("language_info", None)  # the version of Python is no part of the tutorial
     return time.perf_counter() - start
 
