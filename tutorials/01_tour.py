@@ -103,6 +103,7 @@ GAPS = [
     "He drank a cup of [MASK].",
 ]
 figure, axes = plt.subplots(2, 3, figsize=(12, 5))
+figure.supxlabel("probability")
 for part, text in zip(axes.flat, GAPS, strict=True):
     words = fill(text)
     part.barh(list(words), list(words.values()), color=BLUE)
@@ -123,8 +124,8 @@ assert next(iter(fill(GAPS[2]))) in ("ago", "old", "later")
 # %% [markdown]
 # *The picture:* it is sure of its grammar and of fixed phrases. It puts children where children belong. Of France and
 # of cups it has no idea: the bars are low, because the chance is spread over thousands of words. That is worth seeing
-# early: **a low bar is the model saying that it does not know**. To know the capital of France takes more text and more
-# weights, and no other code.
+# early: **low bars say that the model does not know**, or that many words would do. To know the capital of France takes
+# more text and more weights, and no other code.
 #
 # ### Build it yourself
 #
@@ -153,6 +154,7 @@ def best_words(logits: list[float], count: int) -> dict[str, float]:
     # END SOLUTION
 
 
+assert round(best_words([1000.0, 999.0], count=1)[tokenizer.pad_token], 3) == 0.731  # the word with the id 0
 judge = Judge(MODEL, batch_size=8, task_name="mlm")
 judge.task.top_k = 5
 for text, line in zip(GAPS, judge.predict(judge.task.from_texts(GAPS)), strict=True):
@@ -215,7 +217,7 @@ assert sum(right) / len(right) > 0.85
 # %%
 STATIONS = [
     ("text", "She lost\nher keys.", "", GREY),
-    ("tokens, ids", "she lost\nher keys .", "2", ORANGE),
+    ("tokens, ids", "she lost her\nkey ##s .", "2", ORANGE),
     ("embeddings", "a vector\na token", "3", GREEN),
     ("attention", "tokens\nmeet", "4", VERMILION),
     ("feed-forward", "each\nthinks", "5", BLUE),
@@ -243,7 +245,8 @@ show(
 # %% [markdown]
 # You need not believe the drawing. `trace` runs a model once and writes down every tensor that gets a name on the way,
 # with its shape and the line of code that made it. Here are some of its rows. Read the shapes: a row of numbers, one a
-# token; then a row of vectors; at the end, a score for each word of the vocabulary.
+# token; then a row of vectors of 128 numbers (in attention cut into 2 heads of 64); at the end, a score for each word
+# of the vocabulary.
 
 # %%
 inputs = tokenizer("[MASK] lost her keys.", return_tensors="pt")
@@ -526,7 +529,7 @@ assert tokenizer.tokenize("She [mask] her keys.").count(tokenizer.mask_token) ==
 
 # %% [markdown]
 # **A model without weights.** `BertForMaskedLM(config)` is a BERT as well, fresh from the dice. It answers as
-# willingly, and knows nothing: every word of the vocabulary is about as likely as any other.
+# willingly, and knows nothing: even the word that it likes best has hardly any chance.
 
 # %%
 torch.manual_seed(0)
@@ -588,8 +591,8 @@ assert_close(chances("A hundred years [MASK]."), chances("A hundred years [MASK]
 #
 # 1. Fill gaps of your own. Find three that it fills rightly and three that it does not. What do the three have in
 #    common? (Think of what it has read: old novels and an encyclopedia.)
-# 2. In section 1.3 put more words between the pronoun and the gap: "[MASK] lost, on a rainy day in May, {} keys." From
-#    which distance on does it fail?
+# 2. In section 1.3 put more words between the pronoun and the gap: "[MASK] lost, on a rainy day in May, {} keys." Which
+#    of the four does it lose first?
 # 3. In section 1.5 try *may* (the month, the verb) and *bank* (of a river, of money). One works and one does not. How
 #    often will an old novel and an encyclopedia have had each?
 # 4. Take two kinds that resemble each other, such as hotel and restaurant, in section 1.7. What happens to the
@@ -628,7 +631,7 @@ assert_close(chances("A hundred years [MASK]."), chances("A hundred years [MASK]
 # - A BERT fills gaps, and reads both sides of them. Everything else is made from that.
 # - It gives a vector for each token, in its context; the same word in two senses has two vectors.
 # - Fine-tuning exchanges the head and trains everything a little further.
-# - A low probability is an honest "I do not know". A simple method beside it is an honest measure.
+# - A low probability says "I am not sure"; a high one proves nothing. A simple method beside it is an honest measure.
 # - Tokenizer and weights belong together; use a model in evaluation mode.
 #
 # **Code:** [`heads.py`](../minibert/heads.py) (`BertForMaskedLM`, `BertForSequenceClassification`),
