@@ -104,7 +104,7 @@ show(figure, "A curve of different words against words read: it bends, but it st
 # single character also says very little.
 #
 # **WordPiece** (Schuster & Nakajima 2012; Wu et al. 2016, section 4.1) stands between the two: frequent words are one
-# piece, rare words are cut into pieces, and the number of pieces is fixed. English BERT has 30,522.
+# piece, rare words are cut into pieces, and the number of pieces is fixed. The uncased English BERT has 30,522.
 #
 # ## 2.3 First step: words and marks
 #
@@ -174,12 +174,13 @@ def tries(word: str, vocab: dict[str, int]) -> list[tuple[int, int, bool]]:
 
 figure, axes = plt.subplots(figsize=(8, 4.5))
 attempts = tries("unaffable", tiny_vocab)
-for row, (start, end, found) in enumerate(attempts):
+for row, (start, end, found) in enumerate(attempts, start=1):
     axes.barh(row, end - start, left=start, color=BLUE if found else "#DDDDDD", edgecolor="white")
     for place in range(start, end):
         axes.text(place + 0.5, row, "unaffable"[place], ha="center", va="center", color="white" if found else "black")
 axes.invert_yaxis()
-axes.set(xticks=range(10), ylabel="attempt", xlabel="character", title="Greedy matching: grey missed, blue found")
+axes.set(xticks=range(10), yticks=range(1, len(attempts) + 1), xlabel="character", ylabel="attempt")
+axes.set_title("Greedy matching: grey missed, blue found")
 show(figure, "Rows of shrinking grey bars, each series ending in a blue one: una, then ffa, then ble.")
 print(len(attempts), "look-ups;", WordPiece(tiny_vocab).tokenize("unaffable"))
 assert WordPiece(tiny_vocab).tokenize("unaffable") == ["una", "##ffa", "##ble"]
@@ -365,12 +366,12 @@ assert definition.tokenize("Naïve") == definition.tokenize("naive")
 
 # %% [markdown]
 # The happy and the angry face have become the same token, and both prices are gone. A sentiment model would never
-# know. So before you train on your own text, count the unknowns and look at which words they are. Multilingual and
-# cased vocabularies are often the cure.
+# know. So before you train on your own text, count the unknowns and look at which words they are. The cure is a
+# vocabulary that was learnt from text like yours: for other scripts a multilingual one, for instance.
 #
 # ## 2.8 Ids, and what stands around them
 #
-# The id of a token is its line number in `vocab.txt`, nothing more. Around the text BERT puts two special tokens:
+# The id of a token is its line number in `vocab.txt`, counted from 0. Around the text BERT puts two special tokens:
 # `[CLS]` in front, whose final vector stands for the whole row, and `[SEP]` after each text (Devlin et al. 2019,
 # section 3, "Input/Output Representations").
 #
@@ -409,8 +410,8 @@ show(figure, "Two rows of tokens: orange special tokens, blue first text, green 
 
 # %% [markdown]
 # *The picture:* orange are the special tokens, blue is the first text (segment 0), green the second (segment 1), and
-# grey the padding that makes rows equally long. The second `[SEP]` belongs to segment 1. The mask is 0 for padding,
-# so that no real token looks at it.
+# grey the padding that makes rows equally long. The second `[SEP]` belongs to segment 1. The last column of the tables
+# above, the *attention mask*, is 0 for padding, so that no real token looks at it.
 #
 # For tasks such as question answering you must get back from tokens to the text. Offsets say where each token stands:
 
