@@ -2,8 +2,8 @@
 # # 3. Embeddings
 #
 # An id says *which* token. The encoder needs a vector: *what* the token is, *where* it stands and *which text* it is
-# in. BERT looks up three vectors and adds them (Devlin et al. 2019, section 3 and figure 2). In the tour the first of
-# them brought *north* next to *south*. Here you see where it stands, and what the other two are for.
+# in. BERT looks up three vectors and adds them (Devlin et al. 2019, section 3 and figure 2). In the tour you met the
+# first of them, in which *north* lies next to *south*. Here you see what the other two are for.
 #
 # **You will be able to**
 #
@@ -64,7 +64,8 @@ show(figure, "Three grids: one-hot rows times the embedding matrix equals the th
 # vector, computed without the multiplications by zero.
 #
 # That also tells you its gradient: only rows that were looked up get any. A word that is not in the batch does not
-# move (until weight decay or Adam's momentum moves it).
+# move (until weight decay or Adam's momentum moves it). In pretraining it does: there the same matrix also scores the
+# guesses of masked words (chapter 6), and each guess moves all rows.
 
 # %%
 looked_up.sum().backward()
@@ -213,7 +214,7 @@ show(
 
 # %% [markdown]
 # *The picture:* in two dimensions random vectors point anywhere relative to each other. In 768 all pairs stand nearly
-# upright on each other.
+# at right angles.
 #
 # ## 3.5 What positions learn
 #
@@ -296,14 +297,14 @@ assert cosines(positions).diagonal(1).mean() > cosines(positions).diagonal(8).me
 assert abs(cosines(before).diagonal(1).mean()) < 0.2
 
 # %% [markdown]
-# *The picture:* before training each position resembles only itself. After training a dark band runs along the
+# *The picture:* before training each position resembles only itself. After training a violet band runs along the
 # diagonal: positions that are near are similar, and similarity fades with distance and even turns negative. The model
 # found out that positions lie on a line. The position embeddings of the real BERT show such a band too (Wang & Chen
 # 2020).
 #
 # Learnt positions have a price: there are exactly 512 of them. BERT has nothing to say about position 512, the 513th
-# token. Google trained most steps on short rows of 128 tokens and only the last tenth on 512, "to learn the
-# positional embeddings" (Devlin et al. 2019, appendix A.2).
+# token. Google trained most steps on short rows of 128 tokens and only the last tenth on 512, "to learn the positional
+# embeddings" (Devlin et al. 2019, appendix A.2). The model of section 3.2 has 32 positions. Give it 33 tokens:
 
 # %%
 try:
@@ -418,7 +419,7 @@ assert row_of_pad.abs().max() > 0
 #
 # ## Key points
 #
-# - An embedding is a row of a matrix; only rows that are used are trained.
+# - An embedding is a row of a matrix; a look-up trains only the rows that it reads.
 # - Attention sees a set. Positions make it a sequence.
 # - Learnt positions come to lie on a line by themselves; there are 512 and not one more.
 # - In high dimensions a sum keeps its parts readable.
