@@ -56,7 +56,7 @@ from minibert.packing import Layout
 # | sat | (0, 1) | 0 | 1 | 0.117 | (0, 10) |
 # | tired | (-1, 0) | -2 | 0.135 | 0.016 | (0, 0) |
 #
-# The sum of the third column is 8.524. The answer is $0.867 \cdot (10, 0) + 0.117 \cdot (0, 10) = (8.67, 1.17)$.
+# The numbers $e^{score}$ add up to 8.524. The answer is $0.867 \cdot (10, 0) + 0.117 \cdot (0, 10) = (8.67, 1.17)$.
 
 # %%
 torch.manual_seed(0)
@@ -74,8 +74,8 @@ assert_close(weights @ values, torch.tensor([[8.67, 1.17]]), atol=1e-2, rtol=0)
 # nothing is all or nothing, there is a gradient, and the keys and queries can be learnt.
 #
 # Why not one vector for both query and key? Then the score of (*it*, *cat*) would equal that of (*cat*, *it*), and
-# each token would find itself: a vector's dot product with itself is its squared length. With two matrices, *it* can
-# look for *cat* while *cat* looks for something else:
+# each token would mostly find itself: a vector's dot product with itself is its squared length. With two matrices, *it*
+# can look for *cat* while *cat* looks for something else:
 
 # %%
 hidden = torch.randn(4, 8)
@@ -184,8 +184,9 @@ stages = [
     ("one linear", "(tokens, 768)", BLUE),
 ]
 for place, (name, shape, colour) in enumerate(stages):
-    axes.text(place, 0.5, name, ha="center", va="bottom", fontweight="bold", color=colour)
-    axes.text(place, 0.42, shape, ha="center", va="top", fontsize=9)
+    box = {"boxstyle": "round", "facecolor": "white", "edgecolor": colour, "linewidth": 2}
+    axes.text(place, 0.55, name, ha="center", va="center", bbox=box)
+    axes.text(place, 0.36, shape, ha="center", va="top", fontsize=9)
     if place:
         axes.annotate("", (place - 0.38, 0.55), (place - 0.62, 0.55), arrowprops={"arrowstyle": "->", "color": "black"})
 axes.set(xlim=(-0.6, 6.6), ylim=(0.2, 0.8))
@@ -195,7 +196,7 @@ print(inspect.getsource(BertSelfAttention.forward))
 print(inspect.getsource(eager_attention))
 
 # %% [markdown]
-# *The picture:* blue steps have weights, orange ones only turn the numbers around, and in the red one tokens meet.
+# *The picture:* blue steps have weights, orange ones only rearrange the numbers, and in the red one tokens meet.
 #
 # The package keeps all tokens of a batch in one row, without padding (chapter 6). `queries` and `keys` are `Layout`s:
 # they know where each sentence lies. `pad` lays a row out as a rectangle, one sentence a line; `pack` takes the padding
@@ -213,8 +214,6 @@ print(inspect.getsource(eager_attention))
 # %%
 config = BertConfig(hidden_size=32, num_attention_heads=4, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
 attention = BertSelfAttention(config)
-for bias in (attention.query_key_value.bias, attention.output.bias):
-    nn.init.normal_(bias, std=0.02)  # fresh ones are 0 and would not be missed
 BATCH, SEQ, HIDDEN, HEADS, HEAD_DIM = 2, 5, 32, 4, 8
 
 
@@ -263,9 +262,8 @@ print("8 real tokens, padding gets weight 0, and both ways agree")
 
 # %%
 numbered = torch.arange(SEQ).view(1, SEQ, 1).expand(1, SEQ, HIDDEN)  # every number is the place of its token
-right = numbered.unflatten(-1, (HEADS, HEAD_DIM)).transpose(
-    1, 2
-)  # -> (1, seq, heads, head_dim) -> (1, heads, seq, head_dim)
+cut = numbered.unflatten(-1, (HEADS, HEAD_DIM))  # (1, seq, hidden) -> (1, seq, heads, head_dim)
+right = cut.transpose(1, 2)  # (1, seq, heads, head_dim) -> (1, heads, seq, head_dim)
 wrong = numbered.reshape(1, HEADS, SEQ, HEAD_DIM)
 
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.4))
@@ -327,13 +325,14 @@ maps = {heads: encoder(row, output_attentions=True).attentions[0][0] for heads, 
 figure, axes = plt.subplots(1, 4, figsize=(14, 3.4))
 for heads, (_, losses) in trained.items():
     axes[0].plot(losses, label=f"{heads} head{'s' * (heads > 1)}", linestyle="-" if heads == 1 else "--")
-axes[0].axhline(math.log(SYMBOLS), color=GREY, linestyle=":")
+axes[0].axhline(math.log(SYMBOLS), color=GREY, linestyle=":", label="guessing")
 axes[0].set(xlabel="step", ylabel="loss")
 axes[0].legend()
 pictures = [("the only head", maps[1][0]), ("head 0 of two", maps[2][0]), ("head 1 of two", maps[2][1])]
 for part, (title, picture) in zip(axes[1:], pictures, strict=True):
     grid(part, picture, decimals=None, low=0, high=1)
     part.set(title=title, xlabel="looked at", ylabel="looking", aspect="equal", xticks=range(0, ROW, 2))
+figure.colorbar(axes[3].images[0], ax=axes[1:], label="weight", shrink=0.8)
 show(figure, "Loss curves of one and two heads, and three attention maps with dark lines beside the diagonal.")
 for name, picture in pictures:
     previous = picture.diagonal(-1).mean().item()
@@ -411,8 +410,9 @@ assert 12 * 512**2 * 4 == 12_582_912
 #
 # ## Experiments to try
 #
-# 1. Take `/ math.sqrt(HEAD_DIM)` out of `attend` and run its comparison. How large is the error for fresh weights,
-#    and why so small? (Look at the deviation of 0.02 that they start with.)
+# 1. Take `/ math.sqrt(HEAD_DIM)` out of `attend` and run its comparison. How large is the error? Now give the layer the
+#    weights that a BERT starts with: `nn.init.normal_(parameter, std=0.02)` for each of `attention.parameters()`. Why
+#    is the error so small?
 # 2. In section 4.5, ask for the token *three* places before. How soon is it learnt, and what does the map look like?
 # 3. Set `num_attention_heads` to 32, heads of one number each. Does it still learn?
 #
