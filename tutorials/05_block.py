@@ -45,7 +45,6 @@ boxes = [(1.5, "attention", VERMILION), (3.3, "+", GREY), (4.3, "norm", GREEN)]
 boxes += [(6.0, "feed-forward", BLUE), (7.8, "+", GREY), (8.8, "norm", GREEN)]
 axes.annotate("", (10.2, 0.5), (0, 0.5), arrowprops={"arrowstyle": "->", "color": "black"})
 for start, end in ((0.5, 3.3), (4.95, 7.8)):
-    arrow = {"arrowstyle": "->", "color": "black", "connectionstyle": "angle,angleA=90,angleB=180,rad=5"}
     axes.plot([start, start, end], [0.5, 1.0, 1.0], color="black", linewidth=1)
     axes.annotate("", (end, 0.62), (end, 1.0), arrowprops={"arrowstyle": "->", "color": "black"})
     axes.text((start + end) / 2, 1.03, "residual", ha="center")
@@ -87,7 +86,7 @@ print(norm(example))
 # - The mean of squares divides by n, not by n - 1. `tensor.std()` divides by n - 1.
 # - It looks at one token only. (BatchNorm mixes the tokens of a batch: a sentence's answer would depend on
 #   which other sentences are in the batch, and on their padding.)
-# - BERT's `eps` is $10^{-12}$, PyTorch's default is $10^{-5}$. The difference is small, but it is no rounding error:
+# - BERT's `eps` is $10^{-12}$, PyTorch's default is $10^{-5}$. Where the numbers themselves are small, it matters:
 
 # %%
 with_std = (example - example.mean()) / example.std()
@@ -107,7 +106,7 @@ assert eps_matters > 0.05
 # -0.159$.
 #
 # There are two ways to compute $\Phi$. One is exact, with the error function. The other is a fit, from times when
-# that was slow:
+# that was slow. So GELU has two forms:
 #
 # $$\tfrac{x}{2}\left(1 + \mathrm{erf}(x / \sqrt 2)\right) \qquad\text{and}\qquad
 # \tfrac{x}{2}\left(1 + \tanh\left(\sqrt{2/\pi}\,(x + 0.044715\,x^3)\right)\right)$$
@@ -137,7 +136,7 @@ assert 4e-4 < difference.abs().max() < 5e-4
 figure, axes = plt.subplots(1, 2, figsize=(10, 3.4))
 axes[0].plot(inputs, gelu_erf(inputs), color=BLUE, label="GELU")
 axes[0].plot(inputs, inputs.relu(), "--", color=VERMILION, label="ReLU")
-axes[0].set(xlabel="x", xlim=(-3, 3), ylim=(-0.4, 3))
+axes[0].set(xlabel="x", ylabel="what becomes of x", xlim=(-3, 3), ylim=(-0.4, 3))
 axes[0].legend()
 axes[1].plot(inputs, difference * 1e4, color=GREEN)
 axes[1].set(xlabel="x", ylabel="tanh form - erf form, times 10⁴")
@@ -184,8 +183,8 @@ print(f"{in_feed_forward:,} of a block's {in_block:,} parameters: {in_feed_forwa
 assert in_block == 7_087_872
 
 # %% [markdown]
-# Two thirds of a block are feed-forward. One way to read it (Geva et al. 2021): each of its 3,072 hidden units is a
-# pattern and what to add when that pattern is met.
+# (`keep_recipe` saves memory in training and changes no number.) Two thirds of a block are feed-forward. One way to
+# read it (Geva et al. 2021): each of its 3,072 hidden units is a pattern and what to add when that pattern is met.
 #
 # ## 5.4 Build it yourself
 #
@@ -319,7 +318,7 @@ assert sizes["pre-norm"][-1] > 1.4
 # ### The gradient, downwards
 #
 # On paper: let each part be $f(x) = 0.1x$. Through 24 of them in a row the slope is $0.1^{24} = 10^{-24}$: nothing
-# reaches the bottom. With residuals each is $x + 0.1x$, and the slope is $1.1^{24} = 9.8$. In general the derivative
+# reaches the bottom. With residuals each is $x + 0.1x$, and the slope is $1.1^{24} = 9.85$. In general the derivative
 # of $x + f(x)$ is $1 + f'(x)$: the 1 is a road on which the gradient always gets through (He et al. 2015).
 
 # %%
