@@ -258,7 +258,8 @@ assert fresh.abs().max() <= 0.04
 # ## 6.5 One tensor, three names
 #
 # Trained weights come from others, who named things differently. Three dialects matter: the package's own, Hugging
-# Face's and Google's. The package keeps them in one table. A star stands for the number of a block.
+# Face's and Google's. The package keeps them in one table. A star stands for the number of a block, and `[query]` for
+# the first third of the one matrix that makes query, key and value (chapter 4).
 
 # %%
 lines = TABLE.strip().splitlines()
@@ -380,9 +381,9 @@ print(len(records), "records; the first keys:", list(records)[:3])
 assert set(records) == {b"", *(name.encode() for name in google_names)}
 
 # %% [markdown]
-# **A record** is a Protocol Buffers message: fields, each with its number and a kind. Kind 0 is a varint, kind 2 is
-# so many bytes, kind 5 four bytes. For a tensor: field 1 is the type (1 = float32), field 2 the shape, field 4 the
-# offset in the data file, field 5 the size, field 6 a checksum. What is zero is left out.
+# **A record** is a Protocol Buffers message: fields, each with its number and a kind. Kind 0 is a varint, kind 2 a
+# length and so many bytes, kind 5 four bytes. For a tensor: field 1 is the type (1 = float32), field 2 the shape, field
+# 4 the offset in the data file, field 5 the size, field 6 a checksum. What is zero is left out.
 
 
 # %%
