@@ -386,9 +386,10 @@ assert row_of_pad.abs().max() > 0
 # ## Experiments to try
 #
 # 1. In section 3.5, let each token depend on the one *two* places before it. What becomes of the band?
-# 2. Freeze the positions at their random start (`positions.requires_grad_(False)`). Does the model still learn? Why
-#    are random, fixed positions enough to tell places apart?
-# 3. Put the waves into `positions.data` before training. Does the loss fall faster?
+# 2. Freeze the positions at their random start (`positions.requires_grad_(False)`). How much does the model still
+#    learn? Why are random, fixed positions enough to tell places apart?
+# 3. Put `0.1 * waves` into `positions.data` before training. Does the loss fall faster? Then the waves as they are: it
+#    does not fall at all. How large are the words' vectors beside them?
 #
 # ## Questions
 #

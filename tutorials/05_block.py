@@ -475,10 +475,11 @@ assert (right - wrong).abs().max() > 0.05
 # %% [markdown]
 # ## Experiments to try
 #
-# 1. Train `SmallTask` with 12 blocks, as it is and pre-norm, at learning rates 5e-4, 2e-3 and 5e-3. Post-norm is the
+# 1. Train `SmallTask` with 12 blocks, as it is and pre-norm, at learning rates 2e-3, 5e-3 and 1e-2. Post-norm is the
 #    first to fail. Xiong et al. (2020) explain why it wants a warm-up; chapter 9 measures what a warm-up does.
 # 2. Multiply all weights of the fresh 24 blocks by 2 and draw the picture of section 5.5 again. Without norm?
-# 3. Find a task in which "no feed-forward" fails. A hint: give the model no neighbours to look at.
+# 3. Find a task in which "no feed-forward" falls behind. A hint: a table to learn by heart, with a random answer for
+#    each of 256 symbols in each of the 12 places, and 500 steps.
 #
 # ## Questions
 #
