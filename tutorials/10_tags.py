@@ -666,7 +666,8 @@ assert np.mean(scores["Viterbi"]) > np.mean(scores["argmax"])
 # A model has 512 places. A longer sentence (a list, a page without full stops) must be read through several windows.
 # These share some words, up to a quarter of a window, so that every word is read with neighbours on both sides. On
 # paper, with room for 8 tokens and words of 1, 1, 2, 1, 1, 2, 1, 1, 3, 1 tokens: the first six words fill the first
-# window exactly. Two tokens may be shared, and word 5 has two: the second window begins with it.
+# window exactly. Two tokens may be shared, and the sixth word has two: the second window begins with it, so with word
+# number 5.
 
 # %%
 assert split_windows([1, 1, 2, 1, 1, 2, 1, 1, 3, 1], room=8) == [(0, 6), (5, 10)]
@@ -691,8 +692,8 @@ tokenizer.model_max_length = 512
 # them: 600 words, 600 labels.
 #
 # But look at F1! The same words, sentence by sentence, had 0.48. This tagger has learnt from rows of one sentence each,
-# and never saw what a full row looks like, nor a place beyond the thirtieth or so. Windows make long texts *possible*.
-# What is read should still look like what was learnt from.
+# the longest of 23 tokens, and never saw what a full row looks like. Windows make long texts *possible*. What is read
+# should still look like what was learnt from.
 #
 # ## Common mistakes
 #
