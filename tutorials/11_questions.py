@@ -126,8 +126,12 @@ print(f"a fresh model: {output.loss:.2f}; guessing among 9 and 6 tokens would be
 # ## 11.2 From characters to tokens, and back
 #
 # A file says where an answer stands by *characters*: `answer_start`, as SQuAD does (Rajpurkar et al. 2016). The model
-# points at *tokens*. The bridge between them are **offsets**: of each token its first character, and the one after its
-# last.
+# points at *tokens*. What leads from one to the other are the **offsets**: of each token its first character, and the
+# one after its last.
+#
+# ### Build it yourself
+#
+# Which tokens hold the answer? Those that have any of the characters of `text[begin:end]` in them:
 
 # %%
 tokenizer = BertTokenizer.from_pretrained(MODEL)
@@ -141,7 +145,7 @@ for number, (token, (first, last)) in enumerate(zip(tokens, offsets, strict=True
 
 
 def tokens_of(begin: int, end: int, offsets: list[tuple[int, int]]) -> tuple[int, int]:
-    """The first and the last token that have a character of begin..end in them."""
+    """The numbers of the first and the last token that have a character of text[begin:end] in them."""
     # BEGIN SOLUTION
     inside = [number for number, (first, last) in enumerate(offsets) if first < end and last > begin]
     return inside[0], inside[-1]
@@ -175,9 +179,8 @@ contexts = list(dict.fromkeys(row.given["context"] for row in questions))
 assert (len(contexts), len(questions)) == (20, 100)
 
 # %% [markdown]
-# ### Build it yourself
-#
-# The places to be learnt, for every question. They must be those of the package, and lead back to the answer:
+# Your function gives the places to be learnt, for every question. They must be those of the package, and lead back to
+# the answer:
 
 # %%
 rows = task.features(questions, tokenizer)
@@ -286,16 +289,16 @@ print("100 lists agree")
 
 # %%
 knows = np.array([0.0, 8.0, 0.0, 0.0])  # one token is good
-knows_not = np.array([0.0, -9.0, -9.0, -2.0])  # none is; the last is the least bad, and [CLS] is left out
-for name, logits in (("a window that knows", knows), ("one that does not", knows_not[1:])):
+knows_not = np.array([-9.0, -9.0, -9.0, -2.0])  # none is; the last is the least bad
+for name, logits in (("a window that knows", knows), ("one that does not", knows_not)):
     share = np.exp(logits) / np.exp(logits).sum()
     print(f"{name:>20}: best logit {logits.max():>4.0f}, best probability {share.max():.4f}")
-assert (np.exp(-2) / np.exp(knows_not[1:]).sum()) > 0.99
+assert np.exp(-2) / np.exp(knows_not).sum() > 0.99
 
 # %% [markdown]
-# By probability they are the same. By logit one is better by 10. Logits of the same question may be compared between
-# windows, because the same $S$ and $E$ made them. (It is a hope rather than a law: nothing in the loss compares windows
-# with each other. Clark and Gardner 2018 mend this by one softmax over all windows.)
+# By probability they are nearly the same. By logit one is better by 10. Logits of the same question may be compared
+# between windows, because the same $S$ and $E$ made them. (It is a hope rather than a law: nothing in the loss compares
+# windows with each other. Clark and Gardner 2018 mend this by one softmax over all windows.)
 #
 # ## 11.5 How good is an answer?
 #
@@ -706,7 +709,8 @@ assert text[by_bytes : by_bytes + 4] != "1931"
 # python -m minibert.predict --model reader "Who built the lighthouse?" "The lighthouse was built in 1844 by ..."
 # ```
 #
-# The files are SQuAD's own; `python -m minibert.data.squad FILE --out DIR` cuts one by text into train, dev and test.
+# The files are SQuAD's own; `python -m minibert.data.squad FILE --out DIR` cuts one by article into train, dev and
+# test.
 #
 # ## Experiments to try
 #
@@ -721,8 +725,8 @@ assert text[by_bytes : by_bytes + 4] != "1931"
 #
 # <details><summary>A text of 1,000 tokens, windows with room for 300, stride 100. How many windows?</summary>
 #
-# Each moves on by 200: they begin at 0, 200, 400, 600, and the window at 800 has the rest; but the one at 600 reads up
-# to 899, so it is needed. Five. (By formula: 1 + ceil((1000 - 300) / 200).)
+# Five. Each moves on by 200: they begin at 0, 200, 400, 600 and 800. The one at 600 reads up to token 899, so the last
+# one is needed. (By formula: 1 + ceil((1000 - 300) / 200).)
 # </details>
 #
 # <details><summary>How many spans of at most 30 tokens has a text of 300?</summary>
