@@ -39,7 +39,7 @@ from minibert.data.folds import assign_folds
 from minibert.inspection.duplicates import jaccard, near_across, wording
 from minibert.inspection.facts import inspect_splits
 from minibert.inspection.page import lines
-from minibert.inspection.splits import read_split
+from minibert.inspection.splits import Split, read_split
 from minibert.intervals import bootstrap, mean_over_runs, wilson
 from minibert.tasks.classification import ClassificationTask
 from minibert.tasks.task import Columns, Examples
@@ -84,7 +84,7 @@ spoiled += [{"text": "The lamp gives a warm light and the switch is easy to find
 spoiled += [{"text": "", "label": "negative"}]
 
 
-def as_split(name: str, rows: list[dict[str, str]]):
+def as_split(name: str, rows: list[dict[str, str]]) -> Split:
     path = work / f"{name}.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     return read_split(name, path, Columns())
@@ -128,7 +128,7 @@ by_hand = {
 # END SOLUTION
 clever = {near.place for near in near_across(later, earlier)}
 assert by_hand == clever, (by_hand, clever)
-print(f"{len(clever)} of the first 60 test sentences are nearly in the training file")
+print(f"{len(clever)} of the first 60 test sentences are in the training file, or nearly")
 assert set(range(20)) < clever < set(range(40))
 
 # %% [markdown]
@@ -758,8 +758,8 @@ assert accuracies[third - 1] > accuracies[-1] - 0.03
 # %% [markdown]
 # ## Common mistakes
 #
-# - **Accuracy on skewed labels.** With 95 % of one label, who says it always has 0.95. Matthews' correlation is 0, and
-#   macro F1 shows it too:
+# - **Accuracy on skewed labels.** With 95 % of one label, who says it always has 0.95. Matthews' correlation of answers
+#   and labels (`mcc`) is 0, and macro F1, the mean over the labels, shows it too:
 
 # %%
 negative, positive = ([row for row in test if row.truth == label] for label in task.names)
@@ -771,7 +771,8 @@ assert (metrics["accuracy"], metrics["mcc"]) == (0.95, 0.0)
 assert metrics["f1_macro"] < 0.5
 
 # %% [markdown]
-# - **Calibrating on the training set.** There the model is nearly always right, so its confidence seems too *low*:
+# - **Calibrating on the training set.** There the model is right more often than it says, so its confidence seems
+#   too *low*:
 
 # %%
 on_train = logits_of(runs[0], train.subset(range(len(dev))))
