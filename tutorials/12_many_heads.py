@@ -598,10 +598,10 @@ assert abs(summaries["lead"] - 0.6) < 0.06
 figure, axes = plt.subplots(figsize=(8, 2.2))
 axes.barh(list(summaries), list(summaries.values()), color=(GREY, GREEN, BLUE))
 for place, share in enumerate(summaries.values()):
-    axes.text(max(share, 0.6) + 0.005, place, f"{share:.0%}", va="center")
+    axes.text(max(share, 0.6) + 0.01, place, f"{share:.0%}", va="center")
 axes.axvline(0.6, color=GREY, linestyle=":")
 axes.invert_yaxis()
-axes.set(xlim=(0.5, 1), xlabel="chosen sentences that are to the point (dotted: guessing)")
+axes.set(xlim=(0, 1), xlabel="chosen sentences that are to the point (dotted: guessing)")
 show(figure, "The share of right sentences for the lead, those nearest to the mean, and the trained head.")
 
 # %% [markdown]
