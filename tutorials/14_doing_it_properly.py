@@ -380,7 +380,7 @@ for name, first, second in (
 ):
     only = int((first & ~second).sum()), int((~first & second).sum())
     interval = bootstrap(lambda p, f=first, s=second: [f[p].mean() - s[p].mean()], len(first))[0]
-    print(f"{name}: {only[0]} against {only[1]}, p = {mcnemar(first, second):.3f};", end=" ")
+    print(f"{name}: {only[0]} against {only[1]}, p = {mcnemar(first, second):.2g};", end=" ")
     print(f"difference {first.mean() - second.mean():+.3f}, from {interval[0]:+.3f} to {interval[1]:+.3f}")
 assert mcnemar(berts[0], fools["majority"]) < 0.01
 
