@@ -91,7 +91,7 @@ def rows_of(documents: list[str]) -> list[np.ndarray]:
     return rows
 
 
-training, held_out = rows_of(training_documents), rows_of(held_out_documents)[:150]  # a few, for many exams
+training, held_out = rows_of(training_documents), rows_of(held_out_documents)[:150]  # few: exams are many
 print(f"{sum(map(len, training)):,} tokens in {len(training):,} rows; {len(held_out)} rows are held out")
 assert 0.03 < len(held_out) / len(training) < 0.2  # a tenth of the topics, which differ in length
 
