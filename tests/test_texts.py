@@ -125,7 +125,7 @@ def test_a_model_remembers_how_it_reads_long_texts(small_model: Path, tmp_path: 
     train, dev = write_table(tmp_path / "train.tsv", rows * 10), write_table(tmp_path / "dev.tsv", rows)
     out = tmp_path / "out"
     flags = ["--train", train, "--dev", dev, "--model", small_model, "--out", out, "--max-length", 8]
-    call("finetune", *flags, "--long-texts", "tail", "--epochs", 4, "--batch-size", 4, "--lr", 1e-2)
+    call("finetune", *flags, "--long-texts", "tail", "--epochs", 12, "--batch-size", 4, "--lr", 5e-3)
     capsys.readouterr()
     call("evaluate", "--model", out, "--data", dev)
     assert json.loads(capsys.readouterr().out)["accuracy"] == 1

@@ -134,7 +134,7 @@ class _NothingDrawn(TorchFunctionMode):
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if getattr(function, "__module__", None) == nn.init.__name__:
             return kwargs["tensor"]
-        if function is Tensor.erfinv_:  # of `trunc_normal_`, in the versions that take it apart
+        if function in (Tensor.erfinv_, Tensor.clamp_):  # of `trunc_normal_`, where a version takes it apart
             return args[0]
         return function(*args, **(kwargs or {}))
 
