@@ -361,7 +361,10 @@ assert statistics.mean(found["word order"]["from scratch"]) < 0.62
 # pretraining, and 0.74 for a random model with a vocabulary of its own (one seed). That is no law. BERTs that have read
 # more gain much on sentiment (the same file has 0.89 on another set, for a larger one). But it is a warning:
 # **pretraining gives what it has learnt, where the task needs it.** Ask what your task needs, and whether your BERT has
-# read any of it. Then measure.
+# read any of it. Then measure. If it has not, let it read: `python -m minibert.pretrain --init-from` goes on with text of
+# your field, unlabelled, before you fine-tune (Gururangan et al. 2020). With one pass over 16 million tokens of film
+# reviews, 43 minutes, `minibert-mini-uncased` gains 9.7 points over random weights with a thousand labelled phrases of
+# SST-2, and without them 4.9 (`EXPERIMENTS.md`).
 #
 # ## 9.5 The learning rate
 #
@@ -613,7 +616,8 @@ assert abs(right_way + wrong_way - 1) < 1e-6
 #
 # **Papers:** Devlin et al. 2019, sections 3.2 and 4.1, appendix A.3; Kingma & Ba 2015, *Adam*, section 3; Loshchilov &
 # Hutter 2019, *Decoupled Weight Decay Regularization*; Xiong et al. 2020, *On Layer Normalization in the Transformer
-# Architecture*; Mosbach et al. 2021, *On the Stability of Fine-tuning BERT*; Dodge et al. 2020, *Fine-Tuning Pretrained
-# Language Models: Weight Initializations, Data Orders, and Early Stopping*.
+# Architecture*; Gururangan et al. 2020, *Don't Stop Pretraining*; Mosbach et al. 2021, *On the Stability of Fine-tuning
+# BERT*; Dodge et al. 2020, *Fine-Tuning Pretrained Language Models: Weight Initializations, Data Orders, and Early
+# Stopping*.
 #
 # Before: [8. Pretrain a BERT in minutes](08_pretrain.ipynb). Next: [10. Tags](10_tags.ipynb)
