@@ -361,8 +361,8 @@ assert statistics.mean(found["word order"]["from scratch"]) < 0.62
 # pretraining, and 0.74 for a random model with a vocabulary of its own (one seed). That is no law. BERTs that have read
 # more gain much on sentiment (the same file has 0.89 on another set, for a larger one). But it is a warning:
 # **pretraining gives what it has learnt, where the task needs it.** Ask what your task needs, and whether your BERT has
-# read any of it. Then measure. If it has not, let it read: `python -m minibert.pretrain --init-from` goes on with text of
-# your field, unlabelled, before you fine-tune (Gururangan et al. 2020). With one pass over 16 million tokens of film
+# read any of it. Then measure. If it has not, let it read: `python -m minibert.pretrain --init-from` goes on with text
+# of your field, unlabelled, before you fine-tune (Gururangan et al. 2020). With one pass over 16 million tokens of film
 # reviews, 43 minutes, `minibert-mini-uncased` gains 9.7 points over random weights with a thousand labelled phrases of
 # SST-2, and without them 4.9 (`EXPERIMENTS.md`).
 #
