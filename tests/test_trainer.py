@@ -532,6 +532,19 @@ def test_checkpoints_of_an_earlier_run_in_the_folder_are_left_alone(tmp_path: Pa
     assert [path.name for path in checkpoints(tmp_path)] == [f"checkpoint-{step}" for step in (2, 3, 6)]
 
 
+def test_a_run_that_goes_on_from_a_renamed_checkpoint_leaves_later_ones_of_another_run_alone(tmp_path: Path):
+    data = make_examples(8)
+    settings = {"max_steps": 4, "save_strategy": "steps", "save_steps": 1}
+    Trainer(
+        make_model("BertForSequenceClassification", QUIET), arguments(tmp_path, **settings), train_dataset=data
+    ).train()
+    shutil.copytree(tmp_path / "checkpoint-4", tmp_path / "checkpoint-9")
+    kept = (tmp_path / "checkpoint-2").rename(tmp_path / "kept")
+    args = arguments(tmp_path, **settings, save_total_limit=1)
+    Trainer(make_model("BertForSequenceClassification", QUIET), args, train_dataset=data).train(kept)
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-4", "checkpoint-9"]
+
+
 def test_a_run_that_goes_on_knows_its_checkpoints_from_before(tmp_path: Path):
     data = make_examples(8)
     args = arguments(tmp_path, max_steps=4, save_strategy="steps", save_steps=1)
