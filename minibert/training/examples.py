@@ -32,6 +32,12 @@ def check_data(dataset: Dataset | None, name: str) -> Dataset:
     return dataset
 
 
+def lengths_of(dataset: Dataset | None, name: str) -> list[int]:
+    """The number of tokens of each example. Raises `InputError` if there are none, or others than a tokenizer makes."""
+    dataset = check_data(dataset, name)
+    return [len(check_row(dataset, index, name)["input_ids"]) for index in range(len(dataset))]
+
+
 def check_row(dataset: Dataset, index: int, name: str) -> Mapping[str, Any]:
     """An example. Raises `InputError` if it is none that a tokenizer makes."""
     row: object = dataset[index]

@@ -13,7 +13,7 @@ import torch
 
 from ..data.batches import length_grouped_batches
 from ..errors import InputError
-from .examples import check_data
+from .examples import lengths_of
 from .optimizer import create_optimizer
 from .trainer import Trainer
 
@@ -39,8 +39,8 @@ def find_learning_rate(trainer: Trainer) -> Sweep:
 
     Raises `InputError` without data, or if the loss is no number from the beginning.
     """
-    args, model, dataset = trainer.args, trainer.model, check_data(trainer.train_dataset, "train_dataset")
-    lengths = [len(dataset[index]["input_ids"]) for index in range(len(dataset))]
+    args, model, dataset = trainer.args, trainer.model, trainer.train_dataset
+    lengths = lengths_of(dataset, "train_dataset")
     kept = {name: parameter.detach().clone() for name, parameter in model.named_parameters() if parameter.requires_grad}
     optimizer = create_optimizer(model, args)
     torch.manual_seed(args.seed)

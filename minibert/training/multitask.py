@@ -22,6 +22,7 @@ from ..data.batches import epoch_generator, length_grouped_batches
 from ..errors import InputError
 from ..files import write_json
 from .arguments import TrainingArguments
+from .examples import lengths_of
 from .finetuning import Run, best_epoch, costs, prepare, print_summary, training_arguments, write_results
 from .flags import WAYS
 from .run_folder import TASK_FOLDERS, complete_folder, fix_run, free_folder
@@ -85,7 +86,7 @@ class MultitaskTrainer(Trainer):
     def __init__(self, runs: Mapping[str, Run], args: TrainingArguments, sampling: str = "proportional") -> None:
         super().__init__(SharedEncoder({name: run.trainer.model for name, run in runs.items()}), args)
         self.runs = runs
-        self._lengths_by_task = {name: [len(row["input_ids"]) for row in _rows(run)] for name, run in runs.items()}
+        self._lengths_by_task = {name: lengths_of(_rows(run), "train_dataset") for name, run in runs.items()}
         size = args.per_device_train_batch_size
         self._batches = {name: math.ceil(len(lengths) / size) for name, lengths in self._lengths_by_task.items()}
         self._shares = shares(self._batches, sampling)

@@ -41,7 +41,7 @@ from .balance import balanced_draw, class_weights
 from .class_loss import class_loss, label_weight
 from .distributed import whole, whole_model, whole_optimizer_state
 from .early_stopping import evaluations_without_gain
-from .examples import Dataset, check_data, check_row
+from .examples import Dataset, check_data, check_row, lengths_of
 from .foreign_arguments import OLD_TRAINER, TRAINER
 from .interrupt import InterruptGuard
 from .meter import Meter, Reading
@@ -274,7 +274,7 @@ class Trainer:
 
     def _plan(self) -> Plan:
         args = self.args
-        lengths = self._lengths(self.train_dataset, "train_dataset")
+        lengths = lengths_of(self.train_dataset, "train_dataset")
         if args.eval_strategy != "no":  # or the lack would show after an epoch
             check_row(check_data(self.eval_dataset, "eval_dataset"), 0, "eval_dataset")
         batches_per_epoch = math.ceil(len(lengths) / args.per_device_train_batch_size)
@@ -511,7 +511,7 @@ class Trainer:
 
     @torch.inference_mode()
     def _predict(self, dataset: Dataset | None, name: str, prefix: str) -> PredictionOutput:
-        lengths = self._lengths(dataset, name)
+        lengths = lengths_of(dataset, name)
         batches = batches_by_length(lengths, self.args.per_device_eval_batch_size)
         predictions, labels = Rows(len(lengths)), Rows(len(lengths))
         total_loss, started = 0.0, time.perf_counter()
@@ -547,10 +547,6 @@ class Trainer:
         return PredictionOutput(predictions.arrays(), labels.arrays() if labels.filled else None, metrics)
 
     # ------------------------------------------------------------------------------------------------------- batches
-
-    def _lengths(self, dataset: Dataset | None, name: str) -> list[int]:
-        dataset = check_data(dataset, name)
-        return [len(check_row(dataset, index, name)["input_ids"]) for index in range(len(dataset))]
 
     def _labels(self) -> list[Any]:
         """Those of the training examples, each a number or a list."""
