@@ -23,7 +23,7 @@ from torch import Tensor
 from minibert import BertConfig, BertForPreTraining, BertForSequenceClassification, BertTokenizer, bench
 from minibert.attention import IMPLEMENTATIONS
 from minibert.attention.eager import eager_attention
-from minibert.benchmarks import comparison, corpora, curves, inference, scorecard, startup, training
+from minibert.benchmarks import comparison, corpora, curves, inference, scorecard, startup, targets, training
 from minibert.benchmarks.attention import check_equal
 from minibert.benchmarks.comparison import check_close
 from minibert.benchmarks.lengths import SST2_COUNTS, attention_workloads, read_lengths, two_thirds_full
@@ -479,6 +479,11 @@ def test_targets_are_told_beside_what_was_found_and_only_those():
         rows = targets_table(wanted, {"speed": speed, "memory": memory}).splitlines()[-2:]
         assert [row.strip("| ").split(" | ")[-1].strip() for row in rows] == states
         assert f"| {speed:.2f} x" in rows[0]
+
+
+def test_no_target_for_a_cpu_is_held_against_a_gpu(monkeypatch):
+    monkeypatch.setattr(targets, "best_device", lambda: torch.device("cuda"))
+    assert targets_table([Target("speed", "at least", 2.0, "x")], {"speed": 1.0}) == ""
 
 
 def test_every_target_is_about_a_figure_that_its_benchmark_finds():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from ..device import best_device
 from .measure import markdown_table
 
 SETTING = "Targets, set for two CPU cores and the shape of BERT-base (fine-tuning: 6 layers, 384 wide):"
@@ -46,7 +47,9 @@ STARTUP = [
 
 
 def targets_table(targets: Sequence[Target], found: Mapping[str, float]) -> str:
-    """A line for each target whose figure was found, in Markdown, below a sentence; "" if there is none."""
+    """A line for each target whose figure was found, in Markdown, below a sentence; without any, and on a GPU, ""."""
+    if best_device().type != "cpu":
+        return ""
     rows = [
         [
             target.what,
