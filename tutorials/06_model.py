@@ -503,7 +503,8 @@ assert len(result.missing_keys) == len(model.state_dict())
 # 1. Write `count_by_hand` for ALBERT: blocks that share their weights, and embeddings of width 128 with a matrix to
 #    H.
 # 2. Run `bert` of section 6.2 in float64 beside float32. How large is the rounding error after 2 blocks, after 12?
-# 3. Cut the index file after 100 bytes and open it. Flip a bit in the footer. What do the errors say?
+# 3. Cut the index file after 100 bytes and open it: what does the error say? Then flip each of the footer's 384 bits in
+#    turn. Many flips are not noticed, and all tensors are right nevertheless. Which, and why?
 #
 # ## Questions
 #
