@@ -24,6 +24,7 @@ import pytest
 import torch
 import transformers
 
+import minibert
 from minibert import BertForSequenceClassification, BertTokenizer, InputError, trace
 from minibert.checkpoints import huggingface
 from minibert.checkpoints.locate import shipped_models
@@ -567,6 +568,24 @@ def test_help_shows_an_example_and_does_not_wait_for_torch(command: str):
     assert "example (a minute on a CPU):" in lines
     assert any(line.startswith(f"  python -m minibert.{command}") for line in lines)
     assert "(default: [" not in process.stdout  # as Python writes a list
+
+
+def test_the_package_itself_lists_every_command_and_does_not_wait_for_torch():
+    files = Path(minibert.__file__).parent.glob("*.py")
+    commands = {path.stem for path in files if "\n    run(build_parser(), main)" in path.read_text("utf-8")}
+    code = "import runpy, sys; sys.argv = ['minibert']; runpy.run_module('minibert', run_name='__main__')\n"
+    code += "print('torch' in sys.modules)"
+    process = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True)
+    *lines, last = process.stdout.splitlines()
+    assert last == "False"
+    told = [line.split() for line in lines if line.startswith("  python -m minibert.")]
+    assert {words[2].removeprefix("minibert.") for words in told} == commands
+    assert min(map(len, told)) > 6  # each with a purpose
+
+    process = subprocess.run([sys.executable, "-m", "minibert", "predict", "x"], text=True, capture_output=True)
+    assert process.returncode == 2
+    assert "python -m minibert.predict" in process.stderr
+    assert process.stderr.count("\n") == 1
 
 
 def test_the_help_of_a_part_of_a_command_tells_each_default_once():
