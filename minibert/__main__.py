@@ -5,12 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-from .commandline import PlainParser
-
-COMMANDS = (
-    "finetune", "predict", "evaluate", "inspect", "search", "compare", "similar", "pretrain", "weights", "step",
-    "bench",
-)  # fmt: skip
+from .commandline import COMMANDS, PlainParser
 
 
 def build_parser() -> PlainParser:

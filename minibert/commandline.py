@@ -21,6 +21,12 @@ from typing import Any, NoReturn
 from .errors import InputError
 from .files import LONE_SURROGATE
 
+# Each is a file of the package, in the order in which they are told.
+COMMANDS = (
+    "finetune", "predict", "evaluate", "inspect", "search", "compare", "similar", "pretrain", "weights", "step",
+    "bench",
+)  # fmt: skip
+
 
 class PlainParser(argparse.ArgumentParser):
     """An argument parser that shows defaults, and tells a mistake in one line, naming the nearest flag."""
