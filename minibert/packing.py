@@ -230,13 +230,14 @@ def _check_packed(
 def _check_padded(
     input_ids: Tensor, others: Mapping[str, Tensor | None], config: BertConfig, device: torch.device
 ) -> None:
-    inputs = {"input_ids": input_ids, **others}
+    inputs: dict[str, Any] = {"input_ids": input_ids, **others}
     for name, given in inputs.items():
         if not isinstance(given, Tensor) and (given is not None or name == "input_ids"):
-            raise InputError(
-                f"{name} must be a tensor: found {type(given).__name__}. A tokenizer makes one with "
-                "return_tensors='pt'."
-            )
+            if isinstance(given, Mapping):
+                advice = "Write model(**batch), which takes it apart"
+            else:
+                advice = "A tokenizer makes one with return_tensors='pt'"
+            raise InputError(f"{name} must be a tensor: found {type(given).__name__}. {advice}.")
     shape = input_ids.shape
     if len(shape) != 2 or not input_ids.numel():
         raise InputError(f"input_ids must be (batch, seq), neither of them 0: found {tuple(shape)}.")

@@ -402,6 +402,7 @@ WRONG_INPUTS: dict[str, tuple[dict[str, Any], str]] = {
         "input_ids must hold whole numbers: found torch.float32",
     ),
     "lists": ({"input_ids": [[1, 2]]}, r"input_ids must be a tensor: found list.*return_tensors='pt'"),
+    "a whole batch": ({"input_ids": {"input_ids": torch.ones(1, 2)}}, r"found dict\. Write model\(\*\*batch\)"),
     "a single position": (
         {"input_ids": torch.tensor([[1, 2]]), "position_ids": torch.tensor(0)},
         r"position_ids must have the shape of input_ids, \(1, 2\): found \(\)",
