@@ -54,6 +54,11 @@ class Familiar(nn.Module):
         return cast("BertModel", getattr(self, "bert", self))
 
     @property
+    def encoder(self) -> nn.ModuleDict:
+        """The blocks as `encoder.layer[0]`, to be frozen, say; the names of their parameters stay those of `blocks`."""
+        return nn.ModuleDict({"layer": self.base_model.blocks})
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.parameters()).device

@@ -18,6 +18,7 @@ IGNORE = -100  # the label that counts for nothing
 
 def cross_entropy(logits: Tensor, labels: Tensor, name: str = "labels") -> Tensor:
     """Mean over the labels that are not -100; 0 if there are none. logits (rows, classes), labels rows numbers."""
+    check_device(name, labels, logits.device)
     if labels.is_floating_point():
         raise InputError(f"{name} must hold whole numbers: found {labels.dtype}.")
     labels = labels.reshape(-1).long()
@@ -36,12 +37,14 @@ def classification_loss(model: Familiar, logits: Tensor, labels: Tensor) -> Tens
     kind = model.config.problem_type
     if kind is None and (model.num_labels == 1 or labels.is_floating_point()):
         kind = "regression" if model.num_labels == 1 else "multi_label_classification"
-        model.config = model.config.replace(problem_type=kind)
     if kind in ("regression", "multi_label_classification"):
         if labels.numel() != logits.numel():
+            hint = " To tell one class of each text, they must be whole numbers." if labels.is_floating_point() else ""
             raise InputError(
-                f"labels must have the shape of the logits, {tuple(logits.shape)}: found {tuple(labels.shape)}."
+                f"labels must have the shape of the logits, {tuple(logits.shape)}: found {tuple(labels.shape)}.{hint}"
             )
+        if model.config.problem_type is None:
+            model.config = model.config.replace(problem_type=kind)
         loss = F.mse_loss if kind == "regression" else F.binary_cross_entropy_with_logits
         logits = full_precision(logits)
         return loss(logits, labels.reshape(logits.shape).to(logits.dtype))

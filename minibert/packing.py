@@ -201,8 +201,10 @@ def pack_inputs(
     return batch
 
 
-def check_device(name: str, tensor: Tensor, device: torch.device) -> None:
-    """Raise `InputError` for a tensor that is not where the model is."""
+def check_device(name: str, tensor: Any, device: torch.device) -> None:
+    """Raise `InputError` for what is no tensor, or not where the model is."""
+    if not isinstance(tensor, Tensor):
+        raise InputError(f"{name} must be a tensor: found {type(tensor).__name__}.")
     if tensor.device != device:
         raise InputError(
             f"The model is on {device} but {name} on {tensor.device}: move one of them with .to('{device}')."

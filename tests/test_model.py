@@ -468,6 +468,8 @@ WRONG_LABELS: dict[str, tuple[str, dict[str, Any], str]] = {
         {"labels": torch.zeros(4, 16)},
         "labels must hold whole numbers: found torch.float32",
     ),
+    "a list": ("BertForSequenceClassification", {"labels": [0, 0, 0, 0]}, "labels must be a tensor: found list"),
+    "one class, as fractions": ("BertForSequenceClassification", {"labels": torch.zeros(4)}, "must be whole numbers"),
     "another device": (
         "BertForMaskedLM",
         {"labels": torch.zeros(4, 16, device="meta").long()},
@@ -523,8 +525,11 @@ def test_wrong_labels_get_a_sentence(case: str):
     batch = make_batch()
     if name == "BertForMultipleChoice":
         batch = {key: value.unsqueeze(1) for key, value in batch.items()}
+    model = make_model(name)
+    config = model.config
     with pytest.raises(InputError, match=sentence):
-        make_model(name)(**batch, **labels)
+        model(**batch, **labels)
+    assert model.config == config  # the next call, with right labels, is not read by what these looked like
 
 
 @pytest.mark.parametrize("dtype", [torch.int32, torch.uint8, torch.bool])

@@ -127,6 +127,21 @@ def test_a_model_answers_for_its_numbers(folder: Path):
     assert ours == theirs
 
 
+def test_blocks_are_frozen_by_their_name_there(folder: Path):
+    trained, embeddings = [], []
+    for library in LIBRARIES:
+        model: Any = library.BertForSequenceClassification.from_pretrained(folder)
+        for parameter in model.bert.encoder.layer[:1].parameters():
+            parameter.requires_grad = False
+        trained.append(model.num_parameters(only_trainable=True))
+        for parameter in model.bert.encoder.parameters():
+            parameter.requires_grad = False
+        embeddings.append(model.num_parameters(only_trainable=True))
+    assert len(set(trained)) == len(set(embeddings)) == 1
+    assert trained[0] > embeddings[0]
+    assert not any("layer." in name for name, _ in model.named_parameters())
+
+
 @pytest.mark.parametrize("size", [70, 50])
 @pytest.mark.parametrize("name", ["BertModel", "BertForMaskedLM", "BertForPreTraining"])
 def test_a_model_takes_more_or_fewer_words(name: str, size: int, folder: Path, tmp_path: Path):
