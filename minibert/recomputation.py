@@ -43,7 +43,7 @@ def keep_recipe(tensor: Tensor, recipe: Recipe) -> AbstractContextManager[object
 
 def someone_else_decides() -> bool:
     """The compiler, activation checkpointing, which keeps even less, or torch.func, which cannot do this."""
-    if torch.compiler.is_compiling() or not CAN_ASK:
+    if torch.compiler.is_compiling() or not CAN_ASK or torch._C._are_functorch_transforms_active():
         return True
     hooks: Any = torch._C._autograd
     return not hooks._saved_tensors_hooks_is_enabled() or hooks._top_saved_tensors_default_hooks(True) is not None

@@ -117,6 +117,8 @@ def test_checkpointing_and_torch_func_are_left_alone():
     again = checkpoint(layer, hidden, use_reentrant=False)
     assert torch.equal(torch.autograd.grad(again.sum(), hidden)[0], wanted)
     assert torch.allclose(torch.func.grad(lambda hidden: layer(hidden).sum())(hidden), wanted, atol=1e-6)
+    several = torch.func.vmap(layer)(hidden.expand(2, -1, -1))  # with ordinary gradients outside
+    assert torch.allclose(torch.autograd.grad(several[1].sum(), hidden)[0], wanted, atol=1e-6)
 
 
 def test_tensors_without_memory_are_left_alone(recwarn: pytest.WarningsRecorder):
