@@ -35,7 +35,7 @@ def test_a_classifier_of_googles_has_as_many_classes_as_its_tensors(num_labels: 
     assert list(other.new_weights) == ["classifier.weight", "classifier.bias"]
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_googles_code_gets_float32(dtype: torch.dtype, tmp_path: Path):
     model = make_model("BertForPreTraining").to(dtype)
     model.save_pretrained(tmp_path / "ours")
@@ -45,6 +45,7 @@ def test_googles_code_gets_float32(dtype: torch.dtype, tmp_path: Path):
     again = minibert.BertForPreTraining.from_pretrained(tmp_path / "google", dtype=dtype)
     for name, tensor in model.state_dict().items():
         assert torch.equal(again.state_dict()[name], tensor)
+    torch.nn.utils.parameters_to_vector(again.parameters())  # which wants each to lie in one piece
 
 
 def test_what_googles_code_computes_otherwise_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture):

@@ -68,8 +68,8 @@ GOOGLE_KEYS = (
 
 
 def convert(source: NameOrPath, destination: str | Path, dialect: Dialect) -> None:
-    """Write a checkpoint again in `dialect`, with its config and tokenizer. Numbers are carried over bit by bit, but
-    half precision becomes float32 for Google's code, which restores nothing else.
+    """Write a checkpoint again in `dialect`, with its config and tokenizer. Numbers are carried over bit by bit; for
+    Google's code, which restores nothing else, they become float32.
 
     Raises `InputError` if the source is no sound BERT, or the destination is not empty.
     """
@@ -189,8 +189,8 @@ def _write_google(
             f"{BertConfig.layer_norm_eps}: there, its outputs will differ a little."
         )
     write_json(folder / GOOGLE_CONFIG, values)
-    arrays = {name: tensor.float() if tensor.itemsize == 2 else tensor for name, tensor in tensors.items()}
-    tensorflow.write_checkpoint(folder / tensorflow.RELEASE_NAME, {name: t.numpy() for name, t in arrays.items()})
+    arrays = {name: tensor.float().numpy() for name, tensor in tensors.items()}
+    tensorflow.write_checkpoint(folder / tensorflow.RELEASE_NAME, arrays)
     if tokenizer is not None:
         words = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
         write_text(folder / "vocab.txt", "".join(f"{word}\n" for word, _ in words))

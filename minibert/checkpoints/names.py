@@ -155,7 +155,7 @@ def from_minibert(state: Mapping[str, Tensor], dialect: Dialect) -> dict[str, Te
     for parameter, tensor in state.items():
         for row in names_of(full_name(parameter)):
             part = tensor if row.part is None else tensor.chunk(len(PARTS))[row.part]
-            tensors[row.in_dialect(dialect)] = _turned(part, row, dialect).contiguous()
+            tensors[row.in_dialect(dialect)] = _turned(part, row, dialect)
     return tensors
 
 
@@ -166,10 +166,11 @@ def translate(tensors: Mapping[str, Tensor], source: Dialect, target: Dialect) -
     for name in tensors:
         row = rows.get(BLOCK.sub("*", name))
         if row is not None:
-            tensor = tensors[name] if source == target else _turned(tensors[name], row, "google")
-            translated[row.in_dialect(target).replace("*", str(block_number(name)))] = tensor.contiguous()
+            tensor = tensors[name].contiguous() if source == target else _turned(tensors[name], row, "google")
+            translated[row.in_dialect(target).replace("*", str(block_number(name)))] = tensor
     return translated
 
 
 def _turned(tensor: Tensor, row: Name, dialect: Dialect) -> Tensor:
-    return tensor.mT if dialect == "google" and row.google.endswith("/kernel") else tensor
+    """The tensor as the other side has it, contiguous."""
+    return (tensor.mT if dialect == "google" and row.google.endswith("/kernel") else tensor).contiguous()
