@@ -500,6 +500,8 @@ def test_a_new_head_in_an_adapter_is_announced_neither_missing_nor_lost(
     assert caplog.text == ""
     assert again.config.id2label == {0: "bad", 1: "good", 2: "neither"}
     torch.testing.assert_close(again.classifier.weight, model.classifier.weight)
+    given = again.config.replace(hidden_dropout_prob=0.0)  # goes before what the adapter's own says
+    assert BertForSequenceClassification.from_pretrained(tmp_path / "adapter", config=given).config == given
 
 
 def test_what_would_mean_something_else_is_not_saved_as_a_bert(base: Path, tmp_path: Path):

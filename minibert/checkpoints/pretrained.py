@@ -98,7 +98,8 @@ def load_model(
     adapter = Path(name_or_path) if os.path.isfile(Path(name_or_path) / ADAPTER_CONFIG) else None
     if adapter is not None:
         name_or_path = _base_of(adapter)
-        config_overrides = {**_config_of(adapter), **config_overrides}
+        if config is None:
+            config_overrides = {**_config_of(adapter), **config_overrides}
     own = {name: config_overrides[name] for name in _arguments_of(model_class) if name in config_overrides}
     config_overrides = {name: value for name, value in config_overrides.items() if name not in own}
     try:
