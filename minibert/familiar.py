@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .config import BertConfig
 from .errors import InputError
-from .foreign import ANYTHING
+from .foreign import ANYTHING, foreign
 
 if TYPE_CHECKING:
     from .model import BertModel
@@ -77,6 +77,7 @@ class Familiar(nn.Module):
         """How many numbers the weights are, or those of them that are trained."""
         return sum(p.numel() for p in self.parameters() if p.requires_grad or not only_trainable)
 
+    @foreign({"gradient_checkpointing_kwargs": ((None, {"use_reentrant": False}), "it is never reentrant")})
     def gradient_checkpointing_enable(self) -> None:
         """From now on training takes less memory and more work: see `training.activation_checkpointing`."""
         from .training.activation_checkpointing import checkpoint_activations  # that room knows this one
