@@ -64,8 +64,9 @@ def check_labels(name: str, labels: Tensor, classes: int, like: Tensor) -> None:
 
 
 def check_in_text(layout: Layout, positions: Tensor, name: str) -> None:
-    """Raise `InputError` for a position in the padding, where no answer can be learnt. positions (batch,)."""
-    if layout.mask is not None and positions.device.type == "cpu" and positions.shape == (layout.batch,):
+    """Raise `InputError` for a position in the padding, where no answer is. positions (batch,) or (batch, 1)."""
+    if layout.mask is not None and positions.device.type == "cpu":
+        positions = positions.reshape(-1).long()  # as `cross_entropy` takes them
         inside = positions.clamp(0, layout.seq - 1).unsqueeze(1)  # (batch) -> (batch, 1)
         wrong = ~layout.mask.gather(1, inside).squeeze(1) & (positions >= 0)  # (batch, 1) -> (batch)
         if wrong.any():

@@ -516,6 +516,11 @@ WRONG_LABELS: dict[str, tuple[str, dict[str, Any], str]] = {
         {"start_positions": torch.zeros(4).long(), "end_positions": torch.tensor([0, 12, 0, 0])},
         "end_positions: row 1 has no token at 12",
     ),
+    "answer in the padding, in a column of small numbers": (
+        "BertForQuestionAnswering",
+        {"start_positions": torch.zeros(4).long(), "end_positions": torch.tensor([[0], [12], [0], [0]]).byte()},
+        "end_positions: row 1 has no token at 12",
+    ),
 }
 
 
@@ -560,6 +565,14 @@ def test_multiple_choice_says_what_it_reads():
         make_model("BertForMultipleChoice")(**make_batch())
     with pytest.raises(InputError, match="reads padded input_ids"):
         make_model("BertForMultipleChoice")([[[1, 2], [1, 3]]])
+    with pytest.raises(InputError, match="attention_mask must be a tensor: found list"):
+        make_model("BertForMultipleChoice")(torch.ones(1, 2, 3).long(), attention_mask=[[[1] * 3] * 2])
+
+
+def test_the_places_of_all_choices_may_be_given_once():
+    task, ids = make_model("BertForMultipleChoice"), make_batch()["input_ids"].unflatten(0, (2, 2))
+    places = torch.arange(16).flip(0).unsqueeze(0)
+    assert torch.equal(task(ids, position_ids=places).logits, task(ids, position_ids=places.expand_as(ids)).logits)
 
 
 def test_an_unknown_attention_implementation_names_those_there_are():
