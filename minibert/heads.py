@@ -221,11 +221,10 @@ class BertForMultipleChoice(BertTaskModel):
             if not isinstance(input_ids, Tensor) or input_ids.dim() != 3:
                 raise InputError("Multiple choice reads padded input_ids of shape (batch, choices, seq), a tensor.")
             choices = [input_ids.shape[1]] * input_ids.shape[0]
-            input_ids, attention_mask, token_type_ids, position_ids = (
-                input_ids.flatten(0, 1),  # (batch, choices, seq) -> (rows, seq), as the others
-                None if attention_mask is None else attention_mask.flatten(0, 1),
-                None if token_type_ids is None else token_type_ids.flatten(0, 1),
-                None if position_ids is None else position_ids.flatten(0, 1),
+            input_ids = input_ids.flatten(0, 1)  # (batch, choices, seq) -> (rows, seq), as the others
+            attention_mask, token_type_ids, position_ids = (
+                given.flatten(0, -2) if isinstance(given, Tensor) and given.dim() > 1 else given
+                for given in (attention_mask, token_type_ids, position_ids)
             )
         output = super().forward(
             input_ids, attention_mask, token_type_ids, position_ids, None, output_hidden_states, output_attentions
