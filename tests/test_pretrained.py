@@ -363,6 +363,21 @@ def test_an_encoder_without_pooler_is_loaded_as_by_transformers(tmp_path: Path):
     )
 
 
+class WithAnotherLayer(minibert.BertForSequenceClassification):
+    def __init__(self, config: minibert.BertConfig, attn_implementation: str = "auto") -> None:
+        super().__init__(config, attn_implementation)
+        self.another = torch.nn.Linear(config.hidden_size, config.hidden_size)
+
+
+def test_a_head_of_ones_own_whose_names_are_in_no_table_gets_a_sentence(tmp_path: Path):
+    with pytest.raises(InputError, match=r"^another\.weight has no name in files: give it a row in .*names\.py"):
+        WithAnotherLayer(SMALL).save_pretrained(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    make_model("BertModel").save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=r": another\.weight has no name in files"):
+        WithAnotherLayer.from_pretrained(tmp_path)
+
+
 def test_an_override_that_would_change_nothing_is_refused(tmp_path: Path):
     make_model("BertModel").save_pretrained(tmp_path)
     for override in (dict.fromkeys(SET_ELSEWHERE | DONE_OTHERWISE, False), {"torch_dtype": None, "return_dict": True}):

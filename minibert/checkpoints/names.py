@@ -95,10 +95,16 @@ def full_name(parameter: str) -> str:
 
 
 def names_of(parameter: str) -> list[Name]:
-    """What minibert's parameter, by its full name, is called elsewhere: one row, or three if it is fused."""
-    block = str(block_number(parameter))
-    rows = ROWS[BLOCK.sub("*", parameter)]
-    return [Name(parameter, row.part, *(text.replace("*", block) for text in row[2:])) for row in rows]
+    """What minibert's parameter is called elsewhere: one row, or three if it is fused.
+
+    Raises `InputError` for one that is not in the table, such as that of a head of one's own.
+    """
+    name = full_name(parameter)
+    rows = ROWS.get(BLOCK.sub("*", name))
+    if rows is None:
+        raise InputError(f"{parameter} has no name in files: give it a row in minibert/checkpoints/names.py.")
+    block = str(block_number(name))
+    return [Name(name, row.part, *(text.replace("*", block) for text in row[2:])) for row in rows]
 
 
 BLOCK = re.compile(r"(?<=bert\.blocks\.)\d+|(?<=encoder\.layer\.)\d+|(?<=encoder/layer_)\d+")
@@ -129,7 +135,7 @@ def to_minibert(parameters: Iterable[str], tensors: Mapping[str, Tensor], dialec
     """
     found: dict[str, Tensor] = {}
     for parameter in parameters:
-        rows = names_of(full_name(parameter))
+        rows = names_of(parameter)
         if all(row.in_dialect(dialect) in tensors for row in rows):
             parts = {row.in_dialect(dialect): tensors[row.in_dialect(dialect)] for row in rows}
             _check_parts(parts)
@@ -153,7 +159,7 @@ def from_minibert(state: Mapping[str, Tensor], dialect: Dialect) -> dict[str, Te
     """minibert's parameters in another dialect, contiguous."""
     tensors: dict[str, Tensor] = {}
     for parameter, tensor in state.items():
-        for row in names_of(full_name(parameter)):
+        for row in names_of(parameter):
             part = tensor if row.part is None else tensor.chunk(len(PARTS))[row.part]
             tensors[row.in_dialect(dialect)] = _turned(part, row, dialect)
     return tensors

@@ -198,11 +198,11 @@ def save_model(model: BertPreTrainedModel, directory: NameOrPath) -> None:
             f"{directory} holds an adapter, and would be opened as that one still, not as this model: choose another "
             f"folder, or remove {ADAPTER_CONFIG} there."
         )
-    directory.mkdir(parents=True, exist_ok=True)
     tensors = from_minibert(model.state_dict(), "hugging_face")
     if type(model).__name__ == "BertModel":
         tensors = {name.removeprefix("bert."): tensor for name, tensor in tensors.items()}
     dtype = str(next(iter(tensors.values())).dtype).removeprefix("torch.")
+    directory.mkdir(parents=True, exist_ok=True)
     write_weights(directory / WEIGHTS[0], tensors)
     write_config(directory, model.config, type(model).__name__, dtype)
 

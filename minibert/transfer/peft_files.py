@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..checkpoints.names import full_name, names_of
+from ..checkpoints.names import names_of
 from ..errors import InputError
 from ..model import BertModel, BertPreTrainedModel
 from .lora import TARGETS, Lora
@@ -88,9 +88,9 @@ def _is_among(target: str, modules: list[str]) -> bool:
 def _their_name(model: BertPreTrainedModel, parameter: str) -> str:
     update = UPDATE.fullmatch(parameter)
     if update:
-        theirs = f"{_module(full_name(update['linear']), update['target'])}.{update['matrix']}.weight"
+        theirs = f"{_module(update['linear'], update['target'])}.{update['matrix']}.weight"
     else:
-        theirs = names_of(full_name(parameter))[0].hugging_face
+        theirs = names_of(parameter)[0].hugging_face
     return theirs.removeprefix("bert.") if isinstance(model, BertModel) else theirs
 
 
