@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -252,8 +253,9 @@ class BertConfig:
     @classmethod
     def from_pretrained(cls, name_or_path: str | Path, **changes: Any) -> BertConfig:
         """That of a model which `BertModel.from_pretrained` would load, changed. Raises `InputError` likewise."""
-        if (Path(name_or_path) / "config.json").is_file():  # perhaps without weights
-            return cls.from_json_file(Path(name_or_path) / "config.json").replace(**changes)
+        file = Path(os.path.expanduser(name_or_path)) / "config.json"
+        if os.path.isfile(file):  # perhaps without weights
+            return cls.from_json_file(file).replace(**changes)
         from .checkpoints.pretrained import open_checkpoint  # brings torch along
 
         return open_checkpoint(name_or_path).config.replace(**changes)

@@ -198,11 +198,14 @@ def test_a_head_of_another_size_is_left_out(folder: Path, tmp_path: Path):
         minibert.BertModel.from_pretrained(folder, vocab_size=60, ignore_mismatched_sizes=True)
 
 
-def test_a_config_says_how_it_is_changed(tmp_path: Path):
+def test_a_config_says_how_it_is_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(dataclasses.FrozenInstanceError, match=r"config = config\.replace\(num_labels=3\)"):
         SMALL.num_labels = 3  # type: ignore[misc]
     SMALL.save_pretrained(tmp_path / "config")
-    assert BertConfig.from_json_file(tmp_path / "config" / "config.json") == SMALL
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    for place in (tmp_path / "config", "~/config"):
+        assert BertConfig.from_pretrained(place) == SMALL
     assert transformers.BertConfig.from_pretrained(tmp_path / "config").num_labels == 7
 
 
