@@ -376,7 +376,7 @@ def test_an_index_may_only_name_weights_beside_it(tmp_path, shard):
         (b"\xff\xfe", "no readable JSON"),
         (b'{"weight_map": ', "no readable JSON"),
         (b"[" * 100_000, "no readable JSON"),
-        (b"[]", "no index of weights"),
+        (b"[]", "must be a JSON object: found list"),
         (b"{}", "no index of weights"),
         (b'{"weight_map": {}}', "no index of weights"),
         (b'{"weight_map": []}', "no index of weights"),

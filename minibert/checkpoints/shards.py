@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 from ..errors import InputError
+from ..files import parse_json_object
 
 INDEX_SUFFIX = ".index.json"
 # The first that a folder or repository has is taken; `.bin` files last, since they are pickles.
@@ -28,11 +28,7 @@ def weight_map(index_file: Path) -> dict[str, str]:
     size = index_file.stat().st_size
     if size > MAX_INDEX_BYTES:
         raise InputError(f"{index_file} has {size:,} bytes; an index of weights has at most {MAX_INDEX_BYTES:,}.")
-    try:
-        index = json.loads(index_file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:  # broken JSON and broken UTF-8 are ValueErrors
-        raise InputError(f"{index_file} is no readable JSON: {error}.") from error
-    places = index.get("weight_map") if isinstance(index, dict) else None
+    places = parse_json_object(index_file.read_bytes(), str(index_file)).get("weight_map")
     if not isinstance(places, dict) or not places:
         raise InputError(f'{index_file} is no index of weights: it needs {{"weight_map": {{tensor: file, ...}}}}.')
     suffix = Path(index_file.name.removesuffix(INDEX_SUFFIX)).suffix
