@@ -55,6 +55,7 @@ def is_large(weight: Tensor) -> bool:
     """Whether products with this weight are worth oneDNN's while, on this processor."""
     return (
         ONEDNN_PAYS
+        and type(weight) in (Tensor, nn.Parameter)  # others, such as quantized ones, multiply in their own way
         and weight.device.type == "cpu"
         and weight.dtype in (torch.float32, torch.bfloat16)
         and weight.numel() >= LEAST

@@ -124,7 +124,13 @@ def test_derivatives_forward_and_a_wrong_shape(asked: list[Tensor]):
         linear.linear(tensors[0][:, 1:], tensors[1])
 
 
-@pytest.mark.parametrize("reason", ["small", "float64", "autocast", "switched off", "another processor", "one vector"])
+class OfAnotherKind(Tensor):
+    """As quantized weights are, but that it multiplies as torch does."""
+
+
+@pytest.mark.parametrize(
+    "reason", ["small", "float64", "autocast", "switched off", "another processor", "one vector", "another kind"]
+)
 def test_elsewhere_torch_does_it(reason: str, asked: list[Tensor], monkeypatch: pytest.MonkeyPatch):
     hidden, weight, bias = (tensor.detach() for tensor in operands(6, 512))
     if reason == "small":
@@ -135,6 +141,8 @@ def test_elsewhere_torch_does_it(reason: str, asked: list[Tensor], monkeypatch: 
         monkeypatch.setattr(linear, "ONEDNN_PAYS", False)
     if reason == "one vector":
         hidden = hidden[0]
+    if reason == "another kind":
+        weight = weight.as_subclass(OfAnotherKind)
     with (
         torch.autocast("cpu", torch.bfloat16, enabled=reason == "autocast"),
         torch.backends.mkldnn.flags(enabled=reason != "switched off"),
