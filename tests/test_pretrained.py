@@ -169,6 +169,13 @@ def test_a_new_head_says_so_in_one_friendly_line(tmp_path: Path, caplog):
     assert not task.classifier.bias.any()
 
 
+def test_a_model_is_on_the_default_device_with_old_and_new_weights(tmp_path: Path):
+    make_model("BertModel").save_pretrained(tmp_path)
+    with torch.device("meta"):
+        model = minibert.BertForSequenceClassification.from_pretrained(tmp_path)
+    assert {parameter.device.type for parameter in model.parameters()} == {"meta"}
+
+
 def test_another_number_of_labels_means_another_head(tmp_path: Path, caplog):
     make_model("BertForSequenceClassification").save_pretrained(tmp_path)
     task = minibert.BertForSequenceClassification.from_pretrained(tmp_path, num_labels=2)

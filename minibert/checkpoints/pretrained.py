@@ -181,7 +181,8 @@ def _fill(model: BertPreTrainedModel, checkpoint: Checkpoint, dtype: torch.dtype
     model.new_weights = [name for name in shapes if name not in found]
     for name in model.new_weights:
         found[name] = torch.empty(shapes[name])
-    model.load_state_dict({name: tensor.to(dtype or torch.float32) for name, tensor in found.items()}, assign=True)
+    device, dtype = torch.get_default_device(), dtype or torch.float32
+    model.load_state_dict({name: tensor.to(device, dtype) for name, tensor in found.items()}, assign=True)
     model.initialize_weights(model.new_weights)
 
 
