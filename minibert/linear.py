@@ -124,7 +124,7 @@ class PackedLinear(nn.Module):
         raise InputError("This model's weights are packed for inference (pack_weights): copy or pickle it before that.")
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
-        before = torch.empty(0, dtype=self.packed.dtype)
+        before = torch.empty(0, dtype=self.packed.dtype, device="cpu")
         after = fn(before)
         if (after.dtype, after.device) != (before.dtype, before.device):
             raise InputError(

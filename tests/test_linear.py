@@ -199,6 +199,8 @@ def test_packed_weights_answer_the_same_and_are_for_nothing_else(
     if dtype == torch.float32:
         with torch.autocast("cpu", torch.bfloat16):
             assert model.to("cpu")(ids).logits.isfinite().all()
+        with torch.device("meta"):  # the default device has no say in it
+            model.to("cpu")
     with pytest.raises(InputError, match="move or cast it before"):
         model.double()
     with pytest.raises(InputError, match="adapt it before"):

@@ -38,7 +38,7 @@ def triton_attention(
         wide, _ = triton_attention(query.float(), key.float(), value.float(), queries, keys, dropout)
         return wide.bfloat16(), None
     # Drawn on the CPU: nothing waits for the GPU, and `torch.manual_seed` decides.
-    seed = int(torch.randint(2**62, ())) if dropout else 0
+    seed = int(torch.randint(2**62, (), device="cpu")) if dropout else 0
     context: Tensor = _Flash.apply(query, key, value, queries, keys, dropout, seed)  # type: ignore[no-untyped-call]
     return context, None
 
