@@ -190,9 +190,9 @@ def pack_inputs(
         position_ids = torch.arange(input_ids.shape[1], device=device)  # -> (seq)
     layout = Layout.from_mask(mask)
     batch = PackedBatch(
-        layout.pack(input_ids),  # (batch, seq) -> (tokens)
-        layout.pack(token_type_ids),
-        layout.pack(position_ids.expand_as(input_ids)),
+        layout.pack(input_ids).long(),  # (batch, seq) -> (tokens)
+        layout.pack(token_type_ids).long(),
+        layout.pack(position_ids.expand_as(input_ids)).long(),
         layout,
         layout.first_tokens(),
         padded=True,

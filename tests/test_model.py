@@ -537,6 +537,15 @@ def test_wrong_labels_get_a_sentence(case: str):
     assert model.config == config  # the next call, with right labels, is not read by what these looked like
 
 
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int16, torch.uint8])
+def test_inputs_may_be_whole_numbers_of_any_size(dtype: torch.dtype):
+    model, batch = make_model("BertModel"), make_batch()
+    batch["position_ids"] = torch.arange(16).flip(0).unsqueeze(0)
+    small = {name: tensor.to(dtype) for name, tensor in batch.items()}
+    assert torch.equal(model(**small).pooler_output, model(**batch).pooler_output)
+    assert model.pack(**small).input_ids.dtype == torch.int64
+
+
 @pytest.mark.parametrize("dtype", [torch.int32, torch.uint8, torch.bool])
 def test_labels_may_be_whole_numbers_of_any_size(dtype: torch.dtype):
     task, labels = make_model("BertForSequenceClassification"), torch.tensor([0, 1, 1, 0])
