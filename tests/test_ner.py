@@ -356,8 +356,8 @@ def test_metrics_and_report_of_entities_and_of_plain_tags():
     assert "<b>" not in page
     assert page.count("<mark") == 4
 
-    judge, found = examples("Rolf/NNP in/IN")
-    answers = [{"tags": ["NNP", "NNP"], "probabilities": [0.9, 0.7]}]
+    judge, found = examples("Rolf/NNP in/IN", "")
+    answers = [{"tags": ["NNP", "NNP"], "probabilities": [0.9, 0.7]}, {"tags": [], "probabilities": []}]
     metrics = judge.metrics(found, answers)
     assert metrics["f1"] == metrics["accuracy"] == metrics["baseline"] == 0.5
     assert metrics["per_type"]["NNP"]["precision"] == 0.5

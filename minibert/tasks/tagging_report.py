@@ -84,7 +84,7 @@ def _mistakes(
     """Every entity that was found and is none, or another."""
     for row, answer, truth, spans in zip(examples, answers, truths, found, strict=True):
         words = row.given["tokens"]
-        sure = answer.get("probabilities") or [entity["probability"] for entity in answer["entities"]]
+        sure = answer.get("probabilities") or [entity["probability"] for entity in answer.get("entities", ())]
         for span, probability in zip(spans, sure, strict=True):
             if span not in truth:
                 there = [true for true in truth if true.start < span.end and span.start < true.end]
