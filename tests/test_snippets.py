@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from tokenizers import AddedToken
 from torch import Tensor
 
 import minibert
@@ -260,7 +261,9 @@ def test_tokens_are_added(words: Path, tmp_path: Path):
         added = [
             tokenizer.add_tokens(["covid19", "covid19", "a"]),
             tokenizer.add_tokens("[E3]", special_tokens=True),
-            tokenizer.add_special_tokens({"additional_special_tokens": ["<e1>", "</e1>"], "pad_token": "[PAD]"}),
+            tokenizer.add_special_tokens(
+                {"additional_special_tokens": ["<e1>", AddedToken("</e1>")], "pad_token": "[PAD]"}
+            ),
         ]
         ids = tokenizer(text)["input_ids"]
         tokenizer.save_pretrained(tmp_path / library.__name__)

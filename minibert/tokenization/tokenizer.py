@@ -463,7 +463,8 @@ class BertTokenizer:
             if not token.content or LONE_SURROGATE.search(token.content):
                 raise InputError(f"{token.content!r} cannot be a token: no text has it.")
         with _engine_lock:
-            count: int = self._engine.add_tokens(added)
+            # An `AddedToken` becomes special by it.
+            count: int = self._engine.add_special_tokens(added) if special_tokens else self._engine.add_tokens(added)
         for token in added:
             token_id: int = self._engine.token_to_id(token.content)  # type: ignore[assignment]  # it is there now
             self._ids[token.content] = token_id
