@@ -17,7 +17,7 @@ from minibert.inspection.duplicates import NEAR, jaccard, near_across, near_with
 from minibert.inspection.facts import Facts, inspect_splits
 from minibert.inspection.labels import is_numeric
 from minibert.inspection.languages import language, main_script
-from minibert.inspection.splits import Finding, read_split
+from minibert.inspection.splits import Finding, read_split, read_tagged_split
 from minibert.tasks.task import Columns
 from minibert.tokenization import BertTokenizer
 
@@ -204,6 +204,13 @@ def test_sentences_with_tags_are_counted_by_entities_and_compared_by_tags(tmp_pa
     assert by_name["dev", "rows that are also in train"]["examples"][0]["line"] == 1
     assert ("train", "longer than 3 tokens, so cut") not in by_name  # but read in windows
     assert by_name["dev", "labels that train does not have"]["examples"][0]["text"] == "Acme"
+
+
+@pytest.mark.parametrize("other", ["PER", "LOC"])
+def test_entities_of_one_kind_or_mostly_of_one_are_no_fault(other: str, tmp_path: Path):
+    path = tmp_path / "train.conll"
+    path.write_text("".join(f"w{number} I-{'PER' if number < 90 else other}\nrests O\n\n" for number in range(100)))
+    assert not inspect_splits([read_tagged_split("train", path, Columns())], None, 128).findings
 
 
 def squad_file(path: Path, *paragraphs: tuple[str, list[tuple[str, list[str]]]]) -> Path:

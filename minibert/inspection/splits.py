@@ -37,9 +37,9 @@ class Split:
     """One file of the data set: `train`, `dev` or `test`.
 
     lines: where each row stands, from 1, or what it is called. labels: what is to be learnt of each row, as text; None
-    if the file does not tell. classes: what is counted of it: the label itself, or the kinds of all entities. is_cut:
-    whether training leaves out what is too long, and does not read it in windows. about: what a text is asked of; the
-    same text about something else is another row.
+    if the file does not tell. classes: what is counted of it: the label itself, or the kinds of all entities.
+    is_tagged: whether it is these kinds. is_cut: whether training leaves out what is too long, and does not read it in
+    windows. about: what a text is asked of; the same text about something else is another row.
     """
 
     name: str
@@ -49,6 +49,7 @@ class Split:
     texts_b: list[str] | None
     labels: list[str] | None
     classes: list[list[str]] | None
+    is_tagged: bool = False
     is_cut: bool = True
     about: list[str] | None = None
 
@@ -125,7 +126,7 @@ def read_tagged_split(name: str, path: str | Path, columns: Columns) -> Split:
         labels = [printable(" ".join(tags)) for tags in sentences.truths]
         classes = [[printable(span.kind) for span in read_spans(tags, scheme)] for tags in sentences.truths]
     lines = [sentence.line for sentence in sentences]
-    return Split(name, Path(path), lines, texts, None, labels, classes, is_cut=False)
+    return Split(name, Path(path), lines, texts, None, labels, classes, is_tagged=True, is_cut=False)
 
 
 def _shortened(text: str) -> str:
