@@ -166,6 +166,15 @@ def test_a_split_by_article_keeps_every_question_and_divides_no_article(tmp_path
                for name in parts)  # fmt: skip
 
 
+@pytest.mark.parametrize("title", ["", None])
+def test_articles_without_a_title_are_not_one(title: str | None, tmp_path: Path):
+    articles = [squad(asked(str(i), "1939"))["data"][0] | {"title": title} for i in range(10)]
+    call("data.squad", write(tmp_path / "all.json", {"data": articles}), "--out", tmp_path / "cut")
+    parts = [read_squad(tmp_path / "cut" / f"{name}.json") for name in ("train", "dev", "test")]
+    assert [len(part) for part in parts] == [6, 2, 2]
+    assert [question.columns["title"] for question in parts[1]] == ["1", "2"]
+
+
 def test_a_split_replaces_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     articles = [squad(asked(str(i), "1939"), title=str(i))["data"][0] for i in range(10)]
     whole = write(tmp_path / "train.json", {"version": "1.1", "data": articles})

@@ -78,7 +78,7 @@ def _squad_questions(path: Path, articles: list[Any], with_answers: bool) -> Ite
             context = _field(paragraph, "context", str, in_paragraph)
             for k, question in enumerate(_field(paragraph, "qas", list, in_paragraph)):
                 in_question = f"{in_paragraph}, question {k + 1}"
-                columns = {"title": article.get("title", str(i + 1))}
+                columns = {"title": article.get("title") or str(i + 1)}
                 default_id = f"{i + 1}-{j + 1}-{k + 1}"
                 yield _question(question, context, in_question, default_id, 0, columns, with_answers)
 
@@ -173,7 +173,7 @@ def main(arguments: argparse.Namespace) -> None:
     contents = _contents(path)
     articles: dict[str, list[Any]] = {}  # by title; some files have a title several times
     for number, article in enumerate(contents["data"]):
-        articles.setdefault(str(article.get("title", number)), []).append(article)
+        articles.setdefault(str(article.get("title") or number), []).append(article)
     shares = (arguments.dev, arguments.test)
     dev, test = (round(part * len(articles)) for part in shares)
     left = len(articles) - dev - test
