@@ -72,7 +72,7 @@ class ClassificationTask(TextTask):
         return cls(columns, label_names(config), temperature=temperature, **saved_text_settings(config))
 
     def parse_label(self, value: Any) -> str:
-        if not isinstance(value, (str, int)) or value == "":
+        if not isinstance(value, (str, int)) or not str(value).strip():
             raise ValueError("a label, which is text or a whole number")
         return str(value)
 
@@ -85,7 +85,8 @@ class ClassificationTask(TextTask):
                 f"{train.path}: all {len(train)} rows have the label '{names.pop()}'. To learn a difference, there "
                 "must be at least two."
             )
-        self._know(sorted(names, key=lambda name: (0, float(name), name) if name.isdecimal() else (1, 0, name)))
+        numbers = {name for name in names if name.removeprefix("-").isdecimal()}
+        self._know([*sorted(numbers, key=lambda name: (float(name), name)), *sorted(names - numbers)])
 
     def config_changes(self) -> dict[str, Any]:
         return {
