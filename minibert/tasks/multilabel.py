@@ -70,13 +70,10 @@ class MultilabelTask(TextTask):
         thresholds = settings.get("thresholds") or {}
         if not isinstance(thresholds, dict) or not all(type(value) in (int, float) for value in thresholds.values()):
             raise InputError(f"The thresholds in the model's config must be a number a label: found {thresholds!r}.")
-        return cls(
-            columns,
-            label_names(config),
-            settings.get("label_separator", ","),
-            thresholds,
-            **saved_text_settings(config),
-        )
+        separator = settings.get("label_separator", ",")
+        if not isinstance(separator, str) or not separator:
+            raise InputError(f"The label_separator in the model's config must be a text: found {separator!r}.")
+        return cls(columns, label_names(config), separator, thresholds, **saved_text_settings(config))
 
     def parse_label(self, value: Any) -> list[str]:
         parts = value.split(self.label_separator) if isinstance(value, str) else value

@@ -32,9 +32,9 @@ from ..heads import BertForTokenClassification
 from ..losses import IGNORE
 from ..tokenization import CHUNK, BertTokenizer
 from ..tokenization.words import word_places
-from .spans import SPAN_TAG, Span, detect_scheme, read_spans, span_metrics, write_tags
+from .spans import SCHEMES, SPAN_TAG, Span, detect_scheme, read_spans, span_metrics, write_tags
 from .tagging_report import tagging_report
-from .task import Columns, Example, Examples, Features, Task, Truth, reads_truth, saved_settings
+from .task import Columns, Example, Examples, Features, Task, Truth, reads_truth, saved_choice
 
 log = logging.getLogger("minibert")
 
@@ -71,7 +71,8 @@ class NerTask(Task):
     @classmethod
     def from_config(cls, config: BertConfig, columns: Columns) -> NerTask:
         names = list(config.id2label.values())
-        return cls(columns, saved_settings(config).get("scheme") or detect_scheme([[name] for name in names]), names)
+        scheme = saved_choice(config, "scheme", (None, *SCHEMES))
+        return cls(columns, scheme or detect_scheme([[name] for name in names]), names)
 
     # ------------------------------------------------------------------------------------------------------- files
 

@@ -221,6 +221,15 @@ def saved_number(config: BertConfig, name: str, default: Any, kind: type = float
     return value
 
 
+def saved_choice(config: BertConfig, name: str, choices: Sequence[Any]) -> Any:
+    """One of these settings that has few values; what is not there is the first. Raises `InputError` for any other."""
+    value = saved_settings(config).get(name, choices[0])
+    if value not in choices:
+        wanted = ", ".join(map(repr, choices))
+        raise InputError(f"The {name} in the model's config must be one of {wanted}: found {value!r}.")
+    return value
+
+
 def prediction_lines(
     task: Task, split: str, examples: Examples, answers: Sequence[Mapping[str, Any]]
 ) -> Iterator[dict[str, Any]]:

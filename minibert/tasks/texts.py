@@ -26,7 +26,7 @@ from ..data.tables import read_table
 from ..errors import InputError
 from ..heads import BertForSequenceClassification
 from ..tokenization import CHUNK, BertTokenizer
-from .task import Columns, Example, Examples, Features, Task, Truth, reads_truth, saved_settings
+from .task import Columns, Example, Examples, Features, Task, Truth, reads_truth, saved_choice
 
 HEAD_SHARE = 0.25  # of "both": 128 of 510 tokens in the paper
 TWO_TEXTS = "'one text' 'and another'"  # a pair, on a command line
@@ -100,8 +100,8 @@ def text_settings(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def saved_text_settings(config: BertConfig) -> dict[str, Any]:
     """The same, as a saved model notes it."""
-    settings = saved_settings(config)
-    return {"long_texts": settings.get("long_texts", "head"), "pairs": settings.get("pairs")}
+    long_texts = saved_choice(config, "long_texts", ("head", "tail", "both", "windows"))
+    return {"long_texts": long_texts, "pairs": saved_choice(config, "pairs", (None, False, True))}
 
 
 def read_texts(
