@@ -264,6 +264,7 @@ def test_tokens_are_added(words: Path, tmp_path: Path):
             tokenizer.add_special_tokens(
                 {"additional_special_tokens": ["<e1>", AddedToken("</e1>")], "pad_token": "[PAD]"}
             ),
+            tokenizer.add_special_tokens({"extra_special_tokens": ["<e2>"]}),
         ]
         ids = tokenizer(text)["input_ids"]
         tokenizer.save_pretrained(tmp_path / library.__name__)
@@ -298,7 +299,15 @@ def test_tokens_that_cannot_be_added_are_told(words: Path):
         tokenizer.add_tokens(["new", ""])
     with pytest.raises(InputError, match=r"from_pretrained\(\.\.\., pad_token='<pad>'\)"):
         tokenizer.add_special_tokens({"pad_token": "<pad>"})
+    with pytest.raises(InputError, match="BERT has no 'eos_token': add it as one of 'additional_special_tokens'"):
+        tokenizer.add_special_tokens({"eos_token": "<eos>"})
     assert len(tokenizer) == tokenizer.vocab_size
+    with pytest.raises(
+        InputError, match=r"'additional_special_tokens' cannot be .* add_special_tokens adds them after"
+    ):
+        minibert.BertTokenizer.from_pretrained(words, additional_special_tokens=["<e1>"])
+    with pytest.raises(InputError, match="model_max_length must be at least 1: found None"):
+        minibert.BertTokenizer.from_pretrained(words, model_max_length=None)
 
 
 def test_the_tokenizer_answers_to_its_older_names(words: Path, tmp_path: Path):

@@ -55,6 +55,8 @@ FOREIGN_OPTIONS: dict[str, tuple[tuple[Any, ...], str]] = {
 FOREIGN_SETTINGS: dict[str, tuple[tuple[Any, ...], str]] = {
     "use_fast": ((ANYTHING,), ""),  # both kinds give the same
     "clean_up_tokenization_spaces": ((False, None), "decode takes it"),
+    "additional_special_tokens": ((None, [], ()), "add_special_tokens adds them afterwards"),
+    "extra_special_tokens": ((None, [], ()), "add_special_tokens adds them afterwards"),
     **{name: ((None, False), instead) for name, instead in DONE_OTHERWISE.items()},
 }
 
@@ -103,8 +105,8 @@ class BertTokenizer:
                 f"A side can be 'left' or 'right': found padding_side {padding_side!r} "
                 f"and truncation_side {truncation_side!r}."
             )
-        if not model_max_length >= 1:
-            raise InputError(f"model_max_length must be at least 1: found {model_max_length}.")
+        if not isinstance(model_max_length, (int, float)) or not model_max_length >= 1:
+            raise InputError(f"model_max_length must be at least 1: found {model_max_length!r}.")
         self._vocab = _in_order(vocab_file if isinstance(vocab_file, Mapping) else load_vocab(Path(vocab_file)))
         self._ids = dict(self._vocab)
         for token in added_tokens:
@@ -476,15 +478,23 @@ class BertTokenizer:
         return count
 
     def add_special_tokens(self, special_tokens_dict: Mapping[str, Sequence[str | AddedToken]]) -> int:
-        """`add_tokens` for {"additional_special_tokens": [...]}. Raises `InputError` for others: they stand in every
-        input, and have to be there when the tokenizer is made."""
-        new = {name: token for name, token in special_tokens_dict.items() if token != getattr(self, name, None)}
-        if others := [name for name in new if name != "additional_special_tokens"]:
-            raise InputError(
-                f"'{others[0]}' is chosen when the tokenizer is made: BertTokenizer.from_pretrained(..., "
-                f"{others[0]}={new[others[0]]!r}). add_special_tokens adds 'additional_special_tokens'."
-            )
-        return self.add_tokens(new.get("additional_special_tokens", ()), special_tokens=True)
+        """`add_tokens` for {"additional_special_tokens": [...]}, in `transformers` 5 "extra_special_tokens".
+
+        Raises `InputError` for others: those of BERT stand in every input, and have to be there when the tokenizer is
+        made.
+        """
+        more: Sequence[str | AddedToken] = ()
+        for name, token in special_tokens_dict.items():
+            if name in ("additional_special_tokens", "extra_special_tokens"):
+                more = token
+            elif name not in SPECIAL_TOKENS:
+                raise InputError(f"BERT has no '{name}': add it as one of 'additional_special_tokens'.")
+            elif token != getattr(self, name):
+                raise InputError(
+                    f"'{name}' is chosen when the tokenizer is made: BertTokenizer.from_pretrained(..., "
+                    f"{name}={token!r}). add_special_tokens adds 'additional_special_tokens'."
+                )
+        return self.add_tokens(more, special_tokens=True)
 
     def __repr__(self) -> str:
         return (
