@@ -55,8 +55,9 @@ def inspect_splits(splits: Sequence[Split], tokenizer: BertTokenizer | None, max
         findings += length_findings
         findings += _row_findings(split, wordings[split.name])
         findings += duplicate_findings(split, wordings[split.name], numeric)
-        findings += _character_findings(split)
-        findings += _language_findings(split)
+        texts = [" ".join(split.pair(place)) for place in range(len(split))]
+        findings += _character_findings(split, texts)
+        findings += _language_findings(split, texts)
         if not numeric:
             findings += label_findings(split, train)
     for at, later in enumerate(splits):
@@ -86,16 +87,14 @@ def _row_findings(split: Split, wordings: Sequence[Wording]) -> Iterable[Finding
         yield from split.finding("pairs of the same text twice", same, "are they meant?")
 
 
-def _character_findings(split: Split) -> Iterable[Finding]:
-    texts = [" ".join(split.pair(place)) for place in range(len(split))]
+def _character_findings(split: Split, texts: Sequence[str]) -> Iterable[Finding]:
     for name, (check, advice) in CHECKS.items():
         found = {place: trace for place, text in enumerate(texts) if (trace := check(text))}
         examples = [split.excerpt(place, found=printable(found[place])) for place in list(found)[:EXAMPLES]]
         yield from split.finding(name, list(found), advice, examples=examples)
 
 
-def _language_findings(split: Split) -> Iterable[Finding]:
-    texts = [" ".join(split.pair(place)) for place in range(len(split))]
+def _language_findings(split: Split, texts: Sequence[str]) -> Iterable[Finding]:
     for what, of_texts in (("script", map(main_script, texts)), ("language", map(language, texts))):
         values = list(of_texts)
         usual = most_frequent(values)

@@ -106,7 +106,9 @@ def _from_tokenizer_json(content: dict[str, Any], where: str) -> dict[str, Any]:
         value = content.get(part)
         found = value.get("type", wanted) if isinstance(value, dict) else value  # old files leave out the model's
         if found != wanted:
-            raise InputError(f"{where} is no BERT tokenizer: its {part} should be a {wanted}, found {_short(found)}.")
+            raise InputError(
+                f"{where} is no BERT tokenizer: its {part} should be a {wanted}, found {reprlib.repr(found)}."
+            )
     model, normalizer = content["model"], content["normalizer"]
     if model.get("continuing_subword_prefix", CONTINUES) != CONTINUES or normalizer.get("clean_text") is False:
         raise InputError(f"{where} is no BERT tokenizer: BERT cleans the text and marks pieces by '{CONTINUES}'.")
@@ -127,7 +129,7 @@ def _from_tokenizer_json(content: dict[str, Any], where: str) -> dict[str, Any]:
 def _from_config(config: dict[str, Any], known: Mapping[str, Any], where: str) -> dict[str, Any]:
     found_class = config.get("tokenizer_class") or "BertTokenizer"
     if not isinstance(found_class, str) or found_class.removesuffix("Fast") not in BERT_CLASSES:
-        raise InputError(f"{where} is of no BERT tokenizer: its tokenizer_class is {_short(found_class)}.")
+        raise InputError(f"{where} is of no BERT tokenizer: its tokenizer_class is {reprlib.repr(found_class)}.")
     arguments = {key: _checked(config, key, types, where) for key, types in SETTINGS.items()}
     for key in SPECIAL_TOKENS:
         arguments[key] = None if config.get(key) is None else _content(config[key], where)
@@ -173,7 +175,7 @@ def _added_tokens(entries: list[Any], vocab: Mapping[str, int], where: str) -> l
     next_id = len(vocab)
     for entry in entries:
         if not isinstance(entry, dict) or not isinstance(entry.get("id"), int):
-            raise InputError(f"{where}: an added token should have an id, found {_short(entry)}.")
+            raise InputError(f"{where}: an added token should have an id, found {reprlib.repr(entry)}.")
     for entry in sorted(entries, key=lambda entry: entry["id"]):
         token = _content(entry, where)
         if entry["id"] != vocab.get(token, next_id):
@@ -191,7 +193,7 @@ def _content(token: Any, where: str) -> str:
     """The text of a token, which may stand alone or in an object with its settings."""
     text = token.get("content") if isinstance(token, dict) else token
     if not isinstance(text, str) or not text or LONE_SURROGATE.search(text):
-        raise InputError(f"{where}: a special or added token should be a string, found {_short(token)}.")
+        raise InputError(f"{where}: a special or added token should be a string, found {reprlib.repr(token)}.")
     return text
 
 
@@ -199,9 +201,5 @@ def _checked(values: Mapping[str, Any], key: str, types: type | tuple[type, ...]
     """`values[key]`, or None if it is not there."""
     value = values.get(key)
     if value is not None and (not isinstance(value, types) or (isinstance(value, bool) and types is not bool)):
-        raise InputError(f"{where}: '{key}' cannot be {_short(value)}.")
+        raise InputError(f"{where}: '{key}' cannot be {reprlib.repr(value)}.")
     return value
-
-
-def _short(value: Any) -> str:
-    return reprlib.repr(value)
