@@ -517,6 +517,14 @@ def test_programs_that_read_tokenizer_json_alone_get_the_same_ids(arguments, tmp
     assert [encoding.ids for encoding in engine.encode_batch(SENTENCES)] == saved(SENTENCES).input_ids
 
 
+def test_added_tokens_are_found_again_whatever_their_case(tmp_path):
+    ours = BertTokenizer(VOCAB)
+    ours.add_tokens("Covíd")
+    ours.save_pretrained(tmp_path)
+    for tokenizer in (ours, BertTokenizer.from_pretrained(tmp_path)):
+        assert tokenizer.tokenize("Covid covíd") == ["covid", "covid"]
+
+
 def test_the_lines_of_vocab_txt_are_the_ids_whatever_the_order_of_the_vocabulary(tmp_path):
     BertTokenizer(dict(reversed(VOCAB.items()))).save_pretrained(tmp_path)
     assert (tmp_path / "vocab.txt").read_text(encoding="utf-8").splitlines() == list(VOCAB)

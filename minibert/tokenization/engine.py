@@ -47,8 +47,8 @@ def build_engine(
 ) -> Tokenizer:
     """The engine for a vocabulary. `cls` and `sep` are the tokens put around a text, with their ids.
 
-    `added_tokens` are found in the text before anything else is done to it; those not in the vocabulary get the ids
-    after it, in order.
+    `added_tokens` are found in the text before it is cut, and those that are `normalized` after case and accents have
+    been dealt with, in the tokens, too. Those not in the vocabulary get the ids after it, in order.
     """
     engine = Tokenizer(
         models.WordPiece(
@@ -58,8 +58,8 @@ def build_engine(
             max_input_chars_per_word=MAX_WORD_LENGTH,
         )
     )
-    engine.add_tokens(list(added_tokens))
     engine.normalizer = _normalizer(do_lower_case, strip_accents)
+    engine.add_tokens(list(added_tokens))  # after the normalizer: up to 0.22 it is used on tokens that are added later
     engine.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Split(_set_apart(split_cjk), "isolated"), pre_tokenizers.WhitespaceSplit()]
     )
