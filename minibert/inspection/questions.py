@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ..data.squad import Question, read_squad
@@ -88,10 +88,7 @@ def _answer_findings(split: Split, questions: Sequence[Question], tokenizer: Ber
 
 def _counts(texts: Sequence[str], tokenizer: BertTokenizer | None) -> list[int]:
     """Tokens without special ones; without a tokenizer, words."""
-    count: Callable[[str], int] = (
-        (lambda text: len(text.split())) if tokenizer is None else (lambda text: len(tokenizer.tokenize(text)))
-    )
-    return [count(text) for text in texts]
+    return [len(text.split() if tokenizer is None else tokenizer.tokenize(text)) for text in texts]
 
 
 def _cuts_a_word(question: Question) -> bool:
