@@ -63,7 +63,7 @@ def test_a_csv_that_is_separated_by_tabs_is_read_with_its_quotes(tmp_path: Path)
 
 
 def test_a_csv_as_spreadsheets_write_it_where_the_comma_is_for_decimals(tmp_path: Path):
-    text = 'text;label;;\n"a; b, ""c""";1,5;;\n'  # with two columns that were never filled
+    text = '\r\ntext;label;;\n"a; b, ""c""";1,5;;\n'  # below an empty line, with two columns that were never filled
     (tmp_path / "x.csv").write_text(text, encoding="utf-8")
     assert read_table(tmp_path / "x.csv").rows[0].values == {"text": 'a; b, "c"', "label": "1,5", "": ""}
 

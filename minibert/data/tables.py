@@ -135,7 +135,7 @@ def _tsv_records(text: str) -> Iterator[tuple[int, list[str]]]:
 
 def _csv_records(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
     """The same for a CSV file, where a quoted field may go over several lines: the number is that of the first."""
-    header = text.partition("\n")[0]
+    header = text.lstrip("\r\n").partition("\n")[0]
     delimiter = next((mark for mark in ",\t;" if mark in header), ",")
     csv.field_size_limit(max(len(text), 1 << 17))  # by default a field over 128 KiB is an error
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
