@@ -136,6 +136,11 @@ def test_the_rank_of_a_partner_counts_the_better_ones_of_other_topics():
     assert partner_ranks(first, second, [0, 0, 1]) == [2, 1, 1]
 
 
+def test_a_model_for_which_all_texts_are_alike_finds_no_partner():
+    alike = np.ones((3, 1), dtype=np.float32)
+    assert partner_ranks(alike, alike, [0, 1, 2]) == [3, 3, 3]
+
+
 def test_a_pair_goes_through_features_and_collate_as_two_rows(small_model: Path):
     tokenizer = BertTokenizer.from_pretrained(small_model)
     task = SimilarityTask(Columns(), 1.0, 5.0)

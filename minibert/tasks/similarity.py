@@ -211,8 +211,9 @@ def topics(examples: Examples) -> list[int]:
 
 
 def partner_ranks(first: NDArray[np.float32], second: NDArray[np.float32], topics: Sequence[int]) -> list[int]:
-    """At which place each first text finds its own second one: 1 plus those of other topics that are more similar.
+    """At which place each first text finds its own second one: 1 plus those of other topics that are no less similar.
 
+    So a model for which all texts are alike, such as one that can spell none of them, finds nothing.
     first, second: (pairs, hidden), of length 1.
     """
     topic = np.array(topics)
@@ -221,6 +222,6 @@ def partner_ranks(first: NDArray[np.float32], second: NDArray[np.float32], topic
         chunk = slice(start, start + CHUNK)
         cosines = first[chunk] @ second.T  # (pairs, hidden) -> (chunk, pairs)
         own = np.take_along_axis(cosines, np.arange(len(first))[chunk, None], axis=1)  # (chunk, pairs) -> (chunk, 1)
-        better = (cosines > own) & (topic[chunk, None] != topic)
-        found += (1 + better.sum(axis=1)).tolist()
+        rivals = (cosines >= own) & (topic[chunk, None] != topic)
+        found += (1 + rivals.sum(axis=1)).tolist()
     return found
