@@ -377,6 +377,7 @@ def test_the_command_writes_lines_json_and_a_page_that_needs_no_network(
     ("content", "flags", "sentence"),
     [
         ('{"text": 5, "label": 1}\n', [], "line 1: 'text' must be text: found 5"),
+        (f'{{"text": ["{"x" * 999}"]}}\n', [], f"'text' must be text: found ['{'x' * 58}."),
         ('{"body": "x"}\n', [], "there is no column 'text', but body. Name the right one with --text-column"),
         (
             '{"text": "x", "label": "y"}\n',

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minibert import BertTokenizer, InputError
+from minibert.tasks.classification import ClassificationTask
 from minibert.tasks.task import Columns, Example, Examples
 from minibert.tasks.texts import cut_middle, divide, equal_windows, mean_by_example, read_texts, text_features
 
@@ -111,6 +112,12 @@ def test_pairs_are_pairs_in_every_row(tmp_path: Path):
     path.write_text('{"text": "a", "label": "x"}\n{"text": "a", "text_b": "b", "label": "y"}\n')
     with pytest.raises(InputError, match="line 1: there is no column 'text_b'"):
         read_texts(path, Columns(), str)
+
+
+def test_what_is_no_label_is_told_in_a_few_words(tmp_path: Path):
+    (tmp_path / "x.jsonl").write_text(json.dumps({"text": "a", "label": ["x" * 999]}))
+    with pytest.raises(InputError, match=r"'label' must be a label, .* number: found \['x{58}\.$"):
+        ClassificationTask(Columns()).read(tmp_path / "x.jsonl")
 
 
 @pytest.mark.parametrize("long_texts", ["head", "tail", "both", "windows"])

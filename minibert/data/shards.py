@@ -217,7 +217,7 @@ PREPARE_AGAIN = "Copy it again, or prepare the corpus anew."
 
 
 def fingerprint(tokenizer: BertTokenizer) -> str:
-    """A hash of all that decides which ids a text gets."""
+    """A hash of all that decides which ids a text gets, but for how added tokens are found in it."""
     ids = tokenizer.get_vocab()
     accents = tokenizer.do_lower_case if tokenizer.strip_accents is None else tokenizer.strip_accents
     settings = [sorted(ids, key=ids.__getitem__), tokenizer.do_lower_case, accents, tokenizer.tokenize_chinese_chars]

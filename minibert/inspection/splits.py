@@ -143,7 +143,7 @@ def _text_column(table: Table, column: str, flag: str) -> list[str]:
     values = table.column(column, flag)
     for row, value in zip(table.rows, values, strict=True):
         if not isinstance(value, str) and value is not None:
-            raise table.fault(row, f"'{column}' must be text: found {value!r}")
+            raise table.fault(row, f"'{column}' must be text: found {value!r:.60}")
     return [value or "" for value in values]
 
 

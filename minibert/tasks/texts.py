@@ -121,7 +121,7 @@ def read_texts(
         try:
             truth = parse_label(label) if have_truth else None
         except ValueError as error:
-            raise table.fault(row, f"'{columns.label}' must be {error}: found {label!r}") from error
+            raise table.fault(row, f"'{columns.label}' must be {error}: found {label!r:.60}") from error
         examples.append(Example({key: texts[number] for key, texts in given.items()}, truth, row.line, row.values))
     return Examples(table.path, examples, have_truth)
 
