@@ -38,7 +38,10 @@ def test_a_label_is_a_number_or_the_text_of_a_choice(tmp_path):
     digits = {"question": "2 + 2?", "choices": ["3", "1", "4"], "label": "1"}
     assert read(tmp_path, digits).truths == [1]
     unlabelled = [{key: row[key] for key in ("question", "choices")} for row in GOOD]
-    assert not read(tmp_path, *unlabelled, truths="if told").have_truth
+    for rows in (unlabelled, [row | {"label": None} for row in unlabelled]):
+        assert not read(tmp_path, *rows, truths="if told").have_truth
+    with pytest.raises(InputError, match="line 1: there is no column 'label', but question, choices"):
+        read(tmp_path, unlabelled[0], GOOD[1], truths="if told")
 
 
 @pytest.mark.parametrize(

@@ -116,8 +116,9 @@ def test_json_lines_and_files_without_tags(tmp_path):
     row = {"words": ["Paris"], "parts": ["NNP"]}
     file = task(text="words", label="parts").read(write(tmp_path, "named.jsonl", json.dumps(row)))
     assert (file.given("tokens"), file.truths) == ([["Paris"]], [["NNP"]])
-    untagged = task().read(write(tmp_path, "untagged.jsonl", '{"tokens": ["Paris"]}'), truths="if told")
-    assert (untagged.given("tokens"), untagged.have_truth) == ([["Paris"]], False)
+    for line in ('{"tokens": ["Paris"]}', '{"tokens": ["Paris"], "tags": null}'):
+        untagged = task().read(write(tmp_path, "untagged.jsonl", line), truths="if told")
+        assert (untagged.given("tokens"), untagged.have_truth) == ([["Paris"]], False)
     texts = task().read(write(tmp_path, "texts.jsonl", '{"text": "in Paris."}'), truths="if told")
     assert (texts.given("tokens"), texts.have_truth) == ([["in", "Paris", "."]], False)
 

@@ -52,11 +52,9 @@ def test_articles_are_read_under_their_own_names_or_the_users(tmp_path: Path):
         examples = SummarizationTask(columns).read(path)
         assert examples.truths == ["Rain."]
     assert sentences(examples[0]) == ("Rain", "fell.")
-    assert (
-        not SummarizationTask(Columns())
-        .read(write_lines(tmp_path / "c.jsonl", [{"article": "Rain."}]), truths="if told")
-        .have_truth
-    )
+    for row in ({"article": "Rain."}, {"article": "Rain.", "summary": ""}):
+        path = write_lines(tmp_path / "c.jsonl", [row])
+        assert not SummarizationTask(Columns()).read(path, truths="if told").have_truth
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,10 @@ class Table:
                 raise self.fault(row, f"'{column}' must be text: found {json.dumps(value)[:60]}")
         return values
 
+    def tells(self, column: str) -> bool:
+        """Whether there is anything in a column: one that is empty throughout is none."""
+        return any(row.values.get(column) not in (None, "") for row in self.rows)
+
     def fault(self, row: Row, problem: str) -> InputError:
         """An error that says where it is."""
         return InputError(f"{self.path}, line {row.line}: {problem}.")

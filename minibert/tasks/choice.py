@@ -52,7 +52,7 @@ class ChoiceTask(Task):
         if Path(path).suffix != ".jsonl":
             raise InputError(f"{path}: --task choice reads .jsonl files with question, choices and label.")
         file = read_table(path)
-        have_truth = reads_truth(truths, self.columns.label in file.rows[0].values)
+        have_truth = reads_truth(truths, file.tells(self.columns.label))
         labels = file.column(self.columns.label, "--label-column") if have_truth else [None] * len(file.rows)
         rows = []
         for row, label in zip(file.rows, labels, strict=True):

@@ -121,7 +121,7 @@ class NerTask(Task):
             )
             return
         sentences = _lists(file, words, "--text-column")
-        right = _lists(file, tags, "--label-column") if reads_truth(truths, tags in values) else None
+        right = _lists(file, tags, "--label-column") if reads_truth(truths, file.tells(tags)) else None
         for number, row in enumerate(file.rows):
             truth = None if right is None else right[number]
             if truth is not None and len(truth) != len(sentences[number]):

@@ -84,7 +84,7 @@ class SummarizationTask(Task):
             article = "article"
         if summary == Columns.label and "summary" in found:
             summary = "summary"
-        have_truth = reads_truth(truths, summary in found)
+        have_truth = reads_truth(truths, table.tells(summary))
         articles = table.texts(article, "--text-column")
         summaries = table.texts(summary, "--label-column") if have_truth else [None] * len(articles)
         rows = []

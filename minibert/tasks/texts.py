@@ -112,9 +112,7 @@ def read_texts(
     given = {"text": table.texts(columns.text, "--text-column")}
     if columns.text_b != Columns.text_b or any(columns.text_b in row.values for row in table.rows):
         given["text_b"] = table.texts(columns.text_b, "--text-b-column")  # a name that was given must be there
-    # A column of labels that is empty throughout is none.
-    told = any(row.values.get(columns.label) not in (None, "") for row in table.rows)
-    have_truth = reads_truth(truths, told)
+    have_truth = reads_truth(truths, table.tells(columns.label))
     labels = table.column(columns.label, "--label-column") if have_truth else [None] * len(table.rows)
     examples = []
     for number, (row, label) in enumerate(zip(table.rows, labels, strict=True)):
