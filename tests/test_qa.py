@@ -124,6 +124,7 @@ def test_both_versions_of_squad_and_tables_are_read(tmp_path: Path):
         (squad(asked("a") | {"answers": [{"text": "1938", "answer_start": 5000}]}), "where '' does. 1 of"),
         (squad(asked("a") | {"answers": [{"text": " ", "answer_start": 4}]}), "the answer ' ' does not stand"),
         (squad({"id": "a", "question": "When?"}), "1 questions have no 'answers', the first is 'a'"),
+        (squad({"id": "a", "question": "When?", "answers": None}), "1 questions have no 'answers', the first is 'a'"),
     ],
 )
 def test_a_bad_file_is_told_in_one_sentence(tmp_path: Path, content: Any, message: str):

@@ -97,7 +97,7 @@ def _question(
         if not value.strip():
             raise InputError(f"{where}: the {name} is empty.")
     answers = None
-    if with_answers and "answers" in values:
+    if with_answers and values.get("answers") is not None:
         answers = [
             {name: _field(answer, name, kind, where) for name, kind in (("text", str), ("answer_start", int))}
             for answer in _list_of_answers(values, where)
