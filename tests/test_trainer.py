@@ -296,6 +296,19 @@ def test_a_run_stopped_by_ctrl_c_goes_on_as_if_nothing_had_happened(tmp_path: Pa
     assert losses(lines) == losses(whole[2].log_history)
 
 
+def test_a_run_goes_on_that_was_stopped_before_its_first_log_line(tmp_path: Path):
+    data = make_examples(8)
+    args = arguments(tmp_path, logging_dir=str(tmp_path / "logs"), logging_steps=3, save_strategy="epoch")
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(
+            make_model("BertForSequenceClassification", QUIET), args, train_dataset=StopAt(data, after=8 + 3)
+        ).train()
+    assert not (tmp_path / "logs").exists()
+    Trainer(make_model("BertForSequenceClassification", QUIET), args, train_dataset=data).train(True)
+    lines = [json.loads(line) for line in (tmp_path / "logs" / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [3, 4]
+
+
 def losses(history: list[dict[str, float]]) -> list[tuple[float, float]]:
     return [(entry["step"], entry.get("loss", entry.get("eval_loss", math.nan))) for entry in history]
 
@@ -303,9 +316,14 @@ def losses(history: list[dict[str, float]]) -> list[tuple[float, float]]:
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path):
     data = make_examples(8)
     model = make_model("BertForSequenceClassification", QUIET)
-    Trainer(model, arguments(tmp_path, save_strategy="epoch"), train_dataset=data).train()
+    logging = {"logging_dir": str(tmp_path)}
+    Trainer(model, arguments(tmp_path, save_strategy="epoch", **logging), train_dataset=data).train()
+    log = (tmp_path / "log.jsonl").read_text()
     with pytest.raises(InputError, match="belongs to a run of 4 steps, this one has 6: go on with the same"):
-        Trainer(model, arguments(tmp_path, num_train_epochs=3), train_dataset=data).train(resume_from_checkpoint=True)
+        Trainer(model, arguments(tmp_path, num_train_epochs=3, **logging), train_dataset=data).train(
+            tmp_path / "checkpoint-2"
+        )
+    assert (tmp_path / "log.jsonl").read_text() == log
     with pytest.raises(InputError, match="no checkpoint to go on from"):
         Trainer(model, arguments(tmp_path / "empty"), train_dataset=data).train(resume_from_checkpoint=True)
     (tmp_path / "checkpoint-4" / "training_state.pt").write_bytes(b"broken")

@@ -483,6 +483,11 @@ class Trainer:
             checkpoint = found[-1]
         planned = self.state.max_steps
         self.state = load_checkpoint(Path(checkpoint), self.model, optimizer)
+        if self.state.max_steps != planned:
+            raise InputError(
+                f"{checkpoint} belongs to a run of {self.state.max_steps} steps, this one has {planned}: go on with "
+                "the same data and settings."
+            )
         folder = Path(checkpoint).resolve().parent
         if folder == Path(self.args.output_dir).resolve():  # those before are this run's
             folder = Path(self.args.output_dir)
@@ -499,13 +504,9 @@ class Trainer:
             self.state.best_model_checkpoint = str(best)
         # Steps after the checkpoint will be done, and logged, again.
         if self.args.logging_dir is not None and self.writes_files:
-            lines = "".join(json.dumps(entry) + "\n" for entry in self.state.log_history)
-            write_text(Path(self.args.logging_dir) / LOG, lines)
-        if self.state.max_steps != planned:
-            raise InputError(
-                f"{checkpoint} belongs to a run of {self.state.max_steps} steps, this one has {planned}: go on with "
-                "the same data and settings."
-            )
+            logs = Path(self.args.logging_dir)
+            logs.mkdir(parents=True, exist_ok=True)  # it may have been saved before its first log line
+            write_text(logs / LOG, "".join(json.dumps(entry) + "\n" for entry in self.state.log_history))
 
     # -------------------------------------------------------------------------------------- evaluation and prediction
 
