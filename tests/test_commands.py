@@ -462,6 +462,21 @@ def test_a_model_is_not_overwritten_by_what_is_learnt_from_it(files: list[object
     assert {path.name for path in finished.iterdir()} == RESULTS
 
 
+def test_a_model_is_not_overwritten_that_is_read_by_another_name(
+    files: list[object], finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+):
+    adapter = tmp_path / "adapter"
+    call("finetune", *files, "--model", finished, "--prefix", 2, "--epochs", 1, "--out", adapter)
+    monkeypatch.setenv("HOME", str(finished.parent))
+    monkeypatch.setenv("USERPROFILE", str(finished.parent))
+    for model, what in ((adapter, "base of the model"), (Path("~", finished.name), "model")):
+        capsys.readouterr()
+        with pytest.raises(CommandError, match="2"):
+            call("finetune", *files, "--model", model, "--out", finished, "--overwrite")
+        assert f"--overwrite would delete the {what} itself, {finished}" in one_line(capsys.readouterr().err)
+    assert {path.name for path in finished.iterdir()} == RESULTS
+
+
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [

@@ -97,7 +97,7 @@ def load_model(
     name_or_path = os.path.expanduser(name_or_path)
     adapter = Path(name_or_path) if os.path.isfile(Path(name_or_path) / ADAPTER_CONFIG) else None
     if adapter is not None:
-        name_or_path = _base_of(adapter)
+        name_or_path = base_of(adapter)
         if config is None:
             config_overrides = {**_config_of(adapter), **config_overrides}
     own = {name: config_overrides[name] for name in _arguments_of(model_class) if name in config_overrides}
@@ -145,7 +145,7 @@ def _arguments_of(model_class: type[BertPreTrainedModel]) -> list[str]:
     return [name for name in inspect.signature(model_class).parameters if name not in ("config", "attn_implementation")]
 
 
-def _base_of(adapter: Path) -> str:
+def base_of(adapter: Path) -> str:
     """Name or path of the base model of the adapter in a folder: see `transfer/adapter_files.py`."""
     config = adapter / ADAPTER_CONFIG
     base = parse_json_object(config.read_bytes(), str(config)).get("base_model_name_or_path")

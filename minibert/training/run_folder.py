@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..checkpoints.pretrained import ADAPTER_CONFIG
+from ..checkpoints.pretrained import ADAPTER_CONFIG, base_of
 from ..errors import InputError
 from ..patience import told
 from ..transfer.adapter_files import ADAPTER_WEIGHTS
@@ -65,16 +65,23 @@ def free_folder(
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file: --out must be a folder, or not exist yet.")
     found = [] if not out.exists() else sorted(path.name for path in out.iterdir())
-    if found and not arguments.overwrite:
+    if not found:
+        return out
+    if not arguments.overwrite:
         raise InputError(f"{out} is not empty. Choose another --out, or --overwrite an earlier run in it.")
     strangers = [name for name in found if name not in RESULTS and not _is_leftover(name)]
     if strangers:
         raise InputError(f"{out} holds more than an earlier run ({', '.join(strangers[:3])}): it is not overwritten.")
-    read = [("model", model) for model in (arguments.model, *models)]
+    read: list[tuple[str, str | Path | None]] = []
+    for model in filter(None, (arguments.model, *models)):
+        folder = Path(os.path.expanduser(model))
+        read.append(("model", folder))
+        if (folder / ADAPTER_CONFIG).is_file():
+            read.append(("base of the model", base_of(folder)))
     for given in (arguments.train, arguments.dev, arguments.test):
         read += [("data", path) for path in (given if isinstance(given, list) else [given])]
     for what, path in read:
-        if not found or not isinstance(path, (str, Path)) or not os.path.exists(path):
+        if path is None or not os.path.exists(path):
             continue
         if out.resolve() in (Path(path).resolve(), *Path(path).resolve().parents):
             raise InputError(f"--overwrite would delete the {what} itself, {path}: choose another --out.")
