@@ -9,8 +9,8 @@ from .errors import InputError
 from .finetune import add_flags
 
 NOT_TRIED = (
-    "dataset", "dev", "find-lr", "folds", "group-column", "out", "overwrite", "random", "resume", "seed", "seeds",
-    "task", "test", "train", "try",
+    "dataset", "dev", "find-lr", "folds", "group-column", "help", "out", "overwrite", "random", "resume", "seed",
+    "seeds", "task", "test", "train", "try",
 )  # fmt: skip
 
 

@@ -94,6 +94,9 @@ def test_a_grid_is_all_combinations():
     settings = settings_of(["lr=1e-5,3e-5", "--batch-size=8,16"], None, 0)
     assert settings == [{"lr": lr, "batch-size": size} for lr in ("1e-5", "3e-5") for size in ("8", "16")]
     assert settings_of([], None, 0) == [{}]
+    models = ["model=../small,..\\large"]  # places, and no range
+    assert settings_of(models, None, 0) == [{"model": "../small"}, {"model": "..\\large"}]
+    assert sorted(setting["model"] for setting in settings_of(models, 2, 0)) == ["../small", "..\\large"]
 
 
 def test_random_settings_are_within_their_ranges_all_different_and_repeatable():
@@ -130,8 +133,9 @@ def test_a_setting_is_read_as_on_the_command_line():
     changed = with_setting(arguments, {"lr": "3e-5", "bf16": "yes", "batch-size": "8"})
     assert (changed.lr, changed.bf16, changed.batch_size, changed.epochs) == (3e-5, True, 8, 2)
     assert (arguments.lr, arguments.bf16) == (1e-4, False)
-    with pytest.raises(InputError, match=r"--try cannot vary --out\."):
-        with_setting(arguments, {"out": "x"})
+    for flag, value in (("out", "x"), ("help", "yes")):
+        with pytest.raises(InputError, match=rf"--try cannot vary --{flag}\."):
+            with_setting(arguments, {flag: value})
     with pytest.raises(InputError, match="--try bf16 can be yes or no: found 'on'"):
         with_setting(arguments, {"bf16": "on"})
 

@@ -47,7 +47,7 @@ def settings_of(tries: Sequence[str], draws: int | None, seed: int) -> list[Sett
         choices[flag] = values
     if draws is None:
         for flag, values in choices.items():
-            if ".." in values:
+            if _is_range(values):
                 raise InputError(f"--try {flag}={values} is a range: say with --random how many to draw.")
         return [
             dict(zip(choices, values, strict=True))
@@ -65,8 +65,12 @@ def settings_of(tries: Sequence[str], draws: int | None, seed: int) -> list[Sett
     return drawn
 
 
+def _is_range(values: str) -> bool:
+    return ".." in values and not set(values) & set("/\\")  # ../model is a place
+
+
 def _drawer(flag: str, values: str, generator: random.Random) -> Callable[[], str]:
-    if ".." not in values:
+    if not _is_range(values):
         return lambda: generator.choice(values.split(","))
     ends = values.split("..")
     try:
