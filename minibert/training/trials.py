@@ -26,7 +26,7 @@ from ..files import parse_json_object, write_json, write_text
 from ..intervals import OverRuns, mean_over_runs
 from .begun import SETTINGS, checksum, fix_settings
 from .finetuning import finetune, prepare
-from .run_folder import CHECKPOINTS, TRIALS, free_folder, prepare_folder
+from .run_folder import CHECKPOINTS, TRIALS, prepare_folder
 from .state import checkpoints
 from .trials_report import write_trials_page
 from .ways import ADAPTER
@@ -90,11 +90,11 @@ def run_trials(
     """Run what is not done yet; write `trials.json` and `trials.html`; keep the model of the best run in --out.
 
     The best run is the best on dev of the setting that is best on the mean. command and arguments: as given by the
-    user; of these, --out, --resume and --overwrite count here. files: to be written into `trials/` beforehand, by name.
-    Returns the settings, the best first. Raises `InputError` for what the user can mend, and `KeyboardInterrupt` with a
-    text that says how to go on.
+    user; of these, --out, a folder that may be taken (`free_folder`), and --resume count here. files: to be written
+    into `trials/` beforehand, by name. Returns the settings, the best first. Raises `InputError` for what the user can
+    mend, and `KeyboardInterrupt` with a text that says how to go on.
     """
-    out = free_folder(arguments, PLAN)
+    out = Path(arguments.out)
     plan = [_plan(trial) for trial in trials]
     if arguments.resume and parse_json_object((out / PLAN).read_bytes(), str(out / PLAN)) != {"trials": plan}:
         raise InputError(f"{out} holds runs with other settings: --resume goes on with the same ones only.")
