@@ -72,9 +72,9 @@ def test_shares_of_an_epoch():
     assert shares({"large": 10_000, "tiny": 1}, "square-root")["tiny"] >= 1
 
 
-def make_trainer(sampling: str, **settings: Any) -> MultitaskTrainer:
-    """Two tasks with 18 and 2 examples, in batches of two."""
-    args = TrainingArguments(per_device_train_batch_size=2, disable_tqdm=True, **settings)
+def make_trainer(sampling: str, size: int = 2, **settings: Any) -> MultitaskTrainer:
+    """Two tasks with 18 and 2 examples, in batches of `size`."""
+    args = TrainingArguments(per_device_train_batch_size=size, disable_tqdm=True, **settings)
     runs = {}
     for name, count in (("large", 18), ("small", 2)):
         config = SMALL.replace(num_labels=1, problem_type="regression")
@@ -102,6 +102,13 @@ def test_by_square_roots_a_task_goes_on_where_it_stopped():
     assert seen == dict.fromkeys(range(18), 8)  # 9 epochs of 8 batches are 8 rounds of 9
 
 
+def test_the_examples_of_an_epoch_are_counted_not_the_places_in_its_batches():
+    for size in (2, 5, 32):
+        assert make_trainer("proportional", size)._plan().examples == 20
+    assert make_trainer("square-root")._plan().examples == 20  # 8 batches of two, and the small task's one batch twice
+    assert make_trainer("square-root", 5)._plan().examples == 18  # 3 of the 4 batches with 18 examples, and 2 of two
+
+
 def test_accumulation_joins_batches_of_different_tasks():
     trainer = make_trainer("proportional", gradient_accumulation_steps=10, max_steps=-1, num_train_epochs=1)
     trainer.args.save_strategy = "no"
@@ -109,7 +116,8 @@ def test_accumulation_joins_batches_of_different_tasks():
 
 
 def test_a_run_that_is_taken_up_again_ends_alike(tmp_path: Path):
-    settings = {"output_dir": str(tmp_path), "num_train_epochs": 2, "save_strategy": "steps", "save_steps": 7}
+    settings: dict[str, Any] = {"output_dir": str(tmp_path), "num_train_epochs": 2}
+    settings |= {"save_strategy": "steps", "save_steps": 7}
     torch.manual_seed(0)
     whole = make_trainer("square-root", **settings)
     torch.manual_seed(0)

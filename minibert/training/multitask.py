@@ -12,6 +12,7 @@ import itertools
 import logging
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -94,8 +95,10 @@ class MultitaskTrainer(Trainer):
     def _plan(self) -> Plan:
         steps_per_epoch = math.ceil(sum(self._shares.values()) / self.args.gradient_accumulation_steps)
         total_steps = math.ceil(steps_per_epoch * self.args.num_train_epochs)
-        examples = sum(self._shares.values()) * self.args.per_device_train_batch_size
-        return Plan(examples, steps_per_epoch, total_steps, lambda: self._mixed_steps(steps_per_epoch, total_steps))
+        lengths = self._lengths_by_task  # the last batch of a task may be a small one
+        examples = sum(share * len(lengths[name]) / self._batches[name] for name, share in self._shares.items())
+        steps = partial(self._mixed_steps, steps_per_epoch, total_steps)
+        return Plan(round(examples), steps_per_epoch, total_steps, steps)
 
     def _mixed_steps(self, steps_per_epoch: int, total_steps: int) -> Steps:
         accumulation = self.args.gradient_accumulation_steps
