@@ -166,10 +166,18 @@ def test_dev_is_judged_within_an_epoch_and_the_best_moment_kept(small_model: Pat
 
 
 def test_the_learning_rate_finder_draws_a_page_and_trains_nothing(
-    small_model: Path, files: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    small_model: Path,
+    files: list[object],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ):
     page = tmp_path / "rates.html"
-    call("finetune", *files, "--model", small_model, "--out", tmp_path / "out", "--find-lr", page)
+    checkpointed: list[Any] = []
+    monkeypatch.setattr("minibert.training.trainer.checkpoint_activations", checkpointed.append)
+    flags = ["--model", small_model, "--out", tmp_path / "out", "--checkpoint-activations"]
+    call("finetune", *files, *flags, "--find-lr", page)
+    assert len(checkpointed) == 1
     assert not (tmp_path / "out").exists()
     assert "<svg" in page.read_text()
     assert "A tenth of the rate with the lowest loss: " in capsys.readouterr().out

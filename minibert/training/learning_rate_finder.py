@@ -14,7 +14,6 @@ import torch
 from ..data.batches import length_grouped_batches
 from ..errors import InputError
 from .examples import lengths_of
-from .optimizer import create_optimizer
 from .trainer import Trainer
 
 LOWEST, HIGHEST, STEPS = 1e-7, 1.0, 100
@@ -42,7 +41,8 @@ def find_learning_rate(trainer: Trainer) -> Sweep:
     args, model, dataset = trainer.args, trainer.model, trainer.train_dataset
     lengths = lengths_of(dataset, "train_dataset")
     kept = {name: parameter.detach().clone() for name, parameter in model.named_parameters() if parameter.requires_grad}
-    optimizer = create_optimizer(model, args)
+    trainer._prepare_model()
+    optimizer = trainer._create_optimizer()
     torch.manual_seed(args.seed)
     size = args.per_device_train_batch_size
     epochs = (length_grouped_batches(lengths, size, args.seed, epoch) for epoch in itertools.count())
