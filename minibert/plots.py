@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .errors import InputError
 from .pages import in_words
 
 if TYPE_CHECKING:
@@ -20,6 +22,12 @@ BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#767676"
 MOST_NUMBERED_CLASSES = 20  # beyond this, numbers in the cells of a confusion matrix can no longer be read
 MOST_POINTS = 2000  # of a curve: more cannot be seen, and make a page large
 LABEL_WIDTH = 1 / 8  # of the steps of a run: nearer than that, the labels of two evaluations would overlap
+
+
+def check_matplotlib(flag: str) -> None:
+    """Raise `InputError` if the picture that a flag asks for could not be drawn in the end."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise InputError(f"{flag} needs matplotlib, which is not installed: pip install 'minibert-torch[plots]'.")
 
 
 def curves(history: Sequence[Mapping[str, Any]], metric: str) -> Figure:

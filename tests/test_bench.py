@@ -468,6 +468,22 @@ def test_picture_that_cannot_be_drawn_is_refused_at_once(tmp_path: Path, capsys:
         assert "it must be a .png file in a folder that is there" in capsys.readouterr().err
 
 
+def test_without_matplotlib_no_picture_is_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr("minibert.plots.importlib.util.find_spec", lambda _: None)
+    (tmp_path / "data.tsv").write_text("text\tlabel\ngood\tyes\nbad\tno\n")
+    data = ["--train", tmp_path / "data.tsv", "--dev", tmp_path / "data.tsv", "--examples", 2]
+    for words, flag in (
+        (["curves", "--picture", tmp_path / "curves.png"], "--picture"),
+        (["scorecard", *data, "--out", tmp_path / "card"], "--out"),
+    ):
+        with pytest.raises(SystemExit):
+            call(*words)
+        assert f"{flag} needs matplotlib, which is not installed: pip install" in capsys.readouterr().err
+    assert not (tmp_path / "card").exists()
+
+
 def test_targets_are_told_beside_what_was_found_and_only_those():
     wanted = [
         Target("speed", "at least", 2.0, "x"),

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .. import plots
 from ..config import PRESETS
 from ..device import best_device
 from ..errors import InputError
@@ -140,12 +141,7 @@ def check_picture(path: str | None) -> None:
         return
     if Path(path).suffix != ".png" or not Path(path).absolute().parent.is_dir():
         raise InputError(f"--picture {path}: it must be a .png file in a folder that is there.")
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise InputError(
-            "--picture needs matplotlib, which is not installed: pip install 'minibert-torch[plots]'."
-        ) from error
+    plots.check_matplotlib("--picture")
 
 
 def draw(results: Sequence[dict[str, Any]], path: Path) -> None:

@@ -68,8 +68,9 @@ def score_card(arguments: argparse.Namespace) -> None:
     sizes = sorted(arguments.examples)
     if sizes[-1] > len(train):
         raise InputError(f"--examples {sizes[-1]} is more than the {len(train)} of {train.path}.")
-    if arguments.out is not None:
-        Path(arguments.out).mkdir(parents=True, exist_ok=True)  # first: if it cannot be, an hour later is too late
+    if arguments.out is not None:  # first: if it cannot be, an hour later is too late
+        plots.check_matplotlib("--out")
+        Path(arguments.out).mkdir(parents=True, exist_ok=True)
     logging.getLogger("minibert").setLevel(logging.ERROR)  # that heads are new is known here
     scores = []
     runs = len(sizes) * sum(len(rates) - 1 + arguments.seeds for rates in RATES.values())
