@@ -522,6 +522,8 @@ def test_memory_is_a_share_of_the_other_programs():
 
 
 def test_startup_bench_times_every_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    files = Path(bench.__file__).parent.glob("*.py")
+    assert set(startup.COMMANDS) == {path.stem for path in files if 'if __name__ == "__main__"' in path.read_text()}
     started: list[list[str]] = []
 
     def start(command: list[str], told: list[float] | None = None) -> None:
