@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from collections import Counter
 from contextlib import suppress
@@ -245,7 +246,33 @@ def test_balanced_sampling_reaches_the_trainer(tmp_path: Path):
     Trainer(make_model("BertForSequenceClassification", QUIET), args, train_dataset=Counted(data)).train()
     assert seen[0] > len(data) / 6
 
-    tags = [example | {"labels": example["input_ids"]} for example in data[:4]]
+
+@pytest.mark.parametrize("accumulation", [1, 3])
+def test_what_is_drawn_is_what_is_learnt_in_batches_of_like_length(accumulation: int, tmp_path: Path):
+    data = make_examples(50)
+    learnt: list[list[list[int]]] = []  # the rows of each batch
+
+    class Noting(Trainer):
+        def training_step(self, optimizer: Any, batches: Any, learning_rate: float) -> Any:
+            for packed in (batch["input_ids"] for batch in batches):
+                rows = packed.input_ids.split(packed.layout.cu_seqlens.diff().tolist())
+                learnt.append([row.tolist() for row in rows])
+            return super().training_step(optimizer, batches, learning_rate)
+
+    args = arguments(tmp_path, balanced_sampling=True, gradient_accumulation_steps=accumulation, seed=5)
+    Noting(make_model("BertForSequenceClassification", QUIET), args, train_dataset=data).train()
+    assert len(learnt) == 2 * 13
+    for epoch in range(2):
+        batches = sorted(learnt[13 * epoch : 13 * (epoch + 1)], key=lambda batch: (len(batch[0]), len(batch[-1])))
+        drawn = balanced_draw([example["labels"] for example in data], 5, epoch)
+        assert sorted(row for batch in batches for row in batch) == sorted(data[index]["input_ids"] for index in drawn)
+        for shorter, longer in itertools.pairwise(batches):
+            assert max(map(len, shorter)) <= min(map(len, longer))
+
+
+def test_balanced_sampling_needs_one_label_an_example(tmp_path: Path):
+    args = arguments(tmp_path, balanced_sampling=True)
+    tags = [example | {"labels": example["input_ids"]} for example in make_examples(4)]
     with pytest.raises(InputError, match="needs one label an example"):
         Trainer(make_model("BertForTokenClassification"), args, train_dataset=tags).train()
 
