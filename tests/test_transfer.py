@@ -9,14 +9,17 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from minibert import (
     BertForSequenceClassification,
     BertForTokenClassification,
+    BertModel,
     InputError,
 )
 from minibert.packing import Layout
@@ -342,6 +345,23 @@ def test_a_model_without_lora_cannot_be_merged():
 # ------------------------------------------------------------------------------------------------------- prefix tuning
 
 
+def test_a_prefix_is_keys_and_values_in_front():
+    model = make_model("BertModel")
+    adapt(model, Prefix(3))
+    attention = model.blocks[1].attention
+    for parameter in attention.prefix.parameters():
+        parameter.data.normal_()
+    layout = Layout.from_lengths(torch.tensor([5]))
+    hidden = torch.randn(5, SMALL.hidden_size)
+    split = attention.query_key_value(hidden).unflatten(1, (3, attention.heads, attention.head_dim))
+    query, key, value = split.transpose(0, 2).unbind(1)  # each (heads, tokens, head_dim)
+    key = torch.cat([attention.prefix.key.transpose(0, 1), key], dim=1)
+    value = torch.cat([attention.prefix.value.transpose(0, 1), value], dim=1)
+    context = F.scaled_dot_product_attention(query, key, value).transpose(0, 1)
+    found, _ = attention(hidden, layout, layout, minibert_attention("eager"))
+    torch.testing.assert_close(found, attention.output(context.flatten(1)))
+
+
 @pytest.mark.parametrize("attention", ["sdpa", "packed"])
 def test_a_prefix_is_the_same_for_every_attention_implementation(attention: str):
     model = make_model("BertForSequenceClassification")
@@ -447,6 +467,11 @@ def test_an_adapter_holds_only_what_was_trained_and_loads_onto_the_base(adaptati
     assert size == (tmp_path / "adapter" / "adapter_model.safetensors").stat().st_size
     header = int.from_bytes((tmp_path / "adapter" / "adapter_model.safetensors").read_bytes()[:8], "little")
     assert size == 8 + header + 4 * trained_parameters(model)
+    if not isinstance(adaptation, Lora):  # whose names are PEFT's: see below
+        trained = {name: parameter.data for name, parameter in model.named_parameters() if parameter.requires_grad}
+        saved = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+        assert saved.keys() == trained.keys()
+        assert all(torch.equal(saved[name], trained[name]) for name in trained)
     batch = make_batch()
     expected = model(**batch).logits
 
@@ -459,6 +484,35 @@ def test_an_adapter_holds_only_what_was_trained_and_loads_onto_the_base(adaptati
     model.requires_grad_(False)  # nothing of it would be saved
     with pytest.raises(InputError, match="save it before freezing"):
         save_adapter(model, tmp_path / "adapter")
+
+
+def test_a_file_of_adapters_means_what_their_formula_says(tmp_path: Path):
+    """It is written by hand, for a fault in saving could hide one in loading."""
+    base = make_model("BertModel", SMALL.replace(num_hidden_layers=1))
+    base.save_pretrained(tmp_path / "base")
+    hidden, size = SMALL.hidden_size, 2
+    down, up = torch.randn(size, hidden), torch.randn(hidden, size)
+    down_bias, up_bias = torch.randn(size), torch.randn(hidden)
+    tensors = {
+        "blocks.0.feed_forward_norm.adapter.down.weight": down,
+        "blocks.0.feed_forward_norm.adapter.down.bias": down_bias,
+        "blocks.0.feed_forward_norm.adapter.up.weight": up,
+        "blocks.0.feed_forward_norm.adapter.up.bias": up_bias,
+        "pooler.dense.weight": torch.randn(hidden, hidden),
+        "pooler.dense.bias": torch.randn(hidden),
+    }
+    values = {"method": "adapters", "settings": {"kind": "pfeiffer", "size": size}}
+    values["base_model_name_or_path"] = str(tmp_path / "base")
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps(values))
+    save_file(tensors, tmp_path / "adapter" / "adapter_model.safetensors")
+
+    batch = make_batch()
+    states = base(**batch).last_hidden_state
+    expected = states + F.gelu(states @ down.T + down_bias) @ up.T + up_bias
+    model = BertModel.from_pretrained(tmp_path / "adapter")
+    real = batch["attention_mask"].bool()
+    torch.testing.assert_close(model(**batch).last_hidden_state[real], expected[real])
 
 
 @pytest.mark.parametrize(
