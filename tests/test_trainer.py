@@ -268,6 +268,8 @@ def test_what_an_interrupted_run_says_is_saved_is_saved(tmp_path: Path):
     ):
         folders = [tmp_path / f"checkpoint-{step}" for step in saved]
         assert re.fullmatch(text, str(stopped(state, folders, "pretrain", tmp_path)))
+    early = str(stopped(TrainerState(), [], "finetune", tmp_path))  # how many steps there are is not known yet
+    assert early == "interrupted before the first step, before anything was saved."
 
 
 def test_a_run_stopped_by_ctrl_c_goes_on_as_if_nothing_had_happened(tmp_path: Path):

@@ -55,7 +55,7 @@ def stopped(state: TrainerState, saved: Sequence[Path], command: str, out: Path)
 
     saved: its checkpoints, oldest first. The newest is older than the last step if a second Ctrl-C came.
     """
-    where = f"after step {state.global_step} of {state.max_steps}"
+    where = f"after step {state.global_step} of {state.max_steps}" if state.global_step else "before the first step"
     if not saved:
         return KeyboardInterrupt(f"interrupted {where}, before anything was saved.")
     newest = step_of(saved[-1])
