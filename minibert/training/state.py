@@ -119,7 +119,8 @@ def _save(path: Path, value: Any) -> None:
             torch.save(value, file)
         except RuntimeError as error:
             cause = error.__context__ or error
-            if "DataLoader worker" in str(cause):  # that one has died is told by a signal, wherever the program is
+            # That a worker has died is told by a signal, wherever the program is.
+            if isinstance(cause, OSError) or "DataLoader worker" in str(cause):
                 raise cause from None
             raise OSError(f"{path} cannot be written: {cause}") from error
 
