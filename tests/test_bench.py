@@ -33,7 +33,7 @@ from minibert.benchmarks.roofline import training_flops
 from minibert.benchmarks.scorecard import Score
 from minibert.benchmarks.targets import INFERENCE, INFERENCE_BF16, STARTUP, Target, targets_table
 from minibert.benchmarks.texts import classified_examples, made_up_ids, padded_batch
-from minibert.commandline import run
+from minibert.commandline import COMMANDS, run
 from minibert.data.instances import InstanceSettings, PretrainingInstances
 from minibert.data.shards import Corpus
 from minibert.errors import InputError
@@ -522,8 +522,6 @@ def test_memory_is_a_share_of_the_other_programs():
 
 
 def test_startup_bench_times_every_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    files = Path(bench.__file__).parent.glob("*.py")
-    assert set(startup.COMMANDS) == {path.stem for path in files if 'if __name__ == "__main__"' in path.read_text()}
     started: list[list[str]] = []
 
     def start(command: list[str], told: list[float] | None = None) -> None:
@@ -534,7 +532,7 @@ def test_startup_bench_times_every_command(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(startup, "start", start)
     call("startup", "--rounds", 1, "--json", tmp_path / "out.json")
     results = {result["what"]: result for result in json.loads((tmp_path / "out.json").read_text())["results"]}
-    assert {f"{command} --help" for command in startup.COMMANDS} < set(results)
+    assert {f"{command} --help" for command in COMMANDS} < set(results)
     beyond = {
         name: result["seconds_beyond_torch"] for name, result in results.items() if "seconds_beyond_torch" in result
     }

@@ -13,14 +13,11 @@ import torch
 
 import minibert
 
+from ..commandline import COMMANDS
 from .measure import describe_machine, markdown_table, publish, spread, take_turns
 from .models import UnavailableError, library
 from .targets import STARTUP, targets_table
 
-COMMANDS = (
-    "finetune", "search", "compare", "predict", "evaluate", "similar", "inspect", "pretrain", "weights", "step",
-    "bench",
-)  # fmt: skip
 TORCH, ALL_OF_MINIBERT, ALL_OF_TRANSFORMERS = "import torch", "everything of minibert", "the same of transformers"
 WITH_TORCH = (ALL_OF_MINIBERT, ALL_OF_TRANSFORMERS)  # their processes import torch, too
 
