@@ -325,6 +325,11 @@ def test_the_tokenizer_answers_to_its_older_names(words: Path, tmp_path: Path):
         tokenizer.save_vocabulary(tmp_path / "nowhere")
 
 
+def test_the_tokenizer_tells_its_special_tokens(words: Path):
+    ours, theirs = (library.BertTokenizer.from_pretrained(words) for library in (minibert, transformers))
+    assert ours.special_tokens_map == theirs.special_tokens_map
+
+
 def test_words_characters_and_tokens_are_found_from_one_another(words: Path):
     def snippet(library: ModuleType) -> list[Any]:
         tokenizer = library.BertTokenizer.from_pretrained(words)

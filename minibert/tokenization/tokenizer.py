@@ -429,6 +429,11 @@ class BertTokenizer:
     # ------------------------------------------------------------------------------------------------ vocabulary
 
     @property
+    def special_tokens_map(self) -> dict[str, str]:
+        """BERT's five, by what they are for."""
+        return {name: getattr(self, name) for name in SPECIAL_TOKENS}
+
+    @property
     def vocab_size(self) -> int:
         """How many tokens the vocabulary has, without those added later."""
         return len(self._vocab)
