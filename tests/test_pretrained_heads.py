@@ -68,6 +68,15 @@ def test_the_right_words_are_counted(pretrained, tmp_path):
     assert metrics["accuracy_top_k"] == pytest.approx(2 / 3)
 
 
+def test_a_word_that_no_vocabulary_spells_is_not_found_by_answering_unknown(pretrained, tmp_path):
+    judge = Judge(pretrained, batch_size=2)
+    (tmp_path / "a.tsv").write_text("text\tlabel\n[MASK]\t猫\n", encoding="utf-8")
+    asked = judge.task.read(tmp_path / "a.tsv")
+    judge.task.features(asked, judge.tokenizer)
+    answers = [{"words": ["[UNK]"], "candidates": [[{"word": "[UNK]", "probability": 0.9}]]}]
+    assert judge.task.metrics(asked, answers) == {"accuracy": 0.0, "accuracy_top_k": 0.0}
+
+
 def test_a_text_without_a_mask_or_with_other_words_than_masks_is_told_in_a_sentence(pretrained, tmp_path):
     judge = Judge(pretrained, batch_size=2)
     with pytest.raises(InputError, match=r"Put \[MASK\] where a word is wanted, .*'The capital' has none"):

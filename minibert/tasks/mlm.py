@@ -137,9 +137,10 @@ class MlmTask(Task):
             for word, candidates in zip(example.truth, answer["candidates"], strict=True):
                 found = [[candidate["word"]] for candidate in candidates]
                 truth = self.tokenizer.tokenize(word)
-                first += truth == found[0]
-                among += truth in found
                 masks += 1
+                if truth != [self.tokenizer.unk_token]:
+                    first += truth == found[0]
+                    among += truth in found
         return {"accuracy": first / masks, "accuracy_top_k": among / masks}
 
     def report(self, examples: Examples, answers: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]) -> list[str]:
