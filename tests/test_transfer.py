@@ -713,7 +713,29 @@ def test_minibert_opens_the_lora_of_peft(peft: Any, tmp_path: Path):
     torch.testing.assert_close(ours(**batch).logits, theirs(**batch).logits, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("change", [{"use_dora": True}, {"rank_pattern": {"query": 3}}, {"bias": "all"}])
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("beginning", [True, False, "gaussian", "orthogonal", "pissa", "olora"])
+def test_a_lora_of_peft_that_has_changed_its_base_is_refused(peft: Any, beginning: Any, tmp_path: Path):
+    make_model("BertForSequenceClassification").save_pretrained(tmp_path / "base")
+    plain = transformers.BertForSequenceClassification.from_pretrained(tmp_path / "base")
+    before = plain.bert.encoder.layer[0].attention.self.query.weight.detach().clone()
+    config = peft.LoraConfig(r=4, target_modules=["query"], task_type="SEQ_CLS", init_lora_weights=beginning)
+    theirs = peft.get_peft_model(plain, config).eval()
+    theirs.save_pretrained(tmp_path / "adapter")
+    if torch.equal(plain.bert.encoder.layer[0].attention.self.query.weight, before):
+        ours = BertForSequenceClassification.from_pretrained(tmp_path / "adapter")
+        batch = {"input_ids": torch.randint(61, (3, 9))}
+        torch.testing.assert_close(ours(**batch).logits, theirs(**batch).logits, rtol=0, atol=1e-4)
+    else:
+        assert beginning in ("pissa", "olora")
+        with pytest.raises(InputError, match=f"'{beginning}': such a LoRA begins by changing the base's weights"):
+            BertForSequenceClassification.from_pretrained(tmp_path / "adapter")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"use_dora": True}, {"rank_pattern": {"query": 3}}, {"bias": "all"}, {"alora_invocation_tokens": [5, 6]}],
+)
 def test_other_kinds_of_lora_are_refused(change: dict[str, Any], base: Path, tmp_path: Path):
     save_adapter(adapted(base, Lora(2)), tmp_path)
     path = tmp_path / "adapter_config.json"

@@ -36,6 +36,8 @@ PLAIN = {
     "rank_pattern": {},
     "alpha_pattern": {},
 }
+# Values of `init_lora_weights` that leave the base as it is. "pissa", "olora" and others begin by changing it.
+BEGINNINGS = (None, True, False, "gaussian", "eva", "orthogonal")
 
 
 def peft_names(model: BertPreTrainedModel, parameters: Iterable[str]) -> dict[str, str]:
@@ -69,9 +71,14 @@ def from_peft_config(values: dict[str, Any], path: Path) -> Lora:
         raise InputError(
             f"{path}: peft_type is {values['peft_type']!r}; of PEFT's techniques, minibert reads only LORA."
         )
-    for key, plain in PLAIN.items():
+    for key, plain in (PLAIN | {"alora_invocation_tokens": None}).items():  # which not every PEFT knows
         if values.get(key, plain) not in (plain, None):
             raise InputError(f"{path}: '{key}' is {values[key]!r}; minibert's LoRA is only that with {plain!r}.")
+    if (beginning := values.get("init_lora_weights")) not in BEGINNINGS:
+        raise InputError(
+            f"{path}: 'init_lora_weights' is {beginning!r}: such a LoRA begins by changing the base's weights, which "
+            "are not in its file. PEFT makes a plain one of it: see its path_initial_model_for_weight_conversion."
+        )
     rank, alpha, modules = values.get("r"), values.get("lora_alpha"), values.get("target_modules")
     targets = tuple(target for target in TARGETS if isinstance(modules, list) and _is_among(target, modules))
     if not targets or type(rank) is not int or not isinstance(alpha, (int, float)) or not abs(alpha) < MOST_ALPHA:
