@@ -395,6 +395,8 @@ def test_an_override_that_would_change_nothing_is_refused(tmp_path: Path):
         minibert.BertModel.from_pretrained(tmp_path, token="secret")
     with pytest.raises(InputError, match=r"dtype must be one of torch's.*: found 'auto'"):
         minibert.BertModel.from_pretrained(tmp_path, dtype="auto")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"dtype must be one of torch's for weights.*: found torch\.int8"):
+        minibert.BertModel.from_pretrained(tmp_path, dtype=torch.int8)
 
 
 @pytest.mark.parametrize("architectures", [5, [5], "BertModel", [], None])

@@ -20,7 +20,7 @@ from ..files import parse_json_object, write_json
 from . import tensorflow
 from .huggingface import HuggingFaceWeights, write_weights
 from .locate import NameOrPath, locate
-from .names import Dialect, block_number, from_minibert, is_encoder, strangers, to_minibert
+from .names import FLOATS, Dialect, block_number, from_minibert, is_encoder, strangers, to_minibert
 from .shards import WEIGHTS
 
 if TYPE_CHECKING:
@@ -92,8 +92,8 @@ def load_model(
     config_overrides = dict(config_overrides)
     dtype = config_overrides.pop("torch_dtype", None) or dtype  # as it was called in transformers 4
     other_sizes = config_overrides.pop("ignore_mismatched_sizes", False)
-    if dtype is not None and not isinstance(dtype, torch.dtype):
-        raise InputError(f"dtype must be one of torch's, such as torch.bfloat16: found {dtype!r}.")
+    if dtype not in (None, *FLOATS):
+        raise InputError(f"dtype must be one of torch's for weights, such as torch.bfloat16: found {dtype!r}.")
     name_or_path = os.path.expanduser(name_or_path)
     adapter = Path(name_or_path) if os.path.isfile(Path(name_or_path) / ADAPTER_CONFIG) else None
     if adapter is not None:
