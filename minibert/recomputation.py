@@ -19,7 +19,9 @@ Recipe = Callable[[], Tensor]
 
 # torch keeps these questions to itself, so another version may not have them.
 QUESTIONS = ("_saved_tensors_hooks_is_enabled", "_top_saved_tensors_default_hooks")
-CAN_ASK = all(hasattr(torch._C._autograd, name) for name in QUESTIONS)
+CAN_ASK = hasattr(torch._C, "_are_functorch_transforms_active") and all(
+    hasattr(torch._C._autograd, name) for name in QUESTIONS
+)
 
 
 def keep_recipe(tensor: Tensor, recipe: Recipe) -> AbstractContextManager[object]:
