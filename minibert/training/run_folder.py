@@ -76,7 +76,7 @@ def free_folder(
     for model in filter(None, (arguments.model, *models)):
         folder = Path(os.path.expanduser(model))
         read.append(("model", folder))
-        if (folder / ADAPTER_CONFIG).is_file():
+        if os.path.isfile(folder / ADAPTER_CONFIG):  # for an impossible path, Path.is_file raises
             read.append(("base of the model", base_of(folder)))
     for given in (arguments.train, arguments.dev, arguments.test):
         read += [("data", path) for path in (given if isinstance(given, list) else [given])]
