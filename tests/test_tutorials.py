@@ -159,6 +159,7 @@ def test_a_hole_may_be_filled_with_anything():
     first, second = "    y = x\n\n    return y + 1", "    1: 2,"
     filled = given.replace(f"    {build.HOLE}", first, 1).replace(f"    {build.HOLE}", second)
     assert grade.answers(given, filled) == [first, second]
+    assert grade.answers(given, filled.replace("def f(x):", "def f(x: int) -> int:")) == [first, second]
     left = given.replace(build.HOLE, f"return x + 1\n    {build.HOLE}", 1)  # the line that is to go was left
     assert grade.answers(given, left) == [f"    return x + 1\n    {build.HOLE}", f"    {build.HOLE}"]
 
@@ -176,8 +177,10 @@ def test_a_class_is_graded(tmp_path: Path):
     cells = build.notebook_of(source).cells
     ours = [solution.group() for cell in cells for solution in build.SOLUTION.finditer(cell.source)]
     hand_in("ada", ours.copy())
-    hand_in("bob", ["    while True: pass", "    import os; os._exit(1)", "    return []"])
+    noise = "    print('x' * 1_000_000)\n    return []"  # in lines that would take hours to look through
+    hand_in("bob", ["    while True: pass", "    import os; os._exit(1)", noise])
     hand_in("eve", ["    return (", ours[1], f"    {build.HOLE}"])
+    hand_in("mal", ["    raise ValueError('\\x1b[31mred')", *[f"    {build.HOLE}"] * 2])
     grades = tmp_path / "grades.csv"
     command = [
         sys.executable,
@@ -192,7 +195,8 @@ def test_a_class_is_graded(tmp_path: Path):
     assert done.returncode == 1, done.stderr
     with grades.open(newline="", encoding="utf-8") as file:
         rows = [*csv.DictReader(file)]
-    results = {name: [row for row in rows if Path(row["file"]).name.startswith(name)] for name in ("ada", "bob", "eve")}
+    names = ("ada", "bob", "eve", "mal")
+    results = {name: [row for row in rows if Path(row["file"]).name.startswith(name)] for name in names}
     assert [row["result"] for row in results["ada"]] == ["right"] * 3
     assert [row["result"] for row in results["bob"]] == ["wrong"] * 3
     assert [row["result"] for row in results["eve"]] == ["wrong", "right", "not done"]
@@ -200,6 +204,7 @@ def test_a_class_is_graded(tmp_path: Path):
     assert "Python itself was ended" in results["bob"][1]["why"]
     assert results["bob"][2]["why"].startswith("AssertionError")
     assert "at: assert best_by_loops(" in results["bob"][2]["why"]
+    assert results["mal"][0]["why"].startswith("ValueError: [31mred, at: ")  # nothing that steers a terminal
     assert results["eve"][0]["why"].startswith("SyntaxError: '(' was never closed (line ")
 
 
@@ -208,6 +213,12 @@ def test_a_class_is_graded(tmp_path: Path):
     [
         ("x.ipynb", "{}", "Which chapter is"),
         ("04_attention.ipynb", "{nope", "is no readable notebook"),
+        ("04_attention.ipynb", "[]", "04_attention.ipynb is no readable notebook"),
+        (
+            "04_attention.ipynb",
+            '{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{"metadata": {}, "source": "x"}]}',
+            "is no readable notebook (cell_type)",
+        ),
         ("04_attention.ipynb", None, "No such file or directory"),
     ],
 )

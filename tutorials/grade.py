@@ -30,6 +30,9 @@ from minibert.errors import InputError
 from minibert.files import check_output, write_text
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+SIGNATURE = re.compile(r"^( *def \w+).*")
+# What students print, nobody reads; and reading lines of a million letters would take longer than any timeout.
+SILENCE = "import os, sys\nsys.stdout = sys.stderr = open(os.devnull, 'w')"
 
 
 @dataclass(frozen=True)
@@ -70,16 +73,20 @@ def exercises(chapter: Path) -> Iterator[Exercise]:
 
 
 def answers(given: str, handed_in: str) -> list[str]:
-    """What stands in each hole of a cell: all between the lines next to the hole that are still as they were given."""
-    before, after = given.splitlines(), handed_in.splitlines()
+    """What stands in each hole of a cell: all between the lines next to the hole that are still as they were given.
+
+    Of the first line of a function it is enough if its name is: types may have been left out.
+    """
+    lines = handed_in.splitlines()
+    before, after = ([SIGNATURE.sub(r"\1", line) for line in text] for text in (given.splitlines(), lines))
     blocks = SequenceMatcher(None, before, after, autojunk=False).get_matching_blocks()
     same = {i + k: j + k for i, j, size in blocks for k in range(size) if before[i + k].strip() not in ("", HOLE)}
     holes = [number for number, line in enumerate(before) if line.strip() == HOLE]
     found = []
     for hole in holes:
         first = max((there for here, there in same.items() if here < hole), default=-1) + 1
-        last = min((there for here, there in same.items() if here > hole), default=len(after))
-        found.append("\n".join(after[first:last]).strip("\n") if same else "")
+        last = min((there for here, there in same.items() if here > hole), default=len(lines))
+        found.append("\n".join(lines[first:last]).strip("\n") if same else "")
     return found
 
 
@@ -110,6 +117,7 @@ def grade(file: Path, handed_in: NotebookNode, exercise: Exercise, timeout: int)
     cell = notebook.cells[exercise.cell]
     solution = [*SOLUTION.finditer(cell.source)][exercise.number]
     cell.source = cell.source[: solution.start()] + answer + cell.source[solution.end() :]
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(SILENCE))
     try:
         run(notebook, HERE, timeout)
     except CellTimeoutError:
@@ -126,7 +134,8 @@ def explanation(error: CellExecutionError) -> str:
     first = error.evalue.strip().partition("\n")[0]
     first = re.sub(r"\(\d+\.py, line (\d+)\)", r"(line \1 of the cell)", first)  # of a syntax error
     lines = re.findall(r"^-+> *\d+ +(.+)", COLOURS.sub("", error.traceback), re.MULTILINE)
-    return f"{error.ename}{': ' if first else ''}{first}" + (f", at: {lines[0].strip()}" if lines else "")
+    told = f"{error.ename}{': ' if first else ''}{first}" + (f", at: {lines[0].strip()}" if lines else "")
+    return "".join(filter(str.isprintable, told))  # what else students write could steer the terminal
 
 
 def chapter_of(file: Path) -> Path | None:
@@ -158,7 +167,8 @@ def main() -> int:
             parser.error(f"Which chapter is {file}? Its name must contain that of one, such as {sources()[0].stem}.")
         try:
             handed_in = nbformat.read(file, as_version=4)
-        except (OSError, UnicodeDecodeError, nbformat.reader.NotJSONError, nbformat.ValidationError) as error:
+            "".join(cell.cell_type + cell.source for cell in handed_in.cells)  # are they texts? Before any is judged
+        except (OSError, ValueError, TypeError, AttributeError, nbformat.ValidationError) as error:
             reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
             parser.error(f"{file} is no readable notebook ({reason}). Nothing was judged.")
         work += [(file, handed_in, exercise, arguments.timeout) for exercise in exercises(chapter)]
