@@ -489,7 +489,7 @@ assert max(entropies.values()) - min(entropies.values()) > 0.1
 # look at both sides, or five words back, or treat alike what is alike.
 # </details>
 #
-# <details><summary>Why are there so many `##` pieces in a vocabulary of 1,500?</summary>
+# <details><summary>Why are there so many <code>##</code> pieces in a vocabulary of 1,500?</summary>
 #
 # With little room a word is cheaper as two pieces that others use as well. Chapter 2 measures it.
 # </details>

@@ -667,7 +667,7 @@ assert moved["learnt from signed reviews"] > moved["learnt without signatures"] 
 #
 # On paper, where answers fall into two of the bins: six at 0.9, of which three are right, and four at 0.6, of which
 # three are right:
-# $\frac{6}{10}|0.5 - 0.9| + \frac{4}{10}|0.75 - 0.6| = 0.24 + 0.06 = 0.30$.
+# $\frac{6}{10}|0.5 - 0.9| + \frac{4}{10}|0.75 - 0.6|$ $= 0.24 + 0.06 = 0.30$.
 #
 # ### Build it yourself
 

@@ -112,7 +112,7 @@ assert intensity(4096, 64, True) < 32
 # - Now (2, 5): the largest becomes 5. The old sum was relative to 3, and must be relative to 5: multiply it by
 #   $e^{3-5} = 0.135$, which makes 0.154. Add $e^{-3} + e^{0} = 1.050$: the sum is 1.203.
 #
-# All at once: $e^{-4} + e^{-2} + e^{-3} + e^{0} = 0.018 + 0.135 + 0.050 + 1 = 1.203$. The same. (Milakov &
+# All at once: $e^{-4} + e^{-2} + e^{-3} + e^{0}$ $= 0.018 + 0.135 + 0.050 + 1$ $= 1.203$. The same. (Milakov &
 # Gimelshein 2018.)
 
 
