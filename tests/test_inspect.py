@@ -17,6 +17,7 @@ from minibert.inspection.duplicates import NEAR, jaccard, near_across, near_with
 from minibert.inspection.facts import Facts, inspect_splits
 from minibert.inspection.labels import is_numeric
 from minibert.inspection.languages import language, main_script
+from minibert.inspection.page import lines
 from minibert.inspection.splits import Finding, read_split, read_tagged_split
 from minibert.tasks.task import Columns
 from minibert.tokenization import BertTokenizer
@@ -275,6 +276,22 @@ def test_measured_numbers_are_no_classes(tmp_path: Path):
     assert sum(labels["histogram"]["rows"]) == 3
     nearly_one = facts_of(tmp_path, train=table(f"a\t{0.1 + 0.2}", "b\t0.3")).splits["train"]["labels"]
     assert sum(nearly_one["histogram"]["rows"]) == 2
+
+
+def test_a_training_file_without_labels_is_told_of(tmp_path: Path):
+    """Such as one that calls its column of labels otherwise: it had no findings."""
+    unlabelled = "text\tsentiment\nred hats\tgood\nblue wine\tbad\n"
+    facts = facts_of(tmp_path, train=unlabelled, dev=unlabelled.replace("red", "green").replace("blue", "white"))
+    rows = [finding for finding in facts.findings if finding.what == "rows without a label"]
+    assert [(finding.file, finding.rows, finding.serious) for finding in rows] == [("train", 2, False)]
+    assert "--label-column" in rows[0].advice
+
+
+def test_advice_that_asks_ends_in_a_question_mark(tmp_path: Path):
+    pairs = "text\ttext_b\tlabel\nred hats\tred hats\tyes\nblue wine\twarm rain\tno\n"
+    told = "\n".join(lines(facts_of(tmp_path, train=pairs)))
+    assert "are they meant?\n" in told
+    assert "?." not in told
 
 
 def test_empty_and_wordless_rows_are_found(tmp_path: Path):

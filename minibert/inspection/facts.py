@@ -82,6 +82,9 @@ def _row_findings(split: Split, wordings: Sequence[Wording]) -> Iterable[Finding
         yield from split.finding(
             "rows without a label", unlabelled, "label or remove them: training refuses them", serious
         )
+    elif split.name == "train":
+        advice = "most tasks need them: --label-column names the column of a table that has them"
+        yield from split.finding("rows without a label", range(len(split)), advice)
     if split.texts_b is not None:
         same = [place for place, (first, second) in enumerate(texts) if first and first == second]
         yield from split.finding("pairs of the same text twice", same, "are they meant?")

@@ -27,7 +27,7 @@ def lines(facts: Facts) -> Iterator[str]:
             yield f"  vocabulary  {_vocabulary(figures['lengths'])}"
     yield ""
     for finding in facts.findings:
-        yield f"{'!!' if finding.serious else ' -'} {headline(finding)}: {finding.advice}."
+        yield f"{'!!' if finding.serious else ' -'} {headline(finding)}: {finding.advice_sentence}"
         for example in finding.examples[:2]:
             yield f"     {_example(example)}"
     serious = sum(finding.serious for finding in facts.findings)
@@ -117,7 +117,7 @@ def _finding(finding: Finding) -> str:
     examples = table(["file", "line", "text", "label", ""], [_cells(example) for example in finding.examples])
     return (
         f"<details><summary>{mark}<b>{html.escape(headline(finding))}</b></summary>"
-        f"{paragraph(finding.advice[0].upper() + finding.advice[1:] + '.')}{examples if finding.examples else ''}"
+        f"{paragraph(finding.advice[0].upper() + finding.advice_sentence[1:])}{examples if finding.examples else ''}"
         f"</details>"
     )
 

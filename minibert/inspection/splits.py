@@ -31,6 +31,11 @@ class Finding:
     serious: bool = False
     examples: list[dict[str, Any]] = field(default_factory=list)
 
+    @property
+    def advice_sentence(self) -> str:
+        """The advice with its full stop, or its question mark."""
+        return self.advice + ("" if self.advice.endswith("?") else ".")
+
 
 @dataclass(frozen=True)
 class Split:
