@@ -136,9 +136,13 @@ def test_a_run_end_to_end(small_model: Path, tmp_path: Path, capsys: pytest.Capt
     assert theirs.config.num_labels == 1
 
 
-def test_a_label_that_is_no_number_gets_one_line(tmp_path: Path, capsys):
-    train = write_table(tmp_path / "train.tsv", [("good", "1"), ("bad", "low")])
+@pytest.mark.parametrize(
+    ("label", "fault"),
+    [("low", "a number: found 'low'"), ("0,5", "a number, with a point before its decimals: found '0,5'")],
+)
+def test_a_label_that_is_no_number_gets_one_line(label: str, fault: str, tmp_path: Path, capsys):
+    train = write_table(tmp_path / "train.tsv", [("good", "1"), ("bad", label)])
     with pytest.raises(CommandError, match="2"):
         call("finetune", "--task", "regression", "--train", train, "--dev", train, "--out", tmp_path / "out")
-    assert "train.tsv, line 3: 'label' must be a number: found 'low'" in one_line(capsys.readouterr().err)
+    assert f"train.tsv, line 3: 'label' must be {fault}" in one_line(capsys.readouterr().err)
     assert not (tmp_path / "out").exists()

@@ -113,7 +113,7 @@ def parse_number(value: Any) -> float:
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
-        raise ValueError("a number")
+        raise ValueError("a number, with a point before its decimals" if "," in str(value) else "a number")
     return number
 
 
