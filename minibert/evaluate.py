@@ -26,7 +26,7 @@ def build_parser() -> Parser:
     parser.add_argument(
         "--swap",
         metavar="FILE",
-        help="also ask again with words swapped: a table of two columns with a header, such as he and she",
+        help="also ask again with words swapped: a table of two words a line, such as he and she, below a header",
     )
     parser.add_argument("--text-column", metavar="NAME", default="text", help="the column with the text")
     parser.add_argument("--text-b-column", metavar="NAME", default="text_b", help="with the second text of pairs")
