@@ -60,6 +60,14 @@ def test_labels_that_are_numbers_come_in_their_order_however_long_they_are():
     assert task.names == names
 
 
+@pytest.mark.parametrize(("names", "alike"), [(["No", "no ", "yes"], True), (["no", "yes"], False)])
+def test_labels_that_differ_in_capitals_or_white_space_only_are_told_of(names: list[str], alike: bool, caplog):
+    task = ClassificationTask(Columns())
+    task.learn_labels(Examples(Path("train.tsv"), [Example({"text": "a"}, name) for name in names]))
+    assert task.names == sorted(names)
+    assert ("Some labels of train.tsv differ in capitals or white space only" in caplog.text) is alike
+
+
 def test_answers_are_a_softmax_that_large_logits_do_not_break():
     first, second = label_answers(np.array([[1000.0, 0.0], [0.0, np.log(3)]], dtype=np.float32), ["no", "yes"])
     assert first == {"label": "no", "probability": 1.0, "probabilities": {"no": 1.0, "yes": 0.0}}

@@ -633,7 +633,9 @@ def test_from_text_to_a_model_that_opens_everywhere(tmp_path: Path, capsys: pyte
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["steps"] == 3
     assert metrics["held_out"]["loss"] == read_log(out)[-1]["eval_loss"]
-    assert "only below the line has it learnt anything from the context" in (out / "report.html").read_text()
+    report = (out / "report.html").read_text()
+    assert "only below the line has it learnt anything from the context" in report
+    assert f">{text}</td>" in report
 
     ours = BertForPreTraining.from_pretrained(out)
     theirs = transformers.BertForPreTraining.from_pretrained(out).eval()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,12 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def markdown_of(page: Path) -> str:
     cells = nbformat.read(page, as_version=4).cells
     return "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+
+
+def test_what_the_site_needs_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setitem(sys.modules, "sphinx.cmd.build", None)
+    assert web.main() == 2
+    assert "pip install -e '.[site]'" in capsys.readouterr().err
 
 
 def test_every_tutorial_is_a_page_and_stands_in_the_contents(pages: Path):

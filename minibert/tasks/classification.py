@@ -8,6 +8,7 @@ Answer: the label with the highest logit, and the softmax of all (paper, section
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -33,6 +34,8 @@ from .texts import (
     text_settings,
     unknown_label,
 )  # fmt: skip
+
+log = logging.getLogger("minibert")
 
 MISTAKES = 25  # in a report
 CLASSES = 30  # in a report: those of the lowest F1, and of the pairs of classes those that are confused most
@@ -84,6 +87,11 @@ class ClassificationTask(TextTask):
             raise InputError(
                 f"{train.path}: all {len(train)} rows have the label '{names.pop()}'. To learn a difference, there "
                 "must be at least two."
+            )
+        if len({" ".join(name.casefold().split()) for name in names}) < len(names):
+            log.warning(
+                f"Some labels of {train.path} differ in capitals or white space only, and count as different ones: "
+                "python -m minibert.inspect names them."
             )
         numbers = {name for name in names if name.removeprefix("-").isdecimal()}
         self._know([*sorted(numbers, key=lambda name: (float(name), name)), *sorted(names - numbers)])

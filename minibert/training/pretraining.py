@@ -291,7 +291,10 @@ def _held_out(corpus: Corpus, tokenizer: BertTokenizer, settings: InstanceSettin
     """Instances to evaluate by; none if too few documents are held out."""
     documents = sum(shard.documents_of("held_out") for shard in corpus.records)
     if documents < 2:
-        log.info(f"{documents} documents of {corpus.folder} are held out, too few: there will be no evaluation.")
+        log.info(
+            f"{documents} documents of {corpus.folder} are held out, too few: there will be no evaluation. A larger "
+            "--held-out takes more of them."
+        )
         return []
     return first_instances(PretrainingInstances(Corpus(corpus.folder, "held_out"), tokenizer, settings))
 

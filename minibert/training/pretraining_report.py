@@ -49,6 +49,10 @@ def write_pretraining_report(
         f"{math.log(vocab_size):.2f} (all {vocab_size:,} tokens alike) and may stay there for a long time before it "
         f"falls on: only below the line has it learnt anything from the context.</p>",
         heading("Settings and costs"),
-        table(["", ""], [[name, value] for name, value in [*settings.items(), *costs.items()] if value is not None]),
+        table(["", ""], [[name, _told(value)] for name, value in {**settings, **costs}.items() if value is not None]),
     ]
     write_page(out / "report.html", title, parts)
+
+
+def _told(value: Any) -> Any:
+    return ", ".join(map(str, value)) if isinstance(value, list) else value

@@ -83,8 +83,11 @@ def keep_texts_of_pictures(cell: NotebookNode) -> None:
 
 
 def main() -> int:
-    from sphinx.cmd.build import main as sphinx  # of the extra `site`: the rest of this file does without
-
+    try:
+        from sphinx.cmd.build import main as sphinx
+    except ImportError:  # the rest of this file does without
+        print("The site needs Sphinx and what belongs to it: pip install -e '.[site]'", file=sys.stderr)
+        return 2
     with tempfile.TemporaryDirectory() as folder:
         pages, built = Path(folder) / "pages", Path(folder) / "html"
         pages.mkdir()
