@@ -142,10 +142,10 @@ def test_the_example_at_the_end_of_a_run_is_one_that_predict_takes(name: str):
         ("multilabel", "a.jsonl", '{"text": "good", "label": 1.0}'),
         ("regression", "a.tsv", "text\ttext_b\tlabel\ngood\tbad\thigh\n"),
         ("similarity", "a.tsv", "text\ttext_b\tlabel\ngood\tbad\thigh\n"),
-        ("choice", "a.jsonl", '{"question": "Who?", "choices": ["He.", "She."], "label": null}'),
-        ("ner", "a.jsonl", '{"tokens": ["Anna"], "tags": null}'),
-        ("summarization", "a.jsonl", '{"article": "Rain.", "summary": ""}'),
-        ("qa", "a.jsonl", '{"question": "Who?", "context": "Anna.", "answers": null}'),
+        ("choice", "a.jsonl", '{"question": "Who?", "choices": ["He.", "She."], "label": 2}'),
+        ("ner", "a.jsonl", '{"tokens": ["Anna"], "tags": "O"}'),
+        ("summarization", "a.jsonl", '{"article": "Rain.", "summary": 5}'),
+        ("qa", "a.jsonl", '{"question": "Who?", "context": "Anna.", "answers": 5}'),
     ],
 )
 def test_truths_that_cannot_be_are_refused_unless_they_are_ignored(task: str, name: str, text: str, tmp_path: Path):
