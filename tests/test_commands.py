@@ -577,6 +577,14 @@ def test_a_run_that_was_interrupted_before_anything_was_saved_does_not_say_that_
     assert (tmp_path / "two" / "checkpoints" / "checkpoint-2").exists()
 
 
+def test_several_processes_do_not_write_to_one_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "2")  # as torchrun does
+    with pytest.raises(CommandError):
+        call("finetune", "--out", tmp_path / "out")
+    assert "start it without torchrun" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 # ------------------------------------------------------------------------------------------------ --help
 
 

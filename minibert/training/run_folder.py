@@ -20,6 +20,7 @@ from ..errors import InputError
 from ..patience import told
 from ..transfer.adapter_files import ADAPTER_WEIGHTS
 from .begun import SETTINGS, checksum, fix_settings
+from .distributed import ranks
 from .interrupt import stopped
 from .state import checkpoints
 from .trainer import LOG, Trainer
@@ -48,8 +49,10 @@ def free_folder(
     """The folder to write to; with --resume it must hold a file or folder like `to_resume`.
 
     models: that are read beside --model.
-    Raises `InputError` if something is in the way.
+    Raises `InputError` if something is in the way, or several processes would write there.
     """
+    if ranks() > 1:
+        raise InputError("Fine-tuning runs in one process, on one GPU at most: start it without torchrun.")
     if arguments.out is None:
         if arguments.resume:
             raise InputError("--resume needs the --out of the run that is to go on.")
