@@ -19,8 +19,8 @@ STRETCH = 50
 
 
 def epoch_generator(seed: int, epoch: int) -> torch.Generator:
-    """The random numbers of one epoch, the same whenever it is taken up."""
-    return torch.Generator().manual_seed(seed * 100_003 + epoch)
+    """The random numbers of one epoch, the same whenever it is taken up, and whatever torch's default device is."""
+    return torch.Generator("cpu").manual_seed(seed * 100_003 + epoch)
 
 
 def length_grouped_batches(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
@@ -29,13 +29,13 @@ def length_grouped_batches(lengths: Sequence[int], batch_size: int, seed: int, e
     A pure function of its arguments, so that a run can be taken up in the middle of an epoch.
     """
     generator = epoch_generator(seed, epoch)
-    order = torch.randperm(len(lengths), generator=generator).tolist()
+    order = torch.randperm(len(lengths), generator=generator, device="cpu").tolist()
     stretch = STRETCH * batch_size
     batches = []
     for start in range(0, len(order), stretch):
         by_length = sorted(order[start : start + stretch], key=lengths.__getitem__, reverse=True)
         batches += [by_length[at : at + batch_size] for at in range(0, len(by_length), batch_size)]
-    return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
+    return [batches[i] for i in torch.randperm(len(batches), generator=generator, device="cpu").tolist()]
 
 
 def batches_by_length(lengths: Sequence[int], batch_size: int) -> list[list[int]]:

@@ -40,6 +40,6 @@ def balanced_draw(labels: Sequence[Any], seed: int, epoch: int) -> list[int]:
     if not all(isinstance(label, int) for label in labels):
         raise InputError("Balanced sampling needs one label an example: these examples have several, or numbers.")
     counts = Counter(labels)
-    weights = torch.tensor([1 / counts[label] for label in labels], dtype=torch.float64)
+    weights = torch.tensor([1 / counts[label] for label in labels], dtype=torch.float64, device="cpu")
     drawn = torch.multinomial(weights, len(labels), replacement=True, generator=epoch_generator(seed, epoch))
     return drawn.tolist()

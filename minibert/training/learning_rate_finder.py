@@ -40,8 +40,8 @@ def find_learning_rate(trainer: Trainer) -> Sweep:
     """
     args, model, dataset = trainer.args, trainer.model, trainer.train_dataset
     lengths = lengths_of(dataset, "train_dataset")
-    kept = {name: parameter.detach().clone() for name, parameter in model.named_parameters() if parameter.requires_grad}
     trainer._prepare_model()
+    kept = {name: parameter.detach().clone() for name, parameter in model.named_parameters() if parameter.requires_grad}
     optimizer = trainer._create_optimizer()
     torch.manual_seed(args.seed)
     size = args.per_device_train_batch_size

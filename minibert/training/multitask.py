@@ -127,7 +127,7 @@ class MultitaskTrainer(Trainer):
                 if number not in rounds:
                     rounds[number] = length_grouped_batches(self._lengths_by_task[name], size, seed, number)
                 found.append((name, rounds[number][at]))
-        order = torch.randperm(len(found), generator=epoch_generator(seed, epoch))
+        order = torch.randperm(len(found), generator=epoch_generator(seed, epoch), device="cpu")
         return [found[i] for i in order.tolist()]
 
     def _batch_weights(self, batches: list[dict[str, Any]]) -> Tensor:
