@@ -181,7 +181,7 @@ def _fill(model: BertPreTrainedModel, checkpoint: Checkpoint, dtype: torch.dtype
     model.new_weights = [name for name in shapes if name not in found]
     for name in model.new_weights:
         found[name] = torch.empty(shapes[name])
-    device, dtype = torch.get_default_device(), dtype or torch.float32
+    device, dtype = torch.empty(0).device, dtype or torch.float32  # torch 2.6 tells no `with torch.device(...)`
     model.load_state_dict({name: tensor.to(device, dtype) for name, tensor in found.items()}, assign=True)
     model.initialize_weights(model.new_weights)
 
