@@ -34,6 +34,7 @@ from minibert.training.averaging import WeightAverage
 from minibert.training.balance import balanced_draw, class_weights
 from minibert.training.class_loss import class_loss
 from minibert.training.early_stopping import evaluations_without_gain
+from minibert.training.learning_rate_finder import find_learning_rate
 from minibert.training.schedules import SCHEDULES
 from minibert.training.state import checkpoints
 from minibert.transfer import Adapters, BitFit, LayerMix, Lora, Prefix, adapt, freeze, remember_features
@@ -269,6 +270,26 @@ def test_what_is_drawn_is_what_is_learnt_in_batches_of_like_length(accumulation:
         assert sorted(row for batch in batches for row in batch) == sorted(data[index]["input_ids"] for index in drawn)
         for shorter, longer in itertools.pairwise(batches):
             assert max(map(len, shorter)) <= min(map(len, longer))
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+def test_the_learning_rate_is_sought_with_the_batches_that_will_be_learnt(balanced: bool, tmp_path: Path):
+    steps: list[list[list[int]]] = []
+
+    class Noting(Trainer):
+        def training_step(self, optimizer: Any, batches: Any, learning_rate: float) -> Any:
+            steps.append([batch["input_ids"].input_ids.tolist() for batch in batches])
+            return super().training_step(optimizer, batches, learning_rate)
+
+    args = arguments(tmp_path, gradient_accumulation_steps=3, balanced_sampling=balanced, seed=5)
+    trainer = Noting(make_model("BertForSequenceClassification", QUIET), args, train_dataset=make_examples(50))
+    sweep = find_learning_rate(trainer)
+    sought = steps[: len(sweep.rates)]
+    steps.clear()
+    trainer.train()
+    assert len(steps[0]) == 3
+    assert len(sought) > len(steps)  # so the second epoch is among them
+    assert sought[: len(steps)] == steps
 
 
 def test_balanced_sampling_needs_one_label_an_example(tmp_path: Path):

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import torch
 
-from ..data.batches import length_grouped_batches
 from ..errors import InputError
 from .examples import lengths_of
 from .trainer import Trainer
@@ -34,7 +33,7 @@ class Sweep(NamedTuple):
 
 
 def find_learning_rate(trainer: Trainer) -> Sweep:
-    """Train with growing rates, until the loss explodes; then put the weights back.
+    """Train with growing rates, on the batches of the first epochs, until the loss explodes; then put the weights back.
 
     Raises `InputError` without data, or if the loss is no number from the beginning.
     """
@@ -44,14 +43,15 @@ def find_learning_rate(trainer: Trainer) -> Sweep:
     kept = {name: parameter.detach().clone() for name, parameter in model.named_parameters() if parameter.requires_grad}
     optimizer = trainer._create_optimizer()
     torch.manual_seed(args.seed)
-    size = args.per_device_train_batch_size
-    epochs = (length_grouped_batches(lengths, size, args.seed, epoch) for epoch in itertools.count())
+    labels = trainer.labels_to_balance()
+    epochs = (trainer.epoch_steps(lengths, labels, epoch) for epoch in itertools.count())
     sweep, mean = Sweep([], []), 0.0
     model.train()
     try:
-        for step, indices in zip(range(STEPS), itertools.chain.from_iterable(epochs), strict=False):
+        for step, chosen in zip(range(STEPS), itertools.chain.from_iterable(epochs), strict=False):
             rate = LOWEST * (HIGHEST / LOWEST) ** (step / (STEPS - 1))
-            figures, _ = trainer.training_step(optimizer, [trainer.batch(dataset, indices)], rate)
+            batches = [trainer.batch(dataset, indices) for indices in chosen]
+            figures, _ = trainer.training_step(optimizer, batches, rate)
             mean = SMOOTHING * mean + (1 - SMOOTHING) * figures["loss"].item()
             smooth = mean / (1 - SMOOTHING ** (step + 1))  # as Adam corrects its means for their beginning at 0
             if not math.isfinite(smooth) or smooth > EXPLODED * min([smooth, *sweep.losses]):

@@ -285,22 +285,33 @@ class Trainer:
         )
 
     def _steps(self, lengths: list[int], steps_per_epoch: int, total_steps: int) -> Steps:
-        args, accumulation = self.args, self.args.gradient_accumulation_steps
-        labels = self._labels() if args.balanced_sampling else []
+        labels = self.labels_to_balance()
         while self.state.global_step < total_steps:
             epoch, done = divmod(self.state.global_step, steps_per_epoch)
-            if args.gradual_unfreezing:
+            if self.args.gradual_unfreezing:
                 unfreeze_gradually(self.model, epoch, total_steps / steps_per_epoch)
-            drawn = balanced_draw(labels, args.seed, epoch) if args.balanced_sampling else range(len(lengths))
-            batches = [
-                [drawn[place] for place in places]
-                for places in length_grouped_batches(
-                    [lengths[index] for index in drawn], args.per_device_train_batch_size, args.seed, epoch
-                )
-            ]
-            for step in range(done, min(steps_per_epoch, total_steps - epoch * steps_per_epoch)):
-                chosen = batches[step * accumulation : (step + 1) * accumulation]
+            steps = self.epoch_steps(lengths, labels, epoch)
+            for chosen in steps[done : total_steps - epoch * steps_per_epoch]:
                 yield [self.batch(self.train_dataset, indices) for indices in chosen]
+
+    def labels_to_balance(self) -> list[Any] | None:
+        """Those by which examples are drawn; None if every one is drawn once an epoch."""
+        return self._labels() if self.args.balanced_sampling else None
+
+    def epoch_steps(self, lengths: list[int], labels: list[Any] | None, epoch: int) -> list[list[list[int]]]:
+        """The steps of one epoch, each some batches, by the numbers of their examples.
+
+        A pure function of its arguments, so that a run can be taken up in the middle of an epoch.
+        """
+        args, accumulation = self.args, self.args.gradient_accumulation_steps
+        drawn = range(len(lengths)) if labels is None else balanced_draw(labels, args.seed, epoch)
+        batches = [
+            [drawn[place] for place in places]
+            for places in length_grouped_batches(
+                [lengths[index] for index in drawn], args.per_device_train_batch_size, args.seed, epoch
+            )
+        ]
+        return [batches[first : first + accumulation] for first in range(0, len(batches), accumulation)]
 
     def _prepare_model(self) -> None:
         if self.args.gradient_checkpointing:
