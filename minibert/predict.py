@@ -26,7 +26,11 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--task", choices=list(TASKS), help="what to ask (default: what the model was trained for)")
     parser.add_argument("texts", nargs="*", metavar="TEXT", help="texts to judge; for qa, a question and a text")
-    parser.add_argument("--input", metavar="FILE", help="a file of the task's format, or a .txt with a text a line")
+    parser.add_argument(
+        "--input",
+        metavar="FILE",
+        help="a file of the task's format, or a .txt with a text a line; - for the standard input, a text a line",
+    )
     parser.add_argument("--text-column", metavar="NAME", default="text", help="the column with the text")
     parser.add_argument("--text-b-column", metavar="NAME", default="text_b", help="with the second text of pairs")
     parser.add_argument("--top-k", type=positive_int, default=5, metavar="N", help="words to tell for each [MASK]")
@@ -37,6 +41,7 @@ def build_parser() -> Parser:
 def main(arguments: argparse.Namespace) -> None:
     if bool(arguments.texts) == bool(arguments.input):
         raise InputError("Give either texts or --input FILE.")
+    from .data.tables import STDIN, read_lines
     from .tasks.task import Columns
     from .training.judging import Judge
 
@@ -45,6 +50,8 @@ def main(arguments: argparse.Namespace) -> None:
     with told("Reading the file"):
         if not arguments.input:
             examples = judge.task.from_texts(arguments.texts)
+        elif arguments.input == STDIN:
+            examples = judge.task.from_texts(read_lines(STDIN))
         elif arguments.input.endswith(".txt"):
             examples = judge.task.from_text_file(arguments.input)
         else:

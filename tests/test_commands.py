@@ -187,6 +187,19 @@ def test_predict_answers_texts_of_ones_own(finished: Path, tmp_path: Path, capsy
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == direct
 
 
+def test_predict_answers_what_is_piped_into_it(
+    finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    call("predict", "--model", finished, "good fun", "bäd sound")
+    direct = capsys.readouterr().out
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("good fun\n\nbäd sound".encode()), "ascii"))
+    call("predict", "--model", finished, "--input", "-")
+    assert capsys.readouterr().out == direct
+    with pytest.raises(CommandError, match="2"):
+        call("predict", "--model", finished, "--input", "-")
+    assert one_line(capsys.readouterr().err).endswith("The standard input has no text.")
+
+
 def test_predict_does_not_mind_labels(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     call("predict", "--model", finished, "good fun", "bad sound")
     wanted = capsys.readouterr().out

@@ -11,6 +11,7 @@ import csv
 import io
 import json
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from ..errors import InputError
 from ..files import check_characters
 
 FORMATS = (".tsv", ".csv", ".jsonl")
+STDIN = "-"  # as a path
 
 
 @dataclass(frozen=True)
@@ -83,14 +85,15 @@ def read_lines(path: str | os.PathLike[str]) -> list[str]:
     """The lines of a text file that are not blank. Raises `InputError` if it cannot be read, or has none."""
     lines = [line.removesuffix("\r") for line in read_text(Path(path)).split("\n") if line.strip()]
     if not lines:
-        raise InputError(f"{path} has no text.")
+        raise InputError(f"{'The standard input' if path == STDIN else path} has no text.")
     return lines
 
 
 def read_text(path: Path) -> str:
-    """A whole text file. Raises `InputError` if it cannot be read, or is not UTF-8."""
+    """A whole text file, or the standard input for `-`. Raises `InputError` if it cannot be read, or is not UTF-8."""
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        content = sys.stdin.buffer.read() if str(path) == STDIN else path.read_bytes()
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise InputError(
