@@ -31,7 +31,7 @@ def lines(facts: Facts) -> Iterator[str]:
         for example in finding.examples[:2]:
             yield f"     {_example(example)}"
     serious = sum(finding.serious for finding in facts.findings)
-    yield f"{len(facts.findings)} findings, {serious} of them serious (!!)."
+    yield f"Findings: {len(facts.findings)}, of them serious (!!): {serious}."
 
 
 def headline(finding: Finding) -> str:
