@@ -9,6 +9,7 @@ code and data lead to pages with them.
 
 from __future__ import annotations
 
+import argparse
 import re
 import shutil
 import sys
@@ -103,4 +104,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description="Make a web site of the tutorials.").parse_args()
     sys.exit(main())
