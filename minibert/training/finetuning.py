@@ -301,7 +301,7 @@ def training_arguments(arguments: argparse.Namespace, out: Path, best_metric: st
 def _opening(run: Run) -> str:
     task, trainer, train, (dev, *_) = run
     model = trainer.model
-    parameters, trained = sum(parameter.numel() for parameter in model.parameters()), trained_parameters(model)
+    parameters, trained = model.num_parameters(), trained_parameters(model)
     share = "" if trained == parameters else f", {trained:,} of them trained,"
     parts = [f"{len(train):,} examples to learn from, {len(dev.examples):,} to judge by", task.describe()]
     return f"{'; '.join(filter(None, parts))}. {parameters / 1e6:.1f} million parameters{share} on {model.device}."

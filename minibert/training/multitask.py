@@ -22,6 +22,7 @@ from torch import Tensor
 from ..data.batches import epoch_generator, length_grouped_batches
 from ..errors import InputError
 from ..files import write_json
+from ..model import BertPreTrainedModel
 from .arguments import TrainingArguments
 from .examples import lengths_of
 from .finetuning import Run, best_epoch, costs, prepare, print_summary, training_arguments, write_results
@@ -61,7 +62,7 @@ def finetune_together(arguments: argparse.Namespace) -> dict[str, Any]:
         runs[name] = prepare(own, out, arguments.task)
         arguments.model, arguments.lr, arguments.epochs = own.model, own.lr, own.epochs  # defaults, if none were given
     trainer = MultitaskTrainer(runs, training_arguments(arguments, out, MEAN), arguments.sampling)
-    log.info(_opening(runs, trainer))
+    log.info(_opening(runs, trainer.model))
     metrics = {}
     with complete_folder(out, trainer, keep=arguments.resume):
         fix_run(arguments, out, itertools.chain.from_iterable(map(_rows, runs.values())))
@@ -190,10 +191,9 @@ def _rows(run: Run) -> Any:
     return run.trainer.train_dataset
 
 
-def _opening(runs: Mapping[str, Run], trainer: MultitaskTrainer) -> str:
+def _opening(runs: Mapping[str, Run], model: BertPreTrainedModel) -> str:
     parts = [
         ", ".join(filter(None, (f"{name}: {len(run.train):,} examples", run.task.describe())))
         for name, run in runs.items()
     ]
-    parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
-    return f"{'; '.join(parts)}. {parameters / 1e6:.1f} million parameters on {trainer.model.device}."
+    return f"{'; '.join(parts)}. {model.num_parameters() / 1e6:.1f} million parameters on {model.device}."

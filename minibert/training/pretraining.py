@@ -343,10 +343,9 @@ def _sizes(paths: Sequence[str]) -> dict[str, Any]:
 
 
 def _opening(corpus: Corpus, trainer: PretrainingTrainer) -> str:
-    parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
     return (
         f"{corpus.tokens:,} tokens in {len(corpus):,} documents; "
-        f"{parameters / 1e6:.1f} million parameters on {trainer.model.device}."
+        f"{trainer.model.num_parameters() / 1e6:.1f} million parameters on {trainer.model.device}."
     )
 
 
@@ -375,7 +374,7 @@ def _metrics(trainer: PretrainingTrainer) -> dict[str, Any]:
         # A block of random shards tells it, as it tells `_word_weights`.
         "unigram_entropy": unigram_entropy(trainer.stream.block(0).corpus),
         "vocab_size": trainer.stream.instances.corpus.manifest.vocab_size,
-        "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
+        "parameters": trainer.model.num_parameters(),
         "steps": state.global_step,
         "epochs": state.epoch,
         "tokens": state.total_tokens,

@@ -80,7 +80,7 @@ def settle(model: BertPreTrainedModel, out: Path) -> dict[str, Any]:
     for `metrics.json`.
     """
     figures: dict[str, Any] = {
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "parameters": model.num_parameters(),
         "trained_parameters": trained_parameters(model),
     }
     if model.adaptation is not None:

@@ -51,4 +51,4 @@ def encoder_of(model: BertPreTrainedModel) -> BertModel:
 
 def trained_parameters(model: BertPreTrainedModel) -> int:
     """How many numbers are trained."""
-    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    return model.num_parameters(only_trainable=True)
