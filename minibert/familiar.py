@@ -82,7 +82,7 @@ class Familiar(nn.Module):
         """From now on training takes less memory and more work: see `training.activation_checkpointing`."""
         from .training.activation_checkpointing import checkpoint_activations  # that room knows this one
 
-        checkpoint_activations(self)  # type: ignore[arg-type]  # all models are BertPreTrainedModels
+        checkpoint_activations(self)
 
     def tie_weights(self) -> None:
         """Nothing to do: the MLM head has no output matrix but that of the word embeddings."""

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from functools import partial
 
-from ..model import BertPreTrainedModel
-from ..transfer.adaptation import encoder_of
+from ..familiar import Familiar
 
 
-def checkpoint_activations(model: BertPreTrainedModel) -> None:
+def checkpoint_activations(model: Familiar) -> None:
     """From now on, training this model keeps each block's input alone. Results, dropout included, stay the same."""
     from torch.utils.checkpoint import checkpoint  # with older versions of torch it takes half a second
 
-    for block in encoder_of(model).blocks:
+    for block in model.base_model.blocks:
         if not isinstance(block.forward, partial):
             block.forward = partial(checkpoint, block.forward, use_reentrant=False)

@@ -17,19 +17,18 @@ import torch
 
 from ..errors import InputError
 from ..model import BertPreTrainedModel
-from ..transfer.adaptation import encoder_of
 
 
 def check_words_learn(model: BertPreTrainedModel) -> None:
     """Raises `InputError` if the table of words is frozen: then it has no gradient that could tell the direction."""
-    if not encoder_of(model).embeddings.word_embeddings.weight.requires_grad:
+    if not model.base_model.embeddings.word_embeddings.weight.requires_grad:
         raise InputError("Adversarial training moves the word embeddings, which are frozen here: choose one.")
 
 
 @contextmanager
 def words_moved(model: BertPreTrainedModel, epsilon: float) -> Iterator[None]:
     """Within the block, the table of words is moved along its gradient, by the Euclidean length `epsilon` in all."""
-    words = encoder_of(model).embeddings.word_embeddings.weight
+    words = model.base_model.embeddings.word_embeddings.weight
     assert words.grad is not None
     kept = words.detach().clone()
     with torch.no_grad():

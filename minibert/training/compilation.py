@@ -11,7 +11,6 @@ import torch
 
 from ..errors import InputError
 from ..model import BertPreTrainedModel
-from ..transfer.adaptation import encoder_of
 
 
 def compile_blocks(model: BertPreTrainedModel) -> None:
@@ -28,7 +27,7 @@ def compile_blocks(model: BertPreTrainedModel) -> None:
             f"torch.compile does not work here ({reason}): it needs a C++ compiler, and with a GPU also Triton. "
             "Install them, or leave out --compile."
         ) from error
-    encoder = encoder_of(model)
+    encoder = model.base_model
     encoder.attend = torch.compiler.disable(encoder.attend)
     for block in encoder.blocks:
         block.forward = torch.compile(block.forward, dynamic=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..model import BertPreTrainedModel
-from ..transfer.adaptation import Adaptation, adapt, encoder_of, trained_parameters
+from ..transfer.adaptation import Adaptation, adapt, trained_parameters
 from ..transfer.adapter_files import ADAPTER_WEIGHTS, save_adapter
 from ..transfer.adapters import Adapters
 from ..transfer.bitfit import BitFit
@@ -66,7 +66,7 @@ def prepare_transfer(arguments: argparse.Namespace, model: BertPreTrainedModel) 
     if arguments.adversarial:
         check_words_learn(model)
     if arguments.reinit_top is not None:
-        blocks = encoder_of(model).blocks
+        blocks = model.base_model.blocks
         fresh = blocks[len(blocks) - arguments.reinit_top :]
         if not all(parameter.requires_grad for parameter in fresh.parameters()):
             raise InputError("--reinit-top makes blocks random, so they must be trained: freeze fewer.")

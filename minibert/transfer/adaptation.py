@@ -38,15 +38,8 @@ def adapt(model: BertPreTrainedModel, adaptation: Adaptation) -> None:
     if any(isinstance(module, PackedLinear) for module in model.modules()):
         raise InputError("This model's weights are packed for inference (pack_weights): adapt it before that.")
     freeze(model, "encoder")
-    adaptation.add_to(encoder_of(model))
+    adaptation.add_to(model.base_model)
     model.adaptation = adaptation
-
-
-def encoder_of(model: BertPreTrainedModel) -> BertModel:
-    """The encoder in a task model; or the model itself."""
-    bert = model if isinstance(model, BertModel) else model.get_submodule("bert")
-    assert isinstance(bert, BertModel)
-    return bert
 
 
 def trained_parameters(model: BertPreTrainedModel) -> int:

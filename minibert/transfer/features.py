@@ -13,7 +13,6 @@ from ..errors import InputError
 from ..model import BertModel, BertPreTrainedModel
 from ..outputs import BertModelOutput
 from ..packing import Layout, PackedBatch
-from .adaptation import encoder_of
 
 
 def remember_features(model: BertPreTrainedModel) -> None:
@@ -22,7 +21,7 @@ def remember_features(model: BertPreTrainedModel) -> None:
     They are those of evaluation, without dropout, and take batch * seq * hidden * 4 bytes of main memory for all
     sentences together (without seq for a head that reads only [CLS]). Raises `InputError` unless the encoder is frozen.
     """
-    bert = encoder_of(model)
+    bert = model.base_model
     moving = [name for name, p in bert.named_parameters() if p.requires_grad and not name.startswith("pooler.")]
     if moving:
         raise InputError(f"Features can be remembered only if the encoder is frozen, but {moving[0]} is trained.")
@@ -31,7 +30,7 @@ def remember_features(model: BertPreTrainedModel) -> None:
 
 def forget_features(model: BertPreTrainedModel) -> None:
     """Undo `remember_features`, if it was called: from now on every sentence is encoded each time."""
-    bert = encoder_of(model)
+    bert = model.base_model
     memory = bert.encode
     if isinstance(memory, FeatureMemory):
         bert.encode = memory.encode  # type: ignore[method-assign]
