@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from .commandline import Parser, positive_int, run
+from .files import json_line
 
 
 def build_parser() -> Parser:
@@ -45,7 +45,7 @@ def main(arguments: argparse.Namespace) -> None:
             {"text": texts[number], "similarity": round(float(cosine), 6)}
             for number, cosine in zip(numbers, cosines, strict=True)
         ]
-        print(json.dumps({"query": query, "nearest": found}, ensure_ascii=False))
+        print(json_line({"query": query, "nearest": found}))
 
 
 if __name__ == "__main__":

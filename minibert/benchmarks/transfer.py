@@ -24,7 +24,7 @@ from ..checkpoints.pretrained import open_checkpoint
 from ..compare import WAYS
 from ..data.tables import read_table
 from ..errors import InputError
-from ..files import remove_if_empty, write_json, write_text
+from ..files import remove_if_empty, write_json, write_json_lines
 from ..training.begun import checksum, fix_settings
 from .measure import describe_machine, header, markdown_table
 
@@ -91,7 +91,7 @@ def _run(
     ]
     with tempfile.TemporaryDirectory() as folder:
         train, run = Path(folder) / "train.jsonl", Path(folder) / "run"
-        write_text(train, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in chosen))
+        write_json_lines(train, chosen)
         command = [sys.executable, "-m", "minibert.finetune", f"--train={train}", f"--out={run}", f"--seed={seed}"]
         done = subprocess.run([*command, *passed, *flags], capture_output=True, text=True)
         if done.returncode:

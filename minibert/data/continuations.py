@@ -8,14 +8,13 @@ nobody has checked that each of these can be answered.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..commandline import Parser, positive_int, run, seed
 from ..errors import InputError
-from ..files import check_output, write_text
+from ..files import check_output, write_json_lines
 from .corpus import Document, find_files, read_documents
 from .sentences import split_sentences
 
@@ -47,7 +46,7 @@ def main(arguments: argparse.Namespace) -> None:
     questions = draw(documents, arguments.questions, arguments.choices, chance)
     if not questions:
         raise InputError(f"No document has {arguments.choices + 1} different sentences of {SHORTEST} words or more.")
-    write_text(arguments.out, "".join(json.dumps(question, ensure_ascii=False) + "\n" for question in questions))
+    write_json_lines(arguments.out, questions)
     print(f"{len(questions):,} questions with {arguments.choices} choices are in {arguments.out}.")
 
 

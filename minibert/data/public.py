@@ -8,7 +8,6 @@ licences are those of their authors: see the page of each at huggingface.co/data
 from __future__ import annotations
 
 import importlib
-import json
 import logging
 import shutil
 from collections.abc import Callable, Iterable, Mapping
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import InputError
+from ..files import write_json_lines
 
 Row = Mapping[str, Any]
 Names = Mapping[str, list[str]]
@@ -105,7 +105,10 @@ def fetch(name: str) -> dict[str, Path]:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         for part, rows in parts.items():
-            _write(partial / f"{part}{_suffix(name)}", rows)
+            if PUBLIC[name].task == "qa":
+                write_json_lines(partial / f"{part}.json", [_as_squad(rows)])
+            else:
+                write_json_lines(partial / f"{part}.jsonl", rows)
         partial.rename(folder)
         log.info(f"{name} is now in {folder}. Its terms: https://huggingface.co/datasets/{PUBLIC[name].repository}")
     return {path.stem: path for path in sorted(folder.iterdir())}
@@ -143,18 +146,6 @@ def _converted(known: PublicSet, split: Any) -> list[dict[str, Any]]:
     rows = [known.convert(row, names) for row in split]
     labelled = [row for row in rows if "label" in row]
     return labelled or rows  # no row of a secret test part has one, nor do those of tasks with another kind of truth
-
-
-def _suffix(name: str) -> str:
-    return ".json" if PUBLIC[name].task == "qa" else ".jsonl"
-
-
-def _write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    with open(path, "w", encoding="utf-8", newline="\n") as file:
-        if path.suffix == ".jsonl":
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        else:
-            json.dump(_as_squad(rows), file, ensure_ascii=False)
 
 
 def _as_squad(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import Any
 from ..data.folds import assign_folds
 from ..data.tables import read_table
 from ..errors import InputError
+from ..files import json_line
 from ..tasks import task_class
 from .finetuning import choose_data
 from .run_folder import TRIALS, free_folder
@@ -178,7 +178,7 @@ def fold_files(arguments: argparse.Namespace, folds: int) -> dict[str, str]:
                 "that none is left to learn it from. Take fewer folds, or add such rows."
             )
         for part, places in parts.items():
-            content = (json.dumps(rows[place].values, ensure_ascii=False) + "\n" for place in places)
+            content = (f"{json_line(rows[place].values)}\n" for place in places)
             files[f"fold-{fold + 1}-{part}.jsonl"] = "".join(content)
     return files
 
