@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from ..losses import IGNORE
 from ..packing import PackedBatch
-from .instances import Block, Instance, PretrainingInstances
+from .instances import Instance, PretrainingInstances
 
 Batch = dict[str, Any]
 
@@ -34,10 +34,7 @@ class InstanceStream:
 
     def __init__(self, instances: PretrainingInstances) -> None:
         self.instances = instances
-        self.block = lru_cache(maxsize=2)(self._block)  # a step may begin in one block and end in the next
-
-    def _block(self, number: int) -> Block:
-        return self.instances.block(number)
+        self.block = lru_cache(maxsize=2)(instances.block)  # a step may begin in one block and end in the next
 
     def steps(self, start: Place, batch_size: int) -> Iterator[list[Place]]:
         """For every step, the places of its instances. Blocks follow each other."""
