@@ -43,27 +43,10 @@ from .slices import (
 from .table import Handle, Table
 from .wire import Span, damaged
 
-RAW_CONTENT = 4  # the field of `TensorProto` that may hold the bytes of memory instead
-# The field for the values of each element type (its number in element_types.py), and what it holds one behind the
-# other: numbers of a fixed size, or varints (None).
-VALUES: dict[int, tuple[int, np.dtype[Any] | None]] = {
-    1: (5, np.dtype("<f4")),
-    2: (6, np.dtype("<f8")),
-    3: (7, None),
-    4: (7, None),
-    5: (7, None),
-    6: (7, None),
-    8: (9, np.dtype("<c8")),
-    9: (10, None),
-    10: (11, None),
-    BFLOAT16: (13, None),
-    17: (7, None),
-    18: (12, np.dtype("<c16")),
-    19: (13, None),
-    22: (16, None),
-    23: (17, None),
-}
-
+# The field of `TensorProto` for the values of each element type (its number in element_types.py).
+FIELDS = {1: 5, 2: 6, 3: 7, 4: 7, 5: 7, 6: 7, 8: 9, 9: 10, 10: 11, BFLOAT16: 13, 17: 7, 18: 12, 19: 13, 22: 16, 23: 17}
+RAW_CONTENT = 4  # the field that may hold the bytes of memory instead
+AS_IN_MEMORY = (RAW_CONTENT, 5, 6, 9, 12)  # fields of numbers one behind the other; the others hold varints
 
 PART = re.compile(r"(?P<prefix>.+)-(\d{5}|\?{5})-of-(?P<count>(?!0{5})\d{5})")  # "?????" as TensorFlow names all parts
 MOST_PARTS = 200  # they are all open at the same time
@@ -124,15 +107,9 @@ class FormatV1:
             raise damaged(self._files[number].name, offset, f"the slice {piece.key!r} should be in this block.")
         tensor = record.message(2).message(3)  # the SavedSlice in SavedTensorSlices, and the TensorProto in that
         count = math.prod(piece.shape)
-        stored = STORED[element_type]
-        field, packed = VALUES[element_type]
-        if any(tensor.messages(RAW_CONTENT)):
-            values = _fixed_size_values(tensor, RAW_CONTENT, count, stored)
-        elif packed is not None:
-            values = _fixed_size_values(tensor, field, count, packed)
-        else:
-            values = _varint_values(tensor, field, count, stored)
-        return values.reshape(piece.shape)
+        field = RAW_CONTENT if any(tensor.messages(RAW_CONTENT)) else FIELDS[element_type]
+        read = _fixed_size_values if field in AS_IN_MEMORY else _varint_values
+        return read(tensor, field, count, STORED[element_type]).reshape(piece.shape)
 
     def close(self) -> None:
         for file in self._files:
