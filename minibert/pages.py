@@ -127,8 +127,10 @@ def svg(figure: Figure) -> str:
     return text[text.index("<svg") :]
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A table; columns of numbers stand to the right."""
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]], if_empty: str = "") -> str:
+    """A table; columns of numbers stand to the right. if_empty: what is said in its place if there are no rows."""
+    if if_empty and not rows:
+        return paragraph(if_empty)
     numeric = [all(_is_number(row[i]) for row in rows) for i in range(len(header))]
     classes = ["number" if is_number else "text" for is_number in numeric]
     head = "".join(map("<th class={}>{}</th>".format, classes, header))

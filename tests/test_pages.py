@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minibert import plots
-from minibert.pages import in_words, marked, svg
+from minibert.pages import in_words, marked, paragraph, svg, table
 
 TAG = re.compile(r"<[^>]*>")
 TEXT = "<b>Rain</b> & sun, rain & sun."
@@ -47,6 +47,12 @@ def test_far_from_the_marks_the_text_is_left_out():
 )
 def test_metrics_are_named_as_people_write_them(metric, words):
     assert in_words(metric) == words
+
+
+def test_a_table_without_rows_says_so_if_there_is_something_to_say():
+    assert table(["mistake"], [], "None.") == paragraph("None.")
+    assert "<th" in table(["mistake"], [])
+    assert "None." not in table(["mistake"], [["one"]], "None.")
 
 
 def test_dollars_in_names_are_no_formulas():

@@ -23,7 +23,7 @@ from ..data.tables import Row, Table, read_table
 from ..errors import InputError
 from ..heads import BertForMultipleChoice
 from ..packing import PackedBatch
-from ..pages import heading, paragraph, table
+from ..pages import heading, table
 from ..tokenization import BertTokenizer
 from .task import Columns, Example, Examples, Features, Task, Truth, reads_truth
 
@@ -144,9 +144,8 @@ class ChoiceTask(Task):
                     ]
                     for example, answer in wrong[:MISTAKES]
                 ],
-            )
-            if wrong
-            else paragraph("None: every question of the dev set is answered right."),
+                "None: every question of the dev set is answered right.",
+            ),
         ]
 
 

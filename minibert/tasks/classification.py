@@ -151,9 +151,8 @@ class ClassificationTask(TextTask):
                     [f"{answer['probability']:.3f}", answer["label"], example.truth, joined(example)]
                     for example, answer in wrong[:MISTAKES]
                 ],
-            )
-            if wrong
-            else paragraph("None: every example of the dev set is right."),
+                "None: every example of the dev set is right.",
+            ),
         ]
 
     def _calibration(self, metrics: Mapping[str, Any]) -> list[str]:
@@ -191,7 +190,7 @@ def confusions(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> list[st
     ]
     return [
         heading("Classes that are confused most"),
-        table(["true", "predicted", "times", "share of the true class"], rows) if rows else paragraph("None."),
+        table(["true", "predicted", "times", "share of the true class"], rows, "None."),
     ]
 
 

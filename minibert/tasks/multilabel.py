@@ -159,9 +159,8 @@ class MultilabelTask(TextTask):
                     [f"{probability:.3f}", name, ", ".join(example.truth) or "none", joined(example)]
                     for _, name, probability, example in wrong[:MISTAKES]
                 ],
-            )
-            if wrong
-            else paragraph("None: every example of the dev set is right."),
+                "None: every example of the dev set is right.",
+            ),
         ]
 
     def describe(self) -> str:

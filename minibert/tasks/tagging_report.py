@@ -48,9 +48,8 @@ def tagging_report(
         table(
             ["probability", "words", "predicted", "true", "sentence"],
             [[f"{mistake.probability:.3f}", *mistake[1:]] for mistake in mistakes[:MOST]],
-        )
-        if mistakes
-        else paragraph("None: all that was found is right."),
+            "None: all that was found is right.",
+        ),
     ]
     if wrong:
         parts += [
