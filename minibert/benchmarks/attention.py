@@ -36,7 +36,7 @@ def bench_attention(arguments: argparse.Namespace) -> None:
     if arguments.lengths:
         batches = {arguments.lengths: read_lengths(arguments.lengths)}
     attentions, notes = available_attentions(device)
-    machine = describe_machine(device)
+    machine = describe_machine()
     results = []
     for (batch, lengths), (work, dropout, training) in itertools.product(batches.items(), WORK):
         print(f"{batch}, {work} ...", file=sys.stderr)

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from ..config import BertConfig
-from ..device import best_device
 from ..errors import InputError
 from ..training.measure import peak_memory_mb
 from .measure import describe_machine, markdown_table, publish, ratios, spread, spread_ms, take_turns
@@ -144,8 +143,7 @@ def report(
         "nothing else, with its libraries."
     )
     settings = {name: value for name, value in vars(arguments).items() if name != "json"} | {"notes": list(notes)}
-    machine = describe_machine(best_device())
-    publish(arguments.json, machine, settings, results, title, *notes, as_table(results), targets)
+    publish(arguments.json, describe_machine(), settings, results, title, *notes, as_table(results), targets)
 
 
 def as_table(results: Sequence[Mapping[str, Any]]) -> str:

@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 
 from .. import plots
 from ..config import PRESETS
-from ..device import best_device
 from ..errors import InputError
 from ..training.measure import peak_memory_mb
 from . import inference, training
@@ -72,7 +71,7 @@ def bench_curves(arguments: argparse.Namespace) -> None:
         "notes": notes
     }
     title = f"BERT-{arguments.size}, float32, {arguments.rounds} rounds, each point in a new process; medians."
-    publish(arguments.json, describe_machine(best_device()), settings, results, title, *notes, as_table(results))
+    publish(arguments.json, describe_machine(), settings, results, title, *notes, as_table(results))
     if arguments.picture:
         draw(results, Path(arguments.picture))
 

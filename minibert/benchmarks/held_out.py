@@ -49,8 +49,7 @@ def held_out_card(arguments: argparse.Namespace) -> None:
         guess_blindly(len(tokenizer)),
     ]
     title = f"{len(instances):,} held-out instances of {arguments.corpus}, up to {settings.max_length} tokens long."
-    machine = describe_machine(model.device)
-    publish(arguments.json, machine, {"instances": len(instances)}, results, title, as_table(results))
+    publish(arguments.json, describe_machine(), {"instances": len(instances)}, results, title, as_table(results))
 
 
 def judge(model: BertForPreTraining, instances: list[Instance], name: str) -> dict[str, Any]:

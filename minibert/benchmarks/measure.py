@@ -66,7 +66,7 @@ def times_as_fast(seconds: Mapping[str, Sequence[float]], name: str, baseline: s
     return statistics.median(ratios(seconds[name], seconds[baseline]))
 
 
-def describe_machine(device: torch.device) -> dict[str, Any]:
+def describe_machine() -> dict[str, Any]:
     """Everything that a figure depends on besides the code: hardware, threads, load, versions, date."""
     return {
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
@@ -75,7 +75,7 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "instructions": torch.backends.cpu.get_cpu_capability(),  # AVX2 has no bfloat16
         "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,  # Windows has none
-        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "python": platform.python_version(),
         "minibert": __version__,
         "torch": torch.__version__,

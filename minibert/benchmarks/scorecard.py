@@ -24,7 +24,6 @@ import torch
 from tqdm.auto import tqdm
 
 from .. import plots
-from ..device import best_device
 from ..errors import InputError
 from ..files import replacing, write_json
 from ..heads import BertForSequenceClassification
@@ -81,7 +80,7 @@ def score_card(arguments: argparse.Namespace) -> None:
             rate = max(first, key=first.__getitem__)
             accuracies = [first[rate], *(measure(rate, seed) for seed in range(1, arguments.seeds))]
             scores.append(Score(start, size, rate, accuracies))
-    machine = describe_machine(best_device())
+    machine = describe_machine()
     print(_report(scores, machine))
     if arguments.out is not None:
         out = Path(arguments.out)

@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import torch
-
 import minibert
 
 from ..commandline import COMMANDS
@@ -36,9 +34,8 @@ def bench_startup(arguments: argparse.Namespace) -> None:
         results.append(result)
     title = f"From the start to the end of a process, {arguments.rounds} rounds; medians and quartiles."
     targets = targets_table(STARTUP, figures(results))
-    machine = describe_machine(torch.device("cpu"))
     settings = {"rounds": arguments.rounds, "notes": notes}
-    publish(arguments.json, machine, settings, results, title, *notes, as_table(results), targets)
+    publish(arguments.json, describe_machine(), settings, results, title, *notes, as_table(results), targets)
 
 
 def figures(results: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from tqdm.auto import tqdm
 
 from ..checkpoints.pretrained import open_checkpoint
@@ -75,7 +74,7 @@ def compare(arguments: argparse.Namespace) -> None:
         way: [json.loads((out / f"{way}-seed-{seed}.json").read_text()) for seed in range(arguments.seeds)]
         for way in arguments.ways
     }
-    machine = describe_machine(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    machine = describe_machine()
     write_json(out / "compare.json", {"machine": machine, "settings": _settings(arguments), "runs": runs})
     print(header(machine) + "\n" + table(runs))
 
