@@ -62,7 +62,7 @@ def pack_examples(examples: Sequence[Mapping[str, Any]], padded: bool = False) -
                 f"All examples of a batch must have the same values: found {', '.join(examples[0])} in one, "
                 f"{', '.join(example)} in another."
             )
-    columns = {key: [_as_list(example[key]) for example in examples] for key in examples[0]}
+    columns = {key: [as_list(example[key]) for example in examples] for key in examples[0]}
     if "label" in columns:
         columns["labels"] = columns.pop("label")
     rows = columns["input_ids"]
@@ -89,7 +89,8 @@ def pack_examples(examples: Sequence[Mapping[str, Any]], padded: bool = False) -
     return batch
 
 
-def _as_list(value: Any) -> Any:
+def as_list(value: Any) -> Any:
+    """A tensor, an array or one of their numbers as Python's own; anything else as it is."""
     return value.tolist() if hasattr(value, "tolist") else value
 
 

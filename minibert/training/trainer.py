@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from ..data.batches import batches_by_length, length_grouped_batches, move, pack_examples
+from ..data.batches import as_list, batches_by_length, length_grouped_batches, move, pack_examples
 from ..device import best_device
 from ..errors import DivergedError, InputError
 from ..files import write_json, write_text
@@ -564,8 +564,7 @@ class Trainer:
         """Those of the training examples, each a number or a list."""
         assert self.train_dataset is not None
         rows = (self.train_dataset[index] for index in range(len(self.train_dataset)))
-        labels = [row.get("labels", row.get("label")) for row in rows]
-        return [label.tolist() if hasattr(label, "tolist") else label for label in labels]
+        return [as_list(row.get("labels", row.get("label"))) for row in rows]
 
     def batch(self, dataset: Any, indices: list[int], padded: bool = False) -> dict[str, Any]:
         """Some examples as the model takes them, on its device. padded: see `pack_examples`."""
@@ -586,7 +585,7 @@ def _plain(value: Any) -> Any:
         return {_plain(key): _plain(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(part) for part in value]
-    return value.tolist() if hasattr(value, "tolist") else value
+    return as_list(value)
 
 
 def _tokens(batch: Mapping[str, Any]) -> int:
