@@ -20,11 +20,7 @@ def lines(facts: Facts) -> Iterator[str]:
     """The figures of each file, then the findings, each with two of its rows."""
     for name, figures in facts.splits.items():
         yield f"{name}: {figures['rows']:,} rows"
-        if figures["labels"]:
-            yield f"  labels   {_labels(figures['labels'])}"
-        yield f"  lengths  {_lengths(figures['lengths'])}"
-        if "cut" in figures["lengths"]:
-            yield f"  vocabulary  {_vocabulary(figures['lengths'])}"
+        yield from (f"  {what:<7}  {text}" for what, text in _figures(figures))
     yield ""
     for finding in facts.findings:
         yield f"{'!!' if finding.serious else ' -'} {headline(finding)}: {finding.advice_sentence}"
@@ -42,6 +38,15 @@ def headline(finding: Finding) -> str:
 
 def _percent(share: float) -> str:
     return f"{share:.1%}" if share >= 0.001 else "<0.1%"
+
+
+def _figures(figures: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is known of a file: of what, and in words."""
+    if figures["labels"]:
+        yield "labels", _labels(figures["labels"])
+    yield "lengths", _lengths(figures["lengths"])
+    if "cut" in figures["lengths"]:
+        yield "vocabulary", _vocabulary(figures["lengths"])
 
 
 def _labels(labels: Mapping[str, Any]) -> str:
@@ -96,13 +101,7 @@ def write_inspection_page(path: Path, title: str, facts: Facts) -> None:
         bars = {name: found["histogram"] for name, found in lengths.items() if _kind(name) == kind}
         draw = partial(plots.histograms, bars, f"{unit} a row")
         parts.append(picture(draw, f"How many {unit} the rows have; the figures are in the table below."))
-    rows = []
-    for name, figures in facts.splits.items():
-        if figures["labels"]:
-            rows.append([name, "labels", _labels(figures["labels"])])
-        rows.append([name, "lengths", _lengths(figures["lengths"])])
-        if "cut" in figures["lengths"]:
-            rows.append([name, "vocabulary", _vocabulary(figures["lengths"])])
+    rows = [[name, *figure] for name, figures in facts.splits.items() for figure in _figures(figures)]
     parts += [heading("Figures"), table(["file", "", ""], rows)]
     write_page(path, title, parts)
 
