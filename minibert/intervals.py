@@ -34,13 +34,13 @@ def wilson(right: int, total: int) -> Interval:
     return 0.0 if right == 0 else middle - half, 1.0 if right == total else middle + half  # without rounding errors
 
 
-def bootstrap(metrics: Callable[[NDArray[np.int64]], Sequence[float]], total: int, seed: int = 0) -> list[Interval]:
+def bootstrap(metrics: Callable[[NDArray[np.int64]], Sequence[float]], total: int) -> list[Interval]:
     """Of any metrics on `total` examples, by the percentile bootstrap (Efron 1979).
 
     metrics: its values on the examples of these numbers, some of which occur several times. It is called `RESAMPLES`
     times with as many examples as there are, drawn with replacement. The intervals come in the order of its values.
     """
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     values = np.array([metrics(generator.integers(total, size=total)) for _ in range(RESAMPLES)])
     low, high = np.percentile(values, [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)], axis=0)
     return list(zip(low.tolist(), high.tolist(), strict=True))

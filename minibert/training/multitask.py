@@ -85,7 +85,7 @@ class MultitaskTrainer(Trainer):
     sampling: "proportional" or "square-root", see above. Evaluation tells each task's figures as `eval_TASK_FIGURE`.
     """
 
-    def __init__(self, runs: Mapping[str, Run], args: TrainingArguments, sampling: str = "proportional") -> None:
+    def __init__(self, runs: Mapping[str, Run], args: TrainingArguments, sampling: str) -> None:
         super().__init__(SharedEncoder({name: run.trainer.model for name, run in runs.items()}), args)
         self.runs = runs
         self._lengths_by_task = {name: lengths_of(_rows(run), "train_dataset") for name, run in runs.items()}

@@ -27,7 +27,7 @@ MOMENTUM = 0.95
 SIZE = 0.2
 
 
-def orthogonalize(matrix: Tensor, iterations: int = 5) -> Tensor:
+def orthogonalize(matrix: Tensor) -> Tensor:
     """About U Vᵀ, where matrix = U S Vᵀ: all singular values become about 1, between 0.7 and 1.2 or so.
 
     matrix: (..., rows, columns), returned in the same shape and dtype.
@@ -41,7 +41,7 @@ def orthogonalize(matrix: Tensor, iterations: int = 5) -> Tensor:
     wide = matrix.mT if tall else matrix  # -> (..., less, more): the products below are less x less
     # The largest singular value is at most the root of the sum of all squares: at most 1 now, as the polynomial needs.
     wide = wide / wide.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
-    for _ in range(iterations):
+    for _ in range(5):
         square = wide @ wide.mT  # (..., less, more) -> (..., less, less)
         wide = a * wide + (b * square + c * (square @ square)) @ wide
     return wide.mT if tall else wide  # (..., less, more) -> (..., rows, columns)

@@ -117,9 +117,7 @@ def search(
     return summaries
 
 
-def trials_of(
-    settings: Sequence[tuple[str, argparse.Namespace]], folder: Path, folds: int | None = None
-) -> list[Trial]:
+def trials_of(settings: Sequence[tuple[str, argparse.Namespace]], folder: Path, folds: int | None) -> list[Trial]:
     """A run for each setting, fold and seed. The files of folds are those of `fold_files`, in this folder."""
     trials = []
     for number, (words, arguments) in enumerate(settings, start=1):
