@@ -294,7 +294,7 @@ def test_windows_are_joined_where_neither_sees_an_entity():
     # room for 16: windows of words 0 to 15 and 12 to 19
     features = judge.features(found, make_tokenizer(18))
     assert [feature["first_word"] for feature in features] == [0, 12]
-    first = write_tags([Span(13, 15, "PER")], 20, "iob2")
+    first = write_tags([Span(12, 15, "PER")], 20, "iob2")
     second = write_tags([Span(13, 16, "PER")], 20, "iob2")  # sees one word more of it, for it knows what follows
     logits = [*perfect_logits(judge, features[:1], [first]), *perfect_logits(judge, features[1:], [second])]
     (answer,) = judge.answers(found, features, logits)

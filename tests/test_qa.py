@@ -333,7 +333,8 @@ def test_nearly_every_answer_of_real_files_is_within_reach(shared_dir: Path, min
         assert metrics["exact_match"] > 0.99
 
 
-def test_the_best_window_wins_and_a_span_seen_twice_counts_once(tokenizer: BertTokenizer):
+@pytest.mark.parametrize(("later", "best"), [(1, "n"), (-1, "h")])  # what a later window adds to what it likes
+def test_the_best_window_wins_and_a_span_seen_twice_counts_once(tokenizer: BertTokenizer, later: int, best: str):
     tokenizer.model_max_length = 16
     task = QuestionAnsweringTask(stride=5)
     examples = Examples(Path("x"), [example("a b c d e f g h i j k l m n o p", "n", question="?")])
@@ -341,13 +342,13 @@ def test_the_best_window_wins_and_a_span_seen_twice_counts_once(tokenizer: BertT
     tokenizer.model_max_length = 384
     assert len(features) > 1
     begins, ends = np.zeros((2, len(features), 16), dtype=np.float32)
-    for number, row in enumerate(features):  # every window likes its token "h" or "n", the later ones more
+    for number, row in enumerate(features):  # both windows have an "h", the second one an "n", too
         for place, (first, _) in enumerate(row["offsets"]):
             if (letter := examples[0].given["context"][first]) in "hn":
-                liking = number + {"h": 3, "n": 4}[letter]
+                liking = 9 + later * number + {"h": 3.0, "n": 3.5}[letter]
                 begins[number, row["text_at"] + place] = ends[number, row["text_at"] + place] = liking
     (answer,) = task.answers(examples, features, (begins, ends))
-    assert answer["answer"] == "n"
+    assert answer["answer"] == best
     places = [(span["start"], span["end"]) for span in answer["n_best"]]
     assert len(set(places)) == len(places)
 
@@ -371,8 +372,9 @@ def test_no_answer_is_given_when_every_window_says_so(tokenizer: BertTokenizer):
     # One window that thinks it holds the answer is enough.
     twice = np.concatenate([logits, logits], axis=1)
     twice[:, 1, 0] = 0
-    (answer,) = sometimes.answers(examples, [row, row], tuple(twice))
-    assert (answer["answer"], answer["no_answer_score"]) == ("b", -2)
+    for windows_of_both in (twice, twice[:, ::-1]):
+        (answer,) = sometimes.answers(examples, [row, row], tuple(windows_of_both))
+        assert (answer["answer"], answer["no_answer_score"]) == ("b", -2)
 
 
 @given(st.lists(st.tuples(st.integers(-3, 3), st.integers(0, 4), st.integers(0, 1)), min_size=1, max_size=8))
