@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from minibert.errors import InputError
 from minibert.intervals import wilson
 from minibert.tasks.classification import ClassificationTask, label_answers
+from minibert.tasks.ner import NerTask
 from minibert.tasks.qa import QuestionAnsweringTask
 from minibert.tasks.regression import RegressionTask
 from minibert.tasks.task import Columns, Example, Examples
@@ -55,6 +56,15 @@ def test_slices_tell_count_metrics_interval_and_gap_and_begin_with_the_largest_g
     assert low < medium["mcc"] < high
     assert slices["small"]["interval_95"]["f1_macro"] is None
     assert slice_metrics(TASK, examples, answers, ["all"] * 62)["all"]["gap"] is None
+
+
+def test_of_tags_the_accuracy_is_no_share_of_right_examples():
+    """Wilson's interval, for 10 sentences of 20 without a mistake, would not even hold it."""
+    rows = [Example({"tokens": ["rain", "falls"]}, ["N", "V"], line) for line in range(20)]
+    answers = [{"tags": ["N", "V" if line % 2 else "N"]} for line in range(20)]
+    found = slice_metrics(NerTask(Columns(), "plain"), Examples(Path("x"), rows), answers, ["all"] * 20)["all"]
+    low, high = found["interval_95"]["accuracy"]
+    assert low < found["accuracy"] == 0.75 < high
 
 
 # ------------------------------------------------------------------------------------------------ swapped words
