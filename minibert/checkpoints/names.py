@@ -140,6 +140,7 @@ def to_minibert(parameters: Iterable[str], tensors: Mapping[str, Tensor], dialec
             parts = {row.in_dialect(dialect): tensors[row.in_dialect(dialect)] for row in rows}
             _check_parts(parts)
             turned = [_turned(part, row, dialect) for part, row in zip(parts.values(), rows, strict=True)]
+            # 3 of (hidden, ...) -> (3 * hidden, ...)
             found[parameter] = turned[0] if len(turned) == 1 else torch.cat(turned)
     return found
 
@@ -160,6 +161,7 @@ def from_minibert(state: Mapping[str, Tensor], dialect: Dialect) -> dict[str, Te
     tensors: dict[str, Tensor] = {}
     for parameter, tensor in state.items():
         for row in names_of(parameter):
+            # (3 * hidden, ...) -> (hidden, ...)
             part = tensor if row.part is None else tensor.chunk(len(PARTS))[row.part]
             tensors[row.in_dialect(dialect)] = _turned(part, row, dialect)
     return tensors
@@ -178,5 +180,5 @@ def translate(tensors: Mapping[str, Tensor], source: Dialect, target: Dialect) -
 
 
 def _turned(tensor: Tensor, row: Name, dialect: Dialect) -> Tensor:
-    """The tensor as the other side has it, contiguous."""
+    """The tensor as the other side has it, contiguous: of a kernel (in, out) -> (out, in), or back."""
     return (tensor.mT if dialect == "google" and row.google.endswith("/kernel") else tensor).contiguous()

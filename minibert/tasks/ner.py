@@ -227,7 +227,7 @@ class NerTask(Task):
     def _read(self, feature: Mapping[str, Any], logits: NDArray[np.float32]) -> Window:
         at_heads = logits[feature["heads"]]  # (seq, labels) -> (words, labels)
         highest = softmax(at_heads).max(axis=1)  # (words, labels) -> (words)
-        tags = [self.names[best] for best in at_heads.argmax(axis=1)]
+        tags = [self.names[best] for best in at_heads.argmax(axis=1)]  # (words, labels) -> (words)
         return Window(feature["first_word"], tags, [round(value, 6) for value in highest.tolist()])
 
     def _join(self, windows: Sequence[Window]) -> tuple[list[str], list[float]]:

@@ -223,5 +223,5 @@ def partner_ranks(first: NDArray[np.float32], second: NDArray[np.float32], topic
         cosines = first[chunk] @ second.T  # (pairs, hidden) -> (chunk, pairs)
         own = np.take_along_axis(cosines, np.arange(len(first))[chunk, None], axis=1)  # (chunk, pairs) -> (chunk, 1)
         rivals = (cosines >= own) & (topic[chunk, None] != topic)
-        found += (1 + rivals.sum(axis=1)).tolist()
+        found += (1 + rivals.sum(axis=1)).tolist()  # (chunk, pairs) -> (chunk)
     return found
