@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 SCHEMES = ("iob1", "iob2", "bioes", "plain")
@@ -29,6 +30,9 @@ class Span(NamedTuple):
     start: int
     end: int
     kind: str
+
+
+NOWHERE = Span(0, 0, "")  # before the first of a sentence
 
 
 def read_spans(tags: Sequence[str], scheme: str) -> list[Span]:
@@ -59,8 +63,7 @@ def write_tags(spans: Iterable[Span], words: int, scheme: str) -> list[str]:
     if scheme == "plain":
         return [span.kind for span in spans]
     tags = ["O"] * words
-    before = Span(0, 0, "")
-    for span in spans:
+    for before, span in pairwise([NOWHERE, *spans]):
         touches = before.kind == span.kind and before.end == span.start > 0
         prefixes = ["I"] * (span.end - span.start)
         if scheme == "bioes":
@@ -70,7 +73,6 @@ def write_tags(spans: Iterable[Span], words: int, scheme: str) -> list[str]:
         if scheme == "bioes" and len(prefixes) == 1:
             prefixes[0] = "S"
         tags[span.start : span.end] = [f"{prefix}-{span.kind}" if span.kind else prefix for prefix in prefixes]
-        before = span
     return tags
 
 
@@ -83,12 +85,10 @@ def detect_scheme(sentences: Sequence[Sequence[str]]) -> str:
         return "bioes"
     needless_b = i_first = 0  # what only IOB2 writes, and what only IOB1 writes
     for sentence in sentences:
-        before = Span(0, 0, "")
-        for span in read_spans(sentence, "iob2"):
+        for before, span in pairwise([NOWHERE, *read_spans(sentence, "iob2")]):
             touches = before.kind == span.kind and before.end == span.start > 0
             needless_b += sentence[span.start][0] == "B" and not touches
             i_first += sentence[span.start][0] == "I"
-            before = span
     return "iob1" if i_first > needless_b else "iob2"
 
 
