@@ -73,9 +73,6 @@ class ChoiceTask(Task):
     def to_try(self) -> str:
         return "--input questions.jsonl"
 
-    def learn_labels(self, train: Examples) -> None:
-        """Nothing: the labels are numbers of choices."""
-
     def config_changes(self) -> dict[str, Any]:
         return self.settings()
 

@@ -75,9 +75,6 @@ class MlmTask(Task):
     def from_texts(self, texts: Sequence[str]) -> Examples:
         return Examples(Path(), [Example({"text": text}) for text in texts], have_truth=False)
 
-    def learn_labels(self, train: Examples) -> None:
-        """Nothing: the labels are the vocabulary."""
-
     def config_changes(self) -> dict[str, Any]:
         return {}
 

@@ -131,7 +131,6 @@ class Task(ABC):
         """Questions from a `.txt`: one a line, unless the task says otherwise."""
         return self.from_texts(read_lines(path))
 
-    @abstractmethod
     def learn_labels(self, train: Examples) -> None:
         """Note what the training file tells, such as the labels' names. Raises `InputError` if it is too little."""
 
