@@ -102,6 +102,18 @@ def test_by_square_roots_a_task_goes_on_where_it_stopped():
     assert seen == dict.fromkeys(range(18), 8)  # 9 epochs of 8 batches are 8 rounds of 9
 
 
+def test_a_step_counts_its_batches_alike_however_many_labels_they_have():
+    trainer = make_trainer("proportional")
+    trainer.model.eval()
+    batches = []
+    for name, indices in (("large", [3, 4]), ("small", [1])):
+        run = trainer.runs[name].trainer
+        batches.append({"task": name, **run.batch(run.train_dataset, indices)})
+    one, other = (trainer.model(**batch).loss.item() for batch in batches)
+    figures, _ = trainer._forward_backward(batches)
+    assert figures["loss"].item() == pytest.approx((one + other) / 2)
+
+
 def test_the_examples_of_an_epoch_are_counted_not_the_places_in_its_batches():
     for size in (2, 5, 32):
         assert make_trainer("proportional", size)._plan().examples == 20
