@@ -28,7 +28,7 @@ import minibert
 from minibert import BertForSequenceClassification, BertTokenizer, InputError, trace
 from minibert.checkpoints import huggingface
 from minibert.checkpoints.locate import shipped_models
-from minibert.commandline import run
+from minibert.commandline import resume_command, run
 from minibert.files import replacing
 from minibert.packing import PackedBatch
 from minibert.tasks.classification import ClassificationTask
@@ -588,6 +588,25 @@ def test_a_run_that_was_interrupted_before_anything_was_saved_does_not_say_that_
     with pytest.raises(KeyboardInterrupt, match=r"step 3 of 9; step 2 is saved\. Go on with: .* --resume"):
         interrupt(tmp_path / "two", "checkpoints/checkpoint-2")
     assert (tmp_path / "two" / "checkpoints" / "checkpoint-2").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "processes", "command"),
+    [
+        (
+            ["--train", "my file.tsv", "--overwrite"],
+            None,
+            "python -m minibert.X --train 'my file.tsv' --out o --resume",
+        ),
+        (["--out=o", "--resume"], None, "python -m minibert.X --out=o --resume"),
+        (["--out", "o"], "2", "torchrun --nproc-per-node 2 -m minibert.X --out o --resume"),
+    ],
+)
+def test_the_command_that_goes_on_is_the_one_that_was_given(given, processes, command: str, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["X.py", *given])
+    if processes is not None:
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)  # as torchrun does
+    assert resume_command("X", Path("o")) == command
 
 
 def test_several_processes_do_not_write_to_one_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):

@@ -16,6 +16,7 @@ import torch
 import transformers
 
 from minibert import BertConfig, BertForSequenceClassification, BertTokenizer
+from minibert.benchmarks.transfer import KEPT, table
 from minibert.checkpoints.huggingface import HuggingFaceWeights
 from minibert.training import trainer
 from minibert.transfer import load_adapter
@@ -273,6 +274,22 @@ def test_compare_tells_accuracy_parameters_time_and_memory_and_goes_on(
         call("compare", *flags, "--seeds", 1, "--ways", "full")
     refusal = capsys.readouterr().err.splitlines()[-1]
     assert re.search("--train of the run in .* held other data: choose another --out", refusal)
+
+
+def test_the_table_of_ways_has_their_means_and_what_is_to_be_kept_of_each():
+    full = dict.fromkeys(KEPT) | {
+        "accuracy": 0.5,
+        "parameters": 10**6,
+        "trained_parameters": 10**6,
+        "train_seconds": 2.0,
+    }
+    again = full | {"accuracy": 0.7, "train_seconds": 4.0}
+    lora = full | {"trained_parameters": 2500, "adapter_bytes": 12_000, "peak_memory_mb": 300.4}
+    lines = table({"full": [full, again], "lora": [lora]}).splitlines()
+    assert [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]] == [
+        ["full", "60.0 ± 14.1", "1,000,000", "100.00 %", "3.0", "", "4.00"],
+        ["lora", "50.0", "2,500", "0.25 %", "2.0", "300", "0.01"],
+    ]
 
 
 def test_compare_tells_what_is_wrong(
