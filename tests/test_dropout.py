@@ -64,6 +64,7 @@ def test_all_or_nothing_as_torch_has_it():
     hidden = torch.rand(100)
     assert torch.equal(Dropout(0.0)(hidden), hidden)
     assert torch.equal(Dropout(1.0)(hidden), torch.zeros(100))
+    assert Dropout(1 - 1e-9)(hidden).isfinite().all()  # nearer to 1 than the nearest of the 65,536 cases
     assert torch.equal(drop(hidden, torch.ones(100, dtype=torch.bool), 0.0), hidden)
 
 

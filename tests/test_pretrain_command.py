@@ -129,6 +129,30 @@ def test_dropout_is_what_was_asked_for(text: Path, tmp_path: Path):
         assert (config.hidden_dropout_prob, config.attention_probs_dropout_prob) == (rate, rate)
 
 
+def test_a_narrow_model_begins_with_larger_weights(text: Path, tmp_path: Path):
+    """By the root of how much narrower than BERT it is: else it stays on the plateau of unigram frequencies."""
+    words = [
+        "--size",
+        "tiny",
+        "--vocab-size",
+        60,
+        "--max-steps",
+        1,
+        "--batch-size",
+        2,
+        "--max-length",
+        16,
+        "--lr",
+        1e-9,
+    ]
+    pretrain("--corpus", text, "--out", tmp_path / "new", *words)
+    model = BertModel.from_pretrained(tmp_path / "new")
+    assert model.config.initializer_range == pytest.approx(0.02 * (768 / 128) ** 0.5)
+    cut_off = 0.88  # the deviation of a normal distribution without what lies beyond two of them
+    first = model.embeddings.position_embeddings.weight
+    assert first.std().item() == pytest.approx(cut_off * model.config.initializer_range, rel=0.02)
+
+
 def test_what_is_pretrained_again_has_no_task_any_more(text: Path, tmp_path: Path):
     words = ["--max-steps", 1, "--batch-size", 2, "--max-length", 16]
     pretrain("--corpus", text, "--size", "tiny", "--vocab-size", 60, "--out", tmp_path / "new", *words)
