@@ -546,17 +546,17 @@ class Trainer:
             if loss is not None:
                 total_loss += loss.item() * len(indices)
         seconds = time.perf_counter() - started
+        found = EvalPrediction(predictions.arrays(), labels.arrays() if labels.filled else None)
         metrics: dict[str, float] = {}
         if labels.filled:
             metrics[f"{prefix}_loss"] = total_loss / len(lengths)
             if self.compute_metrics is not None:
-                numbers = self.compute_metrics(EvalPrediction(predictions.arrays(), labels.arrays()))
-                for key, value in numbers.items():
+                for key, value in self.compute_metrics(found).items():
                     name = key if key.startswith(f"{prefix}_") else f"{prefix}_{key}"
                     metrics[name] = _plain(value)
         metrics[f"{prefix}_runtime"] = seconds
         metrics[f"{prefix}_samples_per_second"] = len(lengths) / seconds
-        return PredictionOutput(predictions.arrays(), labels.arrays() if labels.filled else None, metrics)
+        return PredictionOutput(*found, metrics)
 
     # ------------------------------------------------------------------------------------------------------- batches
 
