@@ -196,7 +196,7 @@ class SummarizationTask(Task):
         lead = f"lead_{self.summary_sentences}"
         chosen = [answer["sentences"] for answer in answers]
         oracles = [oracle(sentences(example), example.truth) for example in examples]
-        scores = [rouge(answer["summary"], e.truth)["rouge1"] for e, answer in zip(examples, answers, strict=True)]
+        scores = [_rouge(answer["summary"], e.truth)["rouge1"] for e, answer in zip(examples, answers, strict=True)]
         worst = sorted(range(len(examples)), key=scores.__getitem__)[:WORST]
         return [
             heading("Beside the first sentences, and the best ones there are"),
