@@ -133,6 +133,34 @@ def test_gradual_unfreezing_goes_down_epoch_by_epoch(tmp_path: Path):
         Trainer(model, arguments(tmp_path, num_train_epochs=1, gradual_unfreezing=True), train_dataset=data).train()
 
 
+class Scripted(Trainer):
+    """Its losses are known beforehand; each step moves all weights."""
+
+    script = (2.0,) * 30 + (1.0,) * 30 + (50.0,) * 40
+
+    def training_step(self, optimizer: Any, batches: Any, learning_rate: float) -> Any:
+        self.rates = [*getattr(self, "rates", []), learning_rate]
+        with torch.no_grad():
+            for parameter in self.model.parameters():
+                parameter.add_(1)
+        return {"loss": torch.tensor(self.script[len(self.rates) - 1])}, 1
+
+
+def test_the_rate_finder_goes_up_until_the_loss_explodes_and_puts_the_weights_back(tmp_path: Path):
+    model = BertForSequenceClassification(QUIET)
+    before = copy.deepcopy(model.state_dict())
+    trainer = Scripted(model, arguments(tmp_path), train_dataset=make_examples(9))
+    sweep = find_learning_rate(trainer)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert sweep.rates == trainer.rates[:60]  # that of the explosion is left out
+    assert len(trainer.rates) == 61
+    factors = [after / rate for rate, after in itertools.pairwise(sweep.rates)]
+    assert sweep.rates[0] == 1e-7
+    assert factors == pytest.approx([10 ** (7 / 99)] * 59)
+    assert sweep.losses[:30] == pytest.approx([2.0] * 30)  # smoothed, but not towards 0
+    assert sweep.suggestion == sweep.rates[-1] / 10
+
+
 # --------------------------------------------------------------------------------------------------------- the losses
 
 
