@@ -46,12 +46,12 @@ WRITTEN = {
 
 
 def write_page(path: Path, title: str, parts: Sequence[str]) -> None:
-    """One page out of pieces of HTML."""
-    body = "\n".join(parts)
+    """One page out of pieces of HTML, with its title, plain text, above them."""
+    title, body = html.escape(title), "\n".join(parts)
     write_text(
         path,
         f"<!doctype html>\n<html lang=en>\n<meta charset=utf-8>\n<meta name=viewport content='width=device-width'>\n"
-        f"<title>{html.escape(title)}</title>\n<style>{STYLE}</style>\n{body}\n</html>\n",
+        f"<title>{title}</title>\n<style>{STYLE}</style>\n<h1>{title}</h1>\n{body}\n</html>\n",
     )
 
 

@@ -89,7 +89,7 @@ def write_inspection_page(path: Path, title: str, facts: Facts) -> None:
     serious = sum(finding.serious for finding in facts.findings)
     numbers = {f"rows in {name}": f"{figures['rows']:,}" for name, figures in facts.splits.items()}
     numbers |= {"findings": str(len(facts.findings)), "of them serious": str(serious)}
-    parts = [f"<h1>{html.escape(title)}</h1>", cards(numbers), heading("Findings")]
+    parts = [cards(numbers), heading("Findings")]
     parts += [_finding(finding) for finding in facts.findings] or [paragraph("None.")]
     labels = {name: figures["labels"] for name, figures in facts.splits.items() if figures["labels"]}
     if labels:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import importlib.util
 import math
 from collections.abc import Mapping, Sequence
@@ -36,7 +35,7 @@ def write_pretraining_report(
     }
     costs = {name: metrics[name] for name in ("tokens_per_second", "peak_memory_mb")}
     source = "Figures of held-out documents." if measured == "held_out" else "Figures of the last training steps."
-    parts = [f"<h1>{html.escape(title)}</h1>", f"<p class=sub>{source}</p>", cards(headline), heading("Curves")]
+    parts = [f"<p class=sub>{source}</p>", cards(headline), heading("Curves")]
     figure = partial(plots.pretraining_curves, history, entropy)
     if importlib.util.find_spec("matplotlib"):
         with replacing(out / "curves.png") as temporary:

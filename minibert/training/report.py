@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -48,7 +47,6 @@ def write_report(
     steps_taken = history[-1]["step"]
     alt = f"Training loss over {steps_taken} steps; {in_words(best)} on the dev set ends at {metrics[best]:.3f}."
     parts = [
-        f"<h1>{html.escape(title)}</h1>",
         f"<p class=sub>Figures of the dev set ({len(dev):,} examples), by the model that did best there.</p>",
         cards(headline),
         heading("Curves"),

@@ -60,7 +60,7 @@ def write_trials_page(
     }
     numbers["degenerate runs"] = str(sum(row["degenerate"] for row in rows))
     numbers["training"] = duration(sum(row["train_seconds"] or 0 for row in rows))
-    parts = [f"<h1>{title}</h1>", cards(numbers)]
+    parts = [cards(numbers)]
     if best.setting:
         parts.append(paragraph(f"The large numbers are those of the best setting: {best.setting}."))
     parts.append(paragraph(NOTES))
