@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from minibert.checkpoints.convert import convert, verify
 from minibert.errors import InputError
 from minibert.transfer import Lora, adapt, save_adapter
 
-from .helpers import SMALL, make_batch, make_model
+from .helpers import SMALL, make_batch, make_model, word_tokenizer
 
 
 @pytest.mark.parametrize("num_labels", [1, 2, 3])
@@ -71,6 +72,26 @@ def test_a_tensor_of_eight_bits_that_bert_does_not_have_is_read_over(tmp_path: P
     tensors = load_file(tmp_path / "model.safetensors")
     save_file(tensors | {"scales": torch.ones(3).to(torch.float8_e4m3fn)}, tmp_path / "model.safetensors")
     assert verify(tmp_path)["tensors"] == len(tensors) + 1
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_a_number_that_is_none_is_found(number: float, tmp_path: Path):
+    model = make_model("BertForMaskedLM")
+    with torch.no_grad():
+        model.mlm.bias[3] = number
+    model.save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=r"cls\.predictions\.bias holds numbers that are infinite or none"):
+        verify(tmp_path)
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_is_found(tmp_path: Path):
+    make_model("BertForMaskedLM").save_pretrained(tmp_path)
+    tokenizer = word_tokenizer(*(f"word{number}" for number in range(SMALL.vocab_size)))
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(
+        InputError, match=rf"tokenizer has {len(tokenizer)} tokens, but the model knows {SMALL.vocab_size}"
+    ):
+        verify(tmp_path)
 
 
 def test_an_adapter_is_no_whole_model(tmp_path: Path):
