@@ -63,28 +63,28 @@ class BatchEncoding(dict[str, Any]):
         Called as `char_to_token(char)` for the first row, or `char_to_token(row, char)`. `sequence_index`: 0 for a
         place in the first text, 1 in the second.
         """
-        row, char = (0, batch_or_char_index) if char_index is None else (batch_or_char_index, char_index)
-        return self._row(row).char_to_token(char, sequence_index)
+        row, char = self._at(batch_or_char_index, char_index)
+        return row.char_to_token(char, sequence_index)
 
     def token_to_chars(self, batch_or_token_index: int, token_index: int | None = None) -> tuple[int, int] | None:
         """Where in its text a token stands: its first character and the one after its last; None for special ones.
 
         Called as `token_to_chars(token)` for the first row, or `token_to_chars(row, token)`.
         """
-        row, token = (0, batch_or_token_index) if token_index is None else (batch_or_token_index, token_index)
-        return self._row(row).token_to_chars(token)
+        row, token = self._at(batch_or_token_index, token_index)
+        return row.token_to_chars(token)
 
     def token_to_word(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
         """The number of the word that a token is of, None for special ones. Called as `token_to_chars` is."""
-        row, token = (0, batch_or_token_index) if token_index is None else (batch_or_token_index, token_index)
-        return self._row(row).token_to_word(token)
+        row, token = self._at(batch_or_token_index, token_index)
+        return row.token_to_word(token)
 
     def char_to_word(
         self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
     ) -> int | None:
         """The number of the word that a character of the text is in. Called as `char_to_token` is."""
-        row, char = (0, batch_or_char_index) if char_index is None else (batch_or_char_index, char_index)
-        return self._row(row).char_to_word(char, sequence_index)
+        row, char = self._at(batch_or_char_index, char_index)
+        return row.char_to_word(char, sequence_index)
 
     def word_to_tokens(
         self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
@@ -93,15 +93,19 @@ class BatchEncoding(dict[str, Any]):
 
         Called as `word_to_tokens(word)` for the first row, or `word_to_tokens(row, word)`. `sequence_index` as above.
         """
-        row, word = (0, batch_or_word_index) if word_index is None else (batch_or_word_index, word_index)
-        return self._row(row).word_to_tokens(word, sequence_index)
+        row, word = self._at(batch_or_word_index, word_index)
+        return row.word_to_tokens(word, sequence_index)
 
     def word_to_chars(
         self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
     ) -> tuple[int, int] | None:
         """Where in its text a word stands: its first character and the one after its last. Called likewise."""
-        row, word = (0, batch_or_word_index) if word_index is None else (batch_or_word_index, word_index)
-        return self._row(row).word_to_chars(word, sequence_index)
+        row, word = self._at(batch_or_word_index, word_index)
+        return row.word_to_chars(word, sequence_index)
+
+    def _at(self, batch_or_place: int, place: int | None) -> tuple[Encoding, int]:
+        """A row and a place in it: one number alone is a place in the first row."""
+        return (self._row(0), batch_or_place) if place is None else (self._row(batch_or_place), place)
 
     def _row(self, index: int) -> Encoding:
         if not self.encodings:
