@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 import minibert
 from minibert import InputError
+from minibert.checkpoints.locate import locate, shipped_models
 from minibert.checkpoints.names import ROWS, names_of
 from minibert.config import DONE_OTHERWISE, SET_ELSEWHERE
 
@@ -348,6 +350,18 @@ def test_an_unknown_name_gets_a_sentence(name: str):
         minibert.BertModel.from_pretrained(name)
     if name == "bert-base-uncasd":
         assert "Did you mean bert-base-uncased" in str(caught.value)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows lets few make links")
+@pytest.mark.parametrize("mode", [0o700, 0o300], ids=["readable", "unreadable"])
+def test_a_known_name_is_known_wherever_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int):
+    (tmp_path / "itself").symlink_to("itself")
+    monkeypatch.chdir(tmp_path)
+    tmp_path.chmod(mode)
+    try:
+        assert locate("minibert-tiny-uncased") == shipped_models()["minibert-tiny-uncased"]
+    finally:
+        tmp_path.chmod(0o700)
 
 
 def test_a_wrong_override_names_the_nearest_key(tmp_path: Path):

@@ -93,7 +93,7 @@ class Folder:
     def names(self) -> set[str]:
         """The names of the regular files in the folder; links to files count."""
         try:
-            return {entry.name for entry in os.scandir(self.path) if entry.is_file()}
+            return {name for name in os.listdir(self.path) if os.path.isfile(self.path / name)}  # no link to itself
         except OSError as error:
             raise InputError(f"The folder {self.path} cannot be read: {error.strerror}.") from error
 
