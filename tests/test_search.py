@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 
 from minibert.data.folds import assign_folds
 from minibert.errors import DivergedError, InputError
+from minibert.files import replacing
 from minibert.search import build_parser, with_setting
 from minibert.tasks import task_class
 from minibert.tasks.multilabel import MultilabelTask
@@ -539,6 +541,23 @@ def test_runs_that_cannot_go_on_are_not_deleted(files, small_model: Path, tmp_pa
         call("finetune", *flags, "--resume")
     assert "The checkpoint is broken." in one_line(capsys.readouterr().err)
     assert (tmp_path / "out" / "trials" / "plan.json").exists()
+
+
+@pytest.mark.parametrize("full", ["settings.json", "plan.json"])
+def test_a_search_that_finds_the_disk_full_at_its_beginning_leaves_nothing(
+    files, small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: str
+):
+    def refuse(path: Any) -> Any:
+        if Path(path).name == full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return replacing(path)
+
+    flags = [*files, "--model", small_model, "--epochs", 1, "--seeds", 2, "--out", tmp_path / "out"]
+    with monkeypatch.context() as disk:
+        disk.setattr("minibert.files.replacing", refuse)
+        with pytest.raises(CommandError, match="2"):
+            call("finetune", *flags)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("folds", [None, 2])

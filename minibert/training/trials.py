@@ -100,12 +100,17 @@ def run_trials(
         raise InputError(f"{out} holds runs with other settings: --resume goes on with the same ones only.")
     headline, data = _rehearse(trials, files)
     is_new = not out.exists()
-    prepare_folder(out, keep=arguments.resume)
-    (out / TRIALS).mkdir(exist_ok=True)
-    fix_settings(out / TRIALS / SETTINGS, {}, data)
-    write_json(out / PLAN, {"trials": plan})
-    for name, text in files.items():
-        write_text(out / TRIALS / name, text)
+    try:
+        prepare_folder(out, keep=arguments.resume)
+        (out / TRIALS).mkdir(exist_ok=True)
+        fix_settings(out / TRIALS / SETTINGS, {}, data)
+        for name, text in files.items():
+            write_text(out / TRIALS / name, text)
+        write_json(out / PLAN, {"trials": plan})  # last: where it stands, --resume can go on
+    except BaseException:  # such as a full disk
+        if not arguments.resume:
+            shutil.rmtree(out if is_new else out / TRIALS, ignore_errors=True)
+        raise
     results: list[Result] = []
     for number, trial in enumerate(trials, start=1):
         try:
