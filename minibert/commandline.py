@@ -15,6 +15,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -113,14 +114,53 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescription
         return action.help if none or "(default" in (action.help or "") else super()._get_help_string(action)
 
 
+class _Told:
+    """A stream for what is only told: where nobody hears it, as after a Ctrl-C that has ended `tee`, too, work goes on.
+
+    One that is closed, as a daemon's may be, is None.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream or open(os.devnull, "w")  # noqa: SIM115  # for as long as the process
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            self._stream.write(text)
+        except OSError:
+            _silence(self._stream)
+        return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError:
+            _silence(self._stream)
+
+
+def _silence(stream: Any) -> None:
+    """Nothing that is written there, or was and waits, can fail any more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def run(parser: Parser, command: Callable[[argparse.Namespace], None], argv: Sequence[str] | None = None) -> None:
     """Parse and run. The process ends with 2 and one line about what the user can mend, and with 130 after Ctrl-C."""
-    log = logging.getLogger("minibert")
-    log.setLevel(logging.INFO)
-    log.handlers = [logging.StreamHandler()]  # of this logger alone: other libraries show their warnings themselves
-    if isinstance(sys.stdout, io.TextIOWrapper):  # JSON lines are UTF-8, wherever they are written
-        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
-    arguments = parser.parse_args(argv)
+    with ExitStack() as streams:
+        streams.enter_context(redirect_stderr(_Told(sys.stderr)))
+        log = logging.getLogger("minibert")
+        log.setLevel(logging.INFO)
+        log.handlers = [logging.StreamHandler()]  # of this logger alone: other libraries show their warnings themselves
+        if isinstance(sys.stdout, io.TextIOWrapper):  # JSON lines are UTF-8, wherever they are written
+            sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+        arguments = parser.parse_args(argv)
+        if sys.stdout is None or hasattr(arguments, "out"):  # what counts is written there
+            streams.enter_context(redirect_stdout(_Told(sys.stdout)))
+        _run(parser, command, arguments)
+
+
+def _run(parser: Parser, command: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> None:
     try:
         command(arguments)
         sys.stdout.flush()
@@ -128,7 +168,7 @@ def run(parser: Parser, command: Callable[[argparse.Namespace], None], argv: Seq
     except InputError as error:
         _end(parser, " ".join(str(error).split()), 2)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence(sys.stdout)
         sys.exit(0)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""

@@ -753,6 +753,27 @@ def test_a_file_that_cannot_be_written_is_named_and_not_a_temporary_one(tmp_path
     assert caught.value.filename == str(tmp_path / "nowhere" / "answers.jsonl")
 
 
+def test_a_run_ends_well_though_nobody_hears_it(files: list[object], small_model: Path, tmp_path: Path):
+    """As with `2>&1 | tee log`, where Ctrl-C ends `tee` at once."""
+    process = start("minibert.finetune", *files, "--model", small_model, "--epochs", 1, "--out", tmp_path / "out")
+    for stream in (process.stdout, process.stderr):
+        assert stream is not None
+        stream.close()
+    assert process.wait() == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == RESULTS
+
+
+@pytest.mark.parametrize("command", [["weights", "list"], ["finetune"]])
+def test_closed_streams_are_no_fault(
+    command: list[object], files: list[object], small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    if command == ["finetune"]:
+        command = [*command, *files, "--model", small_model, "--epochs", 1, "--out", tmp_path / "out"]
+    call(*map(str, command))
+
+
 # ------------------------------------------------------------------------------------------------ the shipped sample
 
 
