@@ -32,12 +32,13 @@ from minibert.benchmarks.models import Setting
 from minibert.benchmarks.roofline import training_flops
 from minibert.benchmarks.scorecard import Score
 from minibert.benchmarks.targets import INFERENCE, INFERENCE_BF16, STARTUP, Target, targets_table
-from minibert.benchmarks.texts import classified_examples, made_up_ids, padded_batch
+from minibert.benchmarks.texts import classified_examples, made_up_ids, masked_examples, padded_batch
 from minibert.commandline import COMMANDS, run
 from minibert.data.instances import InstanceSettings, PretrainingInstances
 from minibert.data.shards import Corpus
 from minibert.errors import InputError
 from minibert.linear import ONEDNN_PAYS
+from minibert.losses import IGNORE
 from minibert.packing import Layout
 from minibert.training.arguments import TrainingArguments
 from minibert.training.measure import process_peak_mb
@@ -417,6 +418,12 @@ def test_text_longer_than_the_model_can_read_is_refused(
 def test_pretraining_lengths_of_a_hand_computed_case():
     assert two_thirds_full(3, 90) == [90, 60, 30]
     assert two_thirds_full(1, 90) == [90]
+    assert two_thirds_full(16, 1) == [1] * 16  # no text has none
+
+
+def test_the_shortest_batch_has_a_token_to_predict():
+    labels = [masked_examples([1], BertConfig.preset("tiny"), seed)[0]["labels"] for seed in range(20)]
+    assert all(label != [IGNORE] for label in labels)
 
 
 def test_made_up_ids_are_known_and_no_padding():

@@ -47,7 +47,7 @@ def inference_workloads(batch: int, batches: int) -> dict[str, list[list[int]]]:
 
 def two_thirds_full(batch: int, longest: int) -> list[int]:
     """Lengths from the longest down to a third of it, in equal steps: 67 % of the rectangle."""
-    return [longest - round(2 * longest * row / (3 * max(1, batch - 1))) for row in range(batch)]
+    return [max(1, longest - round(2 * longest * row / (3 * max(1, batch - 1)))) for row in range(batch)]
 
 
 def own_batches(path: str, batch: int) -> list[list[int]]:

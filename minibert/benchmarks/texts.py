@@ -39,12 +39,15 @@ def classified_examples(lengths: Sequence[int], config: BertConfig, seed: int = 
 
 
 def masked_examples(lengths: Sequence[int], config: BertConfig, seed: int = 0) -> list[dict[str, Any]]:
-    """Examples with labels for 15 % of their tokens, as masked language modelling has them."""
+    """Examples with labels for 15 % of their tokens, as masked language modelling has them; for one token at least."""
     generator = random.Random(seed)
-    return [
+    examples: list[dict[str, Any]] = [
         _example(ids) | {"labels": [token if generator.random() < MASKED else IGNORE for token in ids]}
         for ids in made_up_ids(lengths, config, seed)
     ]
+    if all(label == IGNORE for example in examples for label in example["labels"]):
+        examples[0]["labels"][0] = examples[0]["input_ids"][0]
+    return examples
 
 
 def _example(ids: list[int]) -> dict[str, Any]:
