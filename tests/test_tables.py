@@ -81,7 +81,7 @@ WRONG_FILES = {
     "countless brackets": ("x.jsonl", b"[" * 100_000, "line 1: this is no JSON"),
     "half a character": ("x.jsonl", b'{"a": "\\ud83d"}', r"line 1: this is no JSON \(\\ud83d is half a character\)"),
     "a JSON list": ("x.jsonl", b"[1]\n", "line 1: a JSON object is needed, found list"),
-    "another kind of file": ("x.xlsx", b"PK", r"must end in one of \.tsv, \.csv, \.jsonl"),
+    "another kind of file": ("x.xlsx", b"PK", r"one of \.tsv, \.csv, \.jsonl; predict and similar read a \.txt"),
 }
 
 

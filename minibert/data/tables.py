@@ -71,7 +71,9 @@ def read_table(path: str | os.PathLike[str]) -> Table:
     """Read a whole file. Raises `InputError` if it cannot be read, or has no rows."""
     path = Path(path)
     if path.suffix not in FORMATS:
-        raise InputError(f"{path}: the name must end in one of {', '.join(FORMATS)}.")
+        raise InputError(
+            f"{path}: the name must end in one of {', '.join(FORMATS)}; predict and similar read a .txt, too."
+        )
     text = read_text(path)
     if not text.strip():
         raise InputError(f"{path} is empty.")
