@@ -38,10 +38,12 @@ def build_parser() -> Parser:
 def main(arguments: argparse.Namespace) -> None:
     from .tasks.task import Columns
     from .training.counterfactuals import read_swaps
+    from .training.flags import check_readers
     from .training.judging import Judge
 
     swaps = None if arguments.swap is None else read_swaps(arguments.swap)
     judge = Judge(arguments.model, arguments.batch_size, Columns.from_arguments(arguments), arguments.task)
+    check_readers(arguments, [judge.task.name])
     with told("Reading the file"):
         examples = judge.task.read(arguments.data)
     metrics = judge.evaluate(examples, arguments.slice, swaps)

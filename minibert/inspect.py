@@ -55,7 +55,9 @@ def main(arguments: argparse.Namespace) -> None:
     from .tasks import task_class
     from .tasks.task import Columns
     from .tokenization import BertTokenizer
+    from .training.flags import check_readers
 
+    check_readers(arguments, [arguments.task])
     given = {"train": arguments.train, "dev": arguments.dev, "test": arguments.test}
     files = {name: Path(path) for name, path in given.items() if path is not None}
     if arguments.html is not None:

@@ -43,9 +43,11 @@ def main(arguments: argparse.Namespace) -> None:
         raise InputError("Give either texts or --input FILE.")
     from .data.tables import STDIN, read_lines
     from .tasks.task import Columns
+    from .training.flags import check_readers
     from .training.judging import Judge
 
     judge = Judge(arguments.model, arguments.batch_size, Columns.from_arguments(arguments), arguments.task)
+    check_readers(arguments, [judge.task.name])
     judge.task.flags(arguments)
     with told("Reading the file"):
         if not arguments.input:

@@ -149,3 +149,29 @@ def test_a_bad_file_ends_with_one_line_and_nothing_written(
 def test_the_defaults_of_flags_for_some_tasks_are_those_of_the_command():
     parser = finetune.build_parser()
     assert {flag: parser.get_default(flag) for flag, _, _ in TASKS_OF} == {flag: usual for flag, usual, _ in TASKS_OF}
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict", "inspect"])
+def test_a_column_that_the_task_does_not_read_is_refused(command: str, tagger: Path, tmp_path: Path, capsys: Any):
+    (tmp_path / "a.txt").write_text(SENTENCES[0])
+    read = {
+        "evaluate": ["--model", tagger, "--data", tmp_path / "a.txt"],
+        "predict": ["--model", tagger, "--input", tmp_path / "a.txt"],
+        "inspect": [tmp_path / "a.txt", "--task", "ner"],
+    }[command]
+    call(command, *read, "--text-column", 1)
+    capsys.readouterr()
+    with pytest.raises(CommandError, match="2"):
+        call(command, *read, "--text-b-column", "b")
+    said = one_line(capsys.readouterr().err)
+    assert "--text-b-column is for --task classification or" in said
+    assert "not for ner" in said
+
+
+@pytest.mark.parametrize(
+    ("task", "flags"),
+    [("mlm", ["--text-column", "before"]), ("nsp", ["--text-column", "before", "--text-b-column", "after"])],
+)
+def test_what_is_only_asked_reads_columns_of_any_name(task: str, flags: list[str], tmp_path: Path):
+    (tmp_path / "a.tsv").write_text("before\tafter\nIt [MASK].\tWe got wet.\n")
+    call("predict", "--model", "minibert-tiny-uncased", "--task", task, "--input", tmp_path / "a.tsv", *flags)

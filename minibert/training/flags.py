@@ -1,4 +1,4 @@
-"""Which flags of `python -m minibert.finetune` go together: one that would change nothing is refused."""
+"""Which flags go together, above all of `python -m minibert.finetune`: one that would change nothing is refused."""
 
 from __future__ import annotations
 
@@ -45,9 +45,17 @@ def check_settings(arguments: argparse.Namespace, tasks: Sequence[str]) -> None:
     for flag, setting, default in SETTINGS_OF:
         if getattr(arguments, flag) is None and getattr(arguments, setting) != default:
             raise InputError(f"--{setting.replace('_', '-')} is a setting of --{flag}, which is missing.")
-    for flag, usual, readers in TASKS_OF:
-        if getattr(arguments, flag) != usual and not set(tasks) & set(readers):
-            found, wanted = " and ".join(tasks), " or ".join(readers)
-            raise InputError(f"--{flag.replace('_', '-')} is for --task {wanted}, not for {found}: leave it out.")
+    check_readers(arguments, tasks)
     if arguments.sampling != "proportional" and len(tasks) == 1:
         raise InputError("--sampling mixes several tasks, and there is one: leave it out.")
+
+
+def check_readers(arguments: argparse.Namespace, tasks: Sequence[str]) -> None:
+    """Raise `InputError` for a flag that none of these tasks reads. A command need not have all flags.
+
+    `mlm` and `nsp`, which are only asked, read tables of texts.
+    """
+    for flag, usual, readers in TASKS_OF:
+        if getattr(arguments, flag, usual) != usual and not set(tasks) & {*readers, "mlm", "nsp"}:
+            found, wanted = " and ".join(tasks), " or ".join(readers)
+            raise InputError(f"--{flag.replace('_', '-')} is for --task {wanted}, not for {found}: leave it out.")
