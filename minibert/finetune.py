@@ -61,7 +61,7 @@ def add_flags(parser: Parser) -> None:
     classification.add_argument(
         "--calibrate", action="store_true", help="fit a temperature on dev, so that probabilities mean what they say"
     )
-    tags = parser.add_argument_group("--task ner (CoNLL columns, or .jsonl with tokens and tags)")
+    tags = parser.add_argument_group("--task ner (CoNLL columns, .conllu, or .jsonl with tokens and tags)")
     tags.add_argument(
         "--tag-scheme",
         choices=SCHEMES,

@@ -98,6 +98,29 @@ def test_tabs_at_the_end_of_lines_are_no_columns_and_a_word_may_be_a_no_break_sp
     assert file.truths == [["B-LOC", "O"], ["B-LOC"]]
 
 
+def test_comments_before_a_sentence_are_read_over(tmp_path):
+    text = "# text = Paris\nParis\tB-LOC\n#\tO\n\n# id 5-a\tdomain=en\n#\tO\n"
+    file = task().read(write(tmp_path, "a.conll", text))
+    assert file.given("tokens") == [["Paris", "#"], ["#"]]
+    assert [row.line for row in file] == [2, 6]
+
+
+def test_universal_dependencies_are_read_with_the_words_of_the_text(tmp_path):
+    def line(number: str, word: str, kind: str) -> str:
+        return "\t".join([number, word, word.lower(), kind, *"______"])
+
+    rows = [line("1-2", "Don't", "_"), line("1", "Do", "AUX"), line("2", "n't", "PART"), line("2.1", "you", "PRON")]
+    rows += [line("3", "New York", "PROPN"), ""]
+    text = "\n".join(["# newdoc", "# text = Don't", *rows, "# sent_id = 2", line("1", "#", "SYM"), ""])
+    file = task().read(write(tmp_path, "a.conllu", text))
+    assert file.given("tokens") == [["Do", "n't", "New York"], ["#"]]
+    assert file.truths == [["AUX", "PART", "PROPN"], ["SYM"]]
+    assert [row.line for row in file] == [4, 10]
+    lemmas = task(text="3", label="5").read(tmp_path / "a.conllu")
+    assert lemmas[0].given["tokens"] == ["do", "n't", "new york"]
+    assert lemmas.truths[0] == ["_", "_", "_"]
+
+
 def test_a_file_without_blank_lines_is_warned_of(tmp_path, caplog):
     assert len(task().read(write(tmp_path, "a.tsv", "a film\tgood\n" * 501))) == 1
     assert "no blank line between its words" in caplog.text

@@ -6,12 +6,17 @@
     rejects VBZ I-VP O
     German JJ I-NP I-MISC
 
-Columns stand apart by spaces; if a line has tabs, by tabs alone. All lines of a file have as many columns.
+Columns stand apart by spaces; if a line has tabs, by tabs alone. All lines of a file have as many columns. Comments
+before a sentence, such as `# text = EU rejects German call`, are read over.
+
+A `.conllu`, as of Universal Dependencies, has ten columns, the first of them a number; of what a word is made of
+(`1-2`) its parts are read, and words that are not in the text (`1.1`) are not. https://universaldependencies.org/format
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +26,8 @@ from .tables import read_text
 log = logging.getLogger("minibert")
 
 LONG = 500  # words; a sentence has fewer
+CONLLU = ".conllu"
+COMMENT = re.compile("# .*=")  # # may be a word, too, and = its tag
 DOCUMENT = "-DOCSTART-"  # the word of a line that stands between documents, and is no sentence
 
 
@@ -34,10 +41,14 @@ class Sentence:
 
 def read_sentences(path: str | Path) -> list[Sentence]:
     """The sentences of a file. Raises `InputError` if it cannot be read, has none, or lines of different columns."""
+    path = Path(path)
+    numbered = path.suffix == CONLLU
     sentences: list[Sentence] = []
     rows: list[list[str]] = []
     columns = first_line = 0
-    for number, line in enumerate([*read_text(Path(path)).split("\n"), ""], start=1):
+    for number, line in enumerate([*read_text(path).split("\n"), ""], start=1):
+        if not rows and (line.startswith("#") if numbered else COMMENT.match(line)):
+            continue
         fields = _fields(line)
         if not any(fields) or fields[0] == DOCUMENT:
             if rows:
@@ -50,8 +61,9 @@ def read_sentences(path: str | Path) -> list[Sentence]:
                 f"{path}, line {number}: {columns} columns are needed, as in the first line, and none may be empty: "
                 f"found {line[:60]!r}."
             )
-        first_line = first_line if rows else number
-        rows.append(fields)
+        if not numbered or fields[0].isdecimal():
+            first_line = first_line if rows else number
+            rows.append(fields)
     if not sentences:
         raise InputError(f"{path} has no sentences.")
     if len(sentences) == 1 and len(sentences[0].columns[0]) > LONG:

@@ -2,7 +2,8 @@
 
 Files: CoNLL's columns (`minibert/data/conll.py`), the word in the first and its tag in the last, or `.jsonl` with
 `tokens` and `tags`; tags in any scheme of `spans.py`. For CoNLL's files --text-column and --label-column are numbers,
-counted from 1: `--label-column 2` learns the parts of speech of CoNLL-2003.
+counted from 1: `--label-column 2` learns the parts of speech of CoNLL-2003. In a `.conllu` the word is in the second
+column, and its part of speech in the fourth.
 Features: [CLS] words [SEP]. A word's tag is learnt and read at its first sub-word (Devlin et al. 2018, section 5.3). A
 sentence longer than the model becomes several windows that share some words.
 Head: `BertForTokenClassification`. Answer: for each word by itself the tag with the highest logit; the entities that
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 
 from ..calibration import softmax
 from ..config import BertConfig
-from ..data.conll import read_sentences
+from ..data.conll import CONLLU, read_sentences
 from ..data.tables import Table, read_table
 from ..data.windows import split_windows
 from ..errors import InputError
@@ -99,8 +100,9 @@ class NerTask(Task):
     def _conll_rows(self, path: Path, truths: Truth) -> Iterator[Example]:
         sentences = read_sentences(path)
         width = len(sentences[0].columns)
-        words = _column_number(self.columns.text, Columns.text, 1)
-        tags = _column_number(self.columns.label, Columns.label, width)
+        places = (2, 4) if path.suffix == CONLLU else (1, width)
+        words = _column_number(self.columns.text, Columns.text, places[0])
+        tags = _column_number(self.columns.label, Columns.label, places[1])
         if max(words, tags) > width:
             raise InputError(f"{path} has {width} columns: there is no column {max(words, tags)}.")
         if truths == "needed" and words == tags:
