@@ -300,6 +300,10 @@ WRONG_FOLDERS = {
     ),
     "an empty file": (lambda folder: (folder / "model.safetensors").write_bytes(b""), "no readable weight file"),
     "no weights": (lambda folder: (folder / "model.safetensors").unlink(), r"has no weights .*It holds config\.json"),
+    "a TensorFlow checkpoint": (
+        lambda folder: (folder / "model.safetensors").rename(folder / "bert_model.ckpt.index"),
+        r"For a TensorFlow checkpoint, rename config\.json to bert_config\.json",
+    ),
     "no config": (lambda folder: (folder / "config.json").unlink(), r"has weights, but no config\.json"),
     "a broken config": (lambda folder: (folder / "config.json").write_text("{"), "no readable JSON"),
     "an index without its shard": (

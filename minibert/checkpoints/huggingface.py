@@ -79,7 +79,12 @@ class HuggingFaceWeights(Mapping[str, Tensor]):
                     return self._read_index(path)
                 return dict.fromkeys(self._open(path).keys(), path)
         found = ", ".join(sorted(entry.name for entry in self.folder.iterdir())) or "nothing"
-        raise InputError(f"{self.folder} has no weights that minibert reads ({', '.join(WEIGHTS)}). It holds {found}.")
+        # In one of these files hidden_act "gelu" means tanh's form, in the other erf's: nobody but the user knows.
+        google = any(self.folder.glob("*.index"))
+        advice = " For a TensorFlow checkpoint, rename config.json to bert_config.json." if google else ""
+        raise InputError(
+            f"{self.folder} has no weights that minibert reads ({', '.join(WEIGHTS)}). It holds {found}.{advice}"
+        )
 
     def _read_index(self, path: Path) -> dict[str, Path]:
         places = {name: self.folder / shard for name, shard in weight_map(path).items()}
