@@ -33,7 +33,8 @@ from minibert.files import replacing
 from minibert.packing import PackedBatch
 from minibert.tasks.classification import ClassificationTask
 from minibert.tasks.task import Columns
-from minibert.training.finetuning import print_summary
+from minibert.training import finetuning
+from minibert.training.finetuning import Run, print_summary
 from minibert.training.judging import Judge
 from minibert.training.run_folder import complete_folder, free_folder
 from minibert.training.state import TrainerState, save_checkpoint
@@ -460,8 +461,8 @@ def test_a_run_that_is_killed_while_it_deletes_its_checkpoints_is_complete(
         raise SystemExit("killed")
 
     def train(trainer: Any) -> None:
-        with complete_folder(out, trainer, keep=False):
-            (out / "checkpoints" / "checkpoint-4").mkdir(parents=True)
+        with complete_folder(out, trainer, argparse.Namespace(resume=False, overwrite=False)):
+            (out / "checkpoints" / "checkpoint-4").mkdir()
             (out / "checkpoints" / "checkpoint-4" / "training_state.pt").touch()
 
     monkeypatch.setattr(shutil, "rmtree", killed)
@@ -578,8 +579,8 @@ def test_a_run_that_was_interrupted_before_anything_was_saved_does_not_say_that_
     trainer: Any = SimpleNamespace(state=TrainerState(global_step=3, max_steps=9))
 
     def interrupt(out: Path, saved: str) -> None:
-        with complete_folder(out, trainer, keep=False):
-            (out / saved).mkdir(parents=True)
+        with complete_folder(out, trainer, argparse.Namespace(resume=False, overwrite=False)):
+            (out / saved).mkdir(exist_ok=True)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt, match=r"before anything was saved"):
@@ -607,6 +608,24 @@ def test_the_command_that_goes_on_is_the_one_that_was_given(given, processes, co
     if processes is not None:
         monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)  # as torchrun does
     assert resume_command("X", Path("o")) == command
+
+
+@pytest.mark.parametrize("flags", [[], ["--seeds", 2]])
+def test_of_two_runs_that_begin_at_once_the_second_leaves_the_first_alone(
+    flags: list[object], files: list[object], small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    def prepare(*arguments: Any) -> Run:
+        run = honest(*arguments)
+        (tmp_path / "out" / "checkpoints").mkdir(parents=True, exist_ok=True)  # of the other run
+        return run
+
+    honest = finetuning.prepare
+    for module in ("finetuning", "trials"):
+        monkeypatch.setattr(f"minibert.training.{module}.prepare", prepare)
+    with pytest.raises(CommandError, match="2"):
+        call("finetune", *files, "--model", small_model, *flags, "--out", tmp_path / "out")
+    assert "another run has begun there" in one_line(capsys.readouterr().err)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["checkpoints"]
 
 
 def test_several_processes_do_not_write_to_one_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):

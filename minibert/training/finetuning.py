@@ -81,7 +81,7 @@ def finetune(arguments: argparse.Namespace, summary: bool = True) -> dict[str, A
     if arguments.find_lr is not None:
         return _find_learning_rate(Path(arguments.find_lr), run.trainer)
     trainer = run.trainer
-    with complete_folder(out, trainer, keep=arguments.resume):
+    with complete_folder(out, trainer, arguments):
         fix_run(arguments, out, trainer.train_dataset)
         trained = trainer.train(resume_from_checkpoint=True if arguments.resume else None)
         metrics = write_results(arguments, out, run, {"best_epoch": best_epoch(trainer), **costs(trained)})

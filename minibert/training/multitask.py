@@ -64,7 +64,7 @@ def finetune_together(arguments: argparse.Namespace) -> dict[str, Any]:
     trainer = MultitaskTrainer(runs, training_arguments(arguments, out, MEAN), arguments.sampling)
     log.info(_opening(runs, trainer.model))
     metrics = {}
-    with complete_folder(out, trainer, keep=arguments.resume):
+    with complete_folder(out, trainer, arguments):
         fix_run(arguments, out, itertools.chain.from_iterable(map(_rows, runs.values())))
         trained = trainer.train(resume_from_checkpoint=True if arguments.resume else None)
         figures = {"best_epoch": best_epoch(trainer), **costs(trained)}

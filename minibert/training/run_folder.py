@@ -91,22 +91,30 @@ def free_folder(
     return out
 
 
-def prepare_folder(out: Path, keep: bool) -> None:
-    """Make the folder, and delete an earlier run in it unless that is to go on; of that, what is half-written."""
+def prepare_folder(out: Path, arguments: argparse.Namespace, first: str) -> None:
+    """Make the folder, and `first` in it, by which other runs see that it is taken.
+
+    --overwrite deletes an earlier run there, --resume what of it is half-written. Raises `InputError` if another run
+    has begun there since `free_folder` looked, which may be minutes ago.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    _delete(out, [str(path.relative_to(out)) for path in out.rglob(".*") if _is_leftover(path.name)])
-    if not keep:
+    if arguments.resume or arguments.overwrite:
+        _delete(out, [str(path.relative_to(out)) for path in out.rglob(".*") if _is_leftover(path.name)])
+    if arguments.overwrite:
         _delete(out, RESULTS)
+    elif not arguments.resume and any(out.iterdir()):
+        raise InputError(f"{out} is not empty any more: another run has begun there. Choose another --out.")
+    (out / first).mkdir(exist_ok=arguments.resume)
 
 
 @contextmanager
-def complete_folder(out: Path, trainer: Trainer, keep: bool) -> Iterator[None]:
+def complete_folder(out: Path, trainer: Trainer, arguments: argparse.Namespace) -> Iterator[None]:
     """`prepare_folder` for a run that fills it. In the end its checkpoints are gone; after a failure, all it wrote.
 
     Raises `KeyboardInterrupt` with a text that says how to go on.
     """
     is_new = not out.exists()
-    prepare_folder(out, keep)
+    prepare_folder(out, arguments, CHECKPOINTS)
     try:
         yield
     except KeyboardInterrupt:

@@ -100,9 +100,8 @@ def run_trials(
         raise InputError(f"{out} holds runs with other settings: --resume goes on with the same ones only.")
     headline, data = _rehearse(trials, files)
     is_new = not out.exists()
+    prepare_folder(out, arguments, TRIALS)
     try:
-        prepare_folder(out, keep=arguments.resume)
-        (out / TRIALS).mkdir(exist_ok=True)
         fix_settings(out / TRIALS / SETTINGS, {}, data)
         for name, text in files.items():
             write_text(out / TRIALS / name, text)
