@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, overload
 
@@ -60,6 +60,10 @@ class ModelOutput:
     def __len__(self) -> int:
         return len(self.keys())
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For a copy or a pickle. Logits that are computed later are computed now, for a function is not pickled."""
+        return {name: getattr(self, name) for name in self.names}
+
 
 @dataclass
 class BertModelOutput(ModelOutput):
@@ -111,7 +115,7 @@ class MaskedLMOutput(ModelOutput):
     names = ("loss", "logits", "hidden_states", "attentions")
 
     loss: Tensor | None
-    compute_logits: Callable[[], Tensor]
+    compute_logits: Callable[[], Tensor] = field(repr=False, compare=False)
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
 
@@ -127,7 +131,7 @@ class PreTrainingOutput(ModelOutput):
     names = ("loss", "prediction_logits", "seq_relationship_logits", "hidden_states", "attentions")
 
     loss: Tensor | None
-    compute_logits: Callable[[], Tensor]
+    compute_logits: Callable[[], Tensor] = field(repr=False, compare=False)
     seq_relationship_logits: Tensor
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
@@ -139,7 +143,7 @@ class PreTrainingOutput(ModelOutput):
 
 def when_read(compute: Callable[[], Tensor], module: nn.Module, *inputs: Tensor) -> Callable[[], Tensor]:
     """A function that computes when it is called, and then as it would now: by the weights that the module has now,
-    with or without gradients and autocast. compute: what calls the module with the inputs.
+    with or without gradients, inference mode and autocast. compute: what calls the module with the inputs.
 
     It raises `InputError` if one of these tensors has been changed in place since: what was computed with the old
     numbers does not go with the new ones.
@@ -148,7 +152,7 @@ def when_read(compute: Callable[[], Tensor], module: nn.Module, *inputs: Tensor)
     weights: dict[str, Tensor] = dict(module.named_parameters(prefix="module"))
     watched = [*inputs, *weights.values()]
     versions = _versions(watched)
-    with_gradient = torch.is_grad_enabled()
+    with_gradient, inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
     precision = _autocast_of_now(inputs[0].device.type)
 
     def compute_now() -> Tensor:
@@ -157,7 +161,7 @@ def when_read(compute: Callable[[], Tensor], module: nn.Module, *inputs: Tensor)
                 "The weights or the hidden states have changed since this output was made: read its logits before the "
                 "step."
             )
-        with torch.set_grad_enabled(with_gradient), precision:
+        with torch.inference_mode(inference), torch.set_grad_enabled(with_gradient), precision:
             logits: Tensor = functional_call(_Computing(module, compute), weights)
         return logits
 

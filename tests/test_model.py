@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import copy
 import inspect
+import pickle
 from dataclasses import replace
 from types import ModuleType
 from typing import Any
@@ -258,6 +260,27 @@ def test_weights_made_in_inference_mode_give_logits():
         assert make_model("BertForMaskedLM")(**make_batch()).logits.isfinite().all()
 
 
+def test_logits_read_in_inference_mode_can_be_learnt_from_if_the_call_was_not_in_it():
+    task, batch = make_model("BertForMaskedLM"), make_batch()
+    output = task(**batch)
+    with torch.inference_mode():
+        assert not output.logits.is_inference()
+        later = task(**batch)
+    output.logits.sum().backward()
+    assert later.logits.is_inference()
+
+
+@pytest.mark.parametrize("name", ["BertModel", "BertForMaskedLM", "BertForPreTraining", "BertForQuestionAnswering"])
+def test_outputs_can_be_sent_to_another_process(name: str):
+    with torch.no_grad():
+        output = make_model(name)(**make_batch())
+    for twin in (pickle.loads(pickle.dumps(output)), copy.copy(output)):
+        assert twin.keys() == output.keys()
+        assert all(torch.equal(value, wanted) for value, wanted in zip(twin, output, strict=True))
+        assert repr(twin) == repr(output)
+        assert getattr(twin, "loss", None) is None
+
+
 def test_logits_of_hidden_states_that_have_changed_since_are_refused():
     batch = {"input_ids": torch.ones(2, 3, dtype=torch.long)}  # without padding, nothing is copied
     with torch.no_grad():
@@ -265,6 +288,17 @@ def test_logits_of_hidden_states_that_have_changed_since_are_refused():
     output.hidden_states[-1].zero_()
     with pytest.raises(InputError, match="have changed since"):
         assert output.logits.isfinite().all()
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_several_models_at_once_answer_as_each_does(name: str):
+    models, batch = [make_model(name) for _ in range(2)], make_batch()
+    if name == "BertForMultipleChoice":
+        batch = {key: value.unsqueeze(1) for key, value in batch.items()}
+    weights, _ = torch.func.stack_module_state(models)
+    together = torch.func.vmap(lambda own: torch.func.functional_call(models[0], own, kwargs=batch)[0])(weights)
+    for each, found in zip(models, together, strict=True):
+        torch.testing.assert_close(found, each(**batch)[0])
 
 
 @pytest.mark.parametrize("name", HEADS)
