@@ -185,7 +185,7 @@ class BertConfig:
         return self.hidden_dropout_prob if self.classifier_dropout is None else self.classifier_dropout
 
     def replace(self, **changes: Any) -> BertConfig:
-        """A changed copy. A new number of labels makes it forget their names.
+        """A changed copy. A new number of labels makes it forget their names; a single one is for a number.
 
         Raises `InputError` as `from_dict`, and for what is set elsewhere: nobody asks for it to change nothing.
         """
@@ -198,7 +198,10 @@ class BertConfig:
         if renamed or changes.get("num_labels", self.num_labels) != self.num_labels:
             for key in ("num_labels", "id2label", "label2id"):
                 values.pop(key, None)
-        return self.from_dict(values | changes)
+        config = self.from_dict(values | changes)
+        # One class is nothing to tell apart, and transformers opens no such config: one label is for a number.
+        one_class = config.num_labels == 1 and config.problem_type == "single_label_classification"
+        return config.replace(problem_type=None) if one_class and "problem_type" not in changes else config
 
     @classmethod
     def preset(cls, size: str, **overrides: Any) -> BertConfig:

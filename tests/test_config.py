@@ -127,6 +127,14 @@ def test_a_new_number_of_labels_forgets_their_names():
     assert config.label2id == {"no": 0, "yes": 1}
 
 
+@pytest.mark.parametrize("change", [{"num_labels": 1}, {"id2label": {0: "score"}}])
+def test_a_single_label_is_for_a_number_whatever_the_labels_were_for_before(change: dict[str, object], tmp_path):
+    classifier = BertConfig(num_labels=3, problem_type="single_label_classification")
+    assert classifier.replace(num_labels=2).problem_type == "single_label_classification"
+    classifier.replace(**change).save_pretrained(tmp_path)
+    assert transformers.BertConfig.from_pretrained(tmp_path).problem_type is None
+
+
 def test_labels_stand_in_the_order_of_the_logits_whatever_the_order_of_the_file():
     """A program that sorts the keys of JSON as texts puts "10" before "2", and labels by the alphabet."""
     names = [f"label {number}" for number in range(12)]
