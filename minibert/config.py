@@ -85,8 +85,12 @@ BERTS_OWN: dict[str, Any] = {
 }
 
 
-def _whole(value: Any, least: int = 1) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+# Far above any BERT's. Without bounds, a damaged config would have torch overflow, or make blocks without end.
+MOST, MOST_LAYERS = 2**24, 10_000
+
+
+def _whole(value: Any, least: int = 1, most: int = MOST) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
 def _share(value: Any) -> bool:
@@ -98,15 +102,15 @@ def _positive(value: Any) -> bool:
 
 
 RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
-    ("vocab_size", "a whole number, at least 1", _whole),
-    ("hidden_size", "a whole number, at least 1", _whole),
-    ("num_hidden_layers", "a whole number, at least 1", _whole),
-    ("num_attention_heads", "a whole number, at least 1", _whole),
-    ("intermediate_size", "a whole number, at least 1", _whole),
-    ("max_position_embeddings", "a whole number, at least 1", _whole),
-    ("type_vocab_size", "a whole number, at least 1", _whole),
-    ("num_labels", "a whole number, at least 1", _whole),
-    ("pad_token_id", "a whole number, at least 0", partial(_whole, least=0)),
+    ("vocab_size", f"a whole number, 1 to {MOST:,}", _whole),
+    ("hidden_size", f"a whole number, 1 to {MOST:,}", _whole),
+    ("num_hidden_layers", f"a whole number, 1 to {MOST_LAYERS:,}", partial(_whole, most=MOST_LAYERS)),
+    ("num_attention_heads", f"a whole number, 1 to {MOST:,}", _whole),
+    ("intermediate_size", f"a whole number, 1 to {MOST:,}", _whole),
+    ("max_position_embeddings", f"a whole number, 1 to {MOST:,}", _whole),
+    ("type_vocab_size", f"a whole number, 1 to {MOST:,}", _whole),
+    ("num_labels", f"a whole number, 1 to {MOST:,}", _whole),
+    ("pad_token_id", f"a whole number, 0 to {MOST:,}", partial(_whole, least=0)),
     ("hidden_dropout_prob", "in [0, 1)", _share),
     ("attention_probs_dropout_prob", "in [0, 1)", _share),
     ("classifier_dropout", "in [0, 1), or null", lambda value: value is None or _share(value)),
