@@ -12,7 +12,7 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +128,9 @@ RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
 class BertConfig:
     """One BERT, by its numbers. Immutable; `config.replace(...)` makes a changed copy.
 
-    Raises `InputError` when the numbers do not fit together.
+    Raises `InputError` when the numbers do not fit together; for an unknown key, naming the nearest known one; and for
+    a setting that would change the computation in a way that minibert does not have. What else a config in
+    `transformers` takes, such as `label2id`, does as well.
     """
 
     vocab_size: int = 30522
@@ -191,10 +193,10 @@ class BertConfig:
     def replace(self, **changes: Any) -> BertConfig:
         """A changed copy. A new number of labels makes it forget their names; a single one is for a number.
 
-        Raises `InputError` as `from_dict`, and for what is set elsewhere: nobody asks for it to change nothing.
+        Raises `InputError` as the constructor, and for what is done otherwise: nobody asks for it to change nothing.
         """
         changes = {key: value for key, value in changes.items() if key not in ALWAYS_SO}
-        for key, place in (SET_ELSEWHERE | DONE_OTHERWISE).items():
+        for key, place in DONE_OTHERWISE.items():
             if changes.pop(key, None):
                 raise InputError(f"A config does not set '{key}' here: {place}.")
         values = self.to_dict()
@@ -202,7 +204,7 @@ class BertConfig:
         if renamed or changes.get("num_labels", self.num_labels) != self.num_labels:
             for key in ("num_labels", "id2label", "label2id"):
                 values.pop(key, None)
-        config = self.from_dict(values | changes)
+        config = BertConfig(**(values | changes))
         # One class is nothing to tell apart, and transformers opens no such config: one label is for a number.
         one_class = config.num_labels == 1 and config.problem_type == "single_label_classification"
         return config.replace(problem_type=None) if one_class and "problem_type" not in changes else config
@@ -225,26 +227,13 @@ class BertConfig:
     def from_dict(cls, values: Mapping[str, Any], where: str = "config") -> BertConfig:
         """A config from the contents of a JSON file, Google's or Hugging Face's.
 
-        Keys that only keep books are read over. Raises `InputError`, beginning with `where`, for an unknown key, naming
-        the nearest known one, and for a setting that would change the computation in a way that minibert does not have.
+        Keys that only keep books are read over. Raises `InputError`, beginning with `where`, as the constructor, and
+        for another kind of model.
         """
         if values.get("model_type", "bert") != "bert":
             raise InputError(f"{where}: model_type is {values['model_type']!r}, but minibert reads only 'bert'.")
-        fields = [field.name for field in dataclasses.fields(cls)]
-        for key, value in values.items():
-            if key in BERTS_OWN and value is not None and value != BERTS_OWN[key]:
-                raise InputError(
-                    f"{where}: '{key}' is {value!r}, but BERT has {BERTS_OWN[key]!r}: this is another model."
-                )
-            if key not in (*fields, *BERTS_OWN, *BOOKKEEPING, "label2id"):
-                nearest = difflib.get_close_matches(key, fields, n=1, cutoff=0.0)[0]
-                raise InputError(f"{where}: '{key}' is no known key. The nearest known one is '{nearest}'.")
-        own = {key: value for key, value in values.items() if key in fields}
         try:
-            names = _label_names(values)
-            if names is not None:
-                own |= {"id2label": names, "num_labels": own.get("num_labels", len(names))}
-            return cls(**own)
+            return cls(**{key: value for key, value in values.items() if key not in BOOKKEEPING})
         except (ValueError, TypeError) as error:  # InputError is a ValueError
             raise InputError(f"{where}: {error}") from error
 
@@ -297,6 +286,37 @@ def _refuse(config: BertConfig, name: str, value: Any) -> None:
 
 
 BertConfig.__setattr__ = _refuse  # type: ignore[assignment, method-assign]  # that of dataclasses does not say what to do
+
+
+def _known(init: Callable[..., None]) -> Callable[..., None]:
+    """The constructor for all that a config can be given: that of dataclasses takes fields alone."""
+
+    @wraps(init)
+    def checked(self: BertConfig, /, *numbers: Any, **named: Any) -> None:
+        init(self, *numbers, **_fields(named))
+
+    return checked
+
+
+BertConfig.__init__ = _known(BertConfig.__init__)  # type: ignore[method-assign]
+
+
+def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What the fields of a config are to be. Raises `InputError` for what a BERT cannot be given."""
+    fields = [field.name for field in dataclasses.fields(BertConfig)]
+    for key, value in values.items():
+        if key in BERTS_OWN and value is not None and value != BERTS_OWN[key]:
+            raise InputError(f"'{key}' is {value!r}, but BERT has {BERTS_OWN[key]!r}: this is another model.")
+        if key in SET_ELSEWHERE and value:
+            raise InputError(f"A config does not set '{key}' here: {SET_ELSEWHERE[key]}.")
+        if key not in (*fields, *BERTS_OWN, *BOOKKEEPING, "label2id"):
+            nearest = difflib.get_close_matches(key, fields, n=1, cutoff=0.0)[0]
+            raise InputError(f"'{key}' is no known key. The nearest known one is '{nearest}'.")
+    own = {key: value for key, value in values.items() if key in fields}
+    names = _label_names(values)
+    if names is not None:
+        own |= {"id2label": names, "num_labels": own.get("num_labels", len(names))}
+    return own
 
 
 def _label_names(values: Mapping[str, Any]) -> dict[int, str] | None:

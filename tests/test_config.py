@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from typing import Any
 
 import pytest
 import transformers
@@ -97,6 +98,30 @@ def test_googles_file_is_read(google_dir):
 def test_what_cannot_be_a_bert_gets_a_sentence(values: dict[str, object], sentence: str):
     with pytest.raises(InputError, match=sentence):
         BertConfig.from_dict(values)
+
+
+def test_the_constructor_takes_what_that_of_transformers_takes():
+    settings: dict[str, Any] = {
+        "id2label": {"0": "no", "1": "yes", "2": "perhaps"},
+        "label2id": {"no": 0, "yes": 1, "perhaps": 2},
+    }
+    settings |= {"position_embedding_type": "absolute", "use_cache": False, "bos_token_id": 0}
+    config, theirs = BertConfig(**settings), transformers.BertConfig(**settings)
+    assert (config.num_labels, config.id2label) == (theirs.num_labels, theirs.id2label)
+    assert config == config.replace() == dataclasses.replace(config)
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ({"hiden_size": 3}, "'hiden_size' is no known key. The nearest known one is 'hidden_size'"),
+        ({"is_decoder": True}, "'is_decoder' is True, but BERT has False"),
+        ({"gradient_checkpointing": True}, "does not set 'gradient_checkpointing' here: TrainingArguments takes it"),
+    ],
+)
+def test_a_constructor_that_cannot_do_what_is_asked_says_so(setting: dict[str, object], sentence: str):
+    with pytest.raises(InputError, match=sentence):
+        BertConfig(**setting)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
