@@ -101,10 +101,8 @@ def test_what_cannot_be_a_bert_gets_a_sentence(values: dict[str, object], senten
 
 
 def test_the_constructor_takes_what_that_of_transformers_takes():
-    settings: dict[str, Any] = {
-        "id2label": {"0": "no", "1": "yes", "2": "perhaps"},
-        "label2id": {"no": 0, "yes": 1, "perhaps": 2},
-    }
+    names = {0: "no", 1: "yes", 2: "perhaps"}
+    settings: dict[str, Any] = {"id2label": names, "label2id": {name: number for number, name in names.items()}}
     settings |= {"position_embedding_type": "absolute", "use_cache": False, "bos_token_id": 0}
     config, theirs = BertConfig(**settings), transformers.BertConfig(**settings)
     assert (config.num_labels, config.id2label) == (theirs.num_labels, theirs.id2label)

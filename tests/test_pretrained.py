@@ -333,6 +333,13 @@ WRONG_FOLDERS = {
         lambda folder: [path.unlink() for path in folder.iterdir()],
         "holds no TensorFlow checkpoint; it holds nothing",
     ),
+    "a run of several tasks": (
+        lambda folder: (
+            [(folder / "tasks/ner").mkdir(parents=True)]
+            + [path.rename(folder / "tasks/ner" / path.name) for path in folder.glob("*.*")]
+        ),
+        r"it holds nothing\. There are models further down: .*ner\.$",
+    ),
 }
 
 

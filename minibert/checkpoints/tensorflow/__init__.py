@@ -212,7 +212,10 @@ def _locate(path: Path) -> tuple[Folder | ZipFolder, str, type[FormatV1] | type[
         folder = Folder(path)
         if found := _found_in(folder):
             return folder, *found
-        raise InputError(f"The folder {path} holds no TensorFlow checkpoint; it holds {_listed(folder.names())}.")
+        sentence = f"The folder {path} holds no TensorFlow checkpoint; it holds {_listed(folder.names())}."
+        # A run of several tasks has its models in tasks/, one that was stopped in checkpoints/.
+        models = [str(file.parent) for pattern in ("*/config.json", "*/*/config.json") for file in path.glob(pattern)]
+        raise InputError(sentence + (f" There are models further down: {_listed(models)}." if models else ""))
     if path.is_file() and (path.suffix == ".zip" or zipfile.is_zipfile(path)):
         return _locate_in_zip(ZipFolder(path))
     if path.is_file() or _is_prefix_of_v1(path):
