@@ -96,6 +96,9 @@ class ClassificationTask(TextTask):
         numbers = {name for name in names if name.removeprefix("-").isdecimal()}
         self._know([*sorted(numbers, key=lambda name: (float(name), name)), *sorted(names - numbers)])
 
+    def classes(self, truth: str) -> list[str]:
+        return [truth]
+
     def config_changes(self) -> dict[str, Any]:
         return {
             "id2label": dict(enumerate(self.names)),

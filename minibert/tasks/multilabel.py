@@ -88,6 +88,9 @@ class MultilabelTask(TextTask):
         if not self.names:
             raise InputError(f"{train.path}: none of the {len(train)} rows has a label: there is nothing to learn.")
 
+    def classes(self, truth: list[str]) -> list[str]:
+        return truth
+
     def config_changes(self) -> dict[str, Any]:
         return {
             "id2label": dict(enumerate(self.names)),

@@ -134,6 +134,10 @@ class Task(ABC):
     def learn_labels(self, train: Examples) -> None:
         """Note what the training file tells, such as the labels' names. Raises `InputError` if it is too little."""
 
+    def classes(self, truth: Any) -> list[str]:
+        """The labels in a truth, if `features` refuses those that the training file lacks."""
+        return []
+
     def check(self, train: Examples, other: Examples) -> None:
         """Raise `InputError` if a dev or test file does not fit the training file."""
 

@@ -12,7 +12,6 @@ import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from ..data.folds import assign_folds
 from ..data.tables import read_table
@@ -150,15 +149,9 @@ def fold_files(arguments: argparse.Namespace, folds: int) -> dict[str, str]:
             f"{arguments.train}: --folds needs one example a row, found {len(examples)} in {len(rows)} rows."
         )
     task.learn_labels(examples)  # which may refuse them: here by the name of the file, not of a part of it
-    # The labels that must be met in training. A summary is none, and a tag that was never met counts as missed.
-    named: list[list[str]] = [[]] * len(rows)
-    labels: list[Any] = [0] * len(rows)
-    if task.name == "multilabel":
-        named, labels = examples.truths, [", ".join(truth) for truth in examples.truths]
-    elif task.name == "classification":
-        named, labels = [[truth] for truth in examples.truths], examples.truths
-    elif all(isinstance(truth, (int, float)) for truth in examples.truths):
-        labels = examples.truths
+    classes = [task.classes(truth) for truth in examples.truths]
+    are_numbers = all(isinstance(truth, (int, float)) for truth in examples.truths)
+    labels = examples.truths if are_numbers else [", ".join(names) for names in classes]
     groups = None
     if arguments.group_column is not None:
         groups = column_values(examples, arguments.group_column, "--group-column")
@@ -168,7 +161,7 @@ def fold_files(arguments: argparse.Namespace, folds: int) -> dict[str, str]:
         parts: dict[str, list[int]] = {"train": [], "dev": []}
         for place, found in enumerate(assigned):
             parts["dev" if found == fold else "train"].append(place)
-        met = {part: {name for place in places for name in named[place]} for part, places in parts.items()}
+        met = {part: {name for place in places for name in classes[place]} for part, places in parts.items()}
         alone = met["dev"] - met["train"]
         if alone:
             raise InputError(
