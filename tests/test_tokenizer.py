@@ -771,6 +771,11 @@ MISTAKES: dict[str, tuple[tuple[Any, ...], dict[str, Any], str]] = {
     "no room": (("the",), {"max_length": 1}, "max_length 1 leaves no room: there are 2 special tokens"),
     "no room for a pair": (("the", "cat"), {"max_length": 2}, "leaves no room: there are 3 special tokens"),
     "stride": (("the",), {"max_length": 5, "stride": 3}, "stride 3 must be smaller than 3"),
+    "stride without special": (
+        ("the",),
+        {"max_length": 5, "stride": 4, "add_special_tokens": False},
+        "stride 4 must be smaller than 3",
+    ),
     "negative stride": (("the",), {"max_length": 5, "stride": -1}, "stride must be a whole number, 0 or more"),
     "multiple": (("the",), {"padding": True, "pad_to_multiple_of": 0}, "pad_to_multiple_of must be a whole number, 1"),
     "multiple and length": (
