@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from ..losses import IGNORE
 from ..packing import PackedBatch
-from .instances import Instance, PretrainingInstances
+from .instances import Block, Instance, PretrainingInstances
 
 Batch = dict[str, Any]
 
@@ -34,7 +34,10 @@ class InstanceStream:
 
     def __init__(self, instances: PretrainingInstances) -> None:
         self.instances = instances
-        self.block = lru_cache(maxsize=2)(instances.block)  # a step may begin in one block and end in the next
+        self.block = lru_cache(maxsize=2)(self._block)  # a step may begin in one block and end in the next
+
+    def _block(self, number: int) -> Block:  # asked only now: `bench pretrain` steps a trainer that has no instances
+        return self.instances.block(number)
 
     def steps(self, start: Place, batch_size: int) -> Iterator[list[Place]]:
         """For every step, the places of its instances. Blocks follow each other."""
