@@ -165,10 +165,9 @@ def _is_prefix_of_v2(path: str | os.PathLike[str]) -> bool:
 
 def _is_prefix_of_v1(path: str | os.PathLike[str]) -> bool:
     folder, name = os.path.split(path)
-    readable = os.path.isdir(folder or ".") and os.access(
-        folder or ".", os.R_OK
-    )  # a known name is looked for here, too
-    names = Folder(Path(folder)).names() if readable else set()
+    place = Path(folder)
+    readable = place.is_dir() and os.access(place, os.R_OK)  # a known name is looked for here, too
+    names = Folder(place).names() if readable else set()
     return name not in names and bool(part_names(name, names))
 
 
