@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from .config import BertConfig
 from .dropout import Dropout
@@ -228,8 +229,8 @@ class BertForMultipleChoice(BertTaskModel):
         output = super().forward(
             input_ids, attention_mask, token_type_ids, position_ids, None, output_hidden_states, output_attentions
         )
-        of_questions = Layout.from_lengths(torch.tensor(choices, device="cpu")).to(output.logits.device)
-        output.logits = of_questions.pad(output.logits, lowest(output.logits))  # (rows) -> (batch, choices)
+        # (rows) -> (batch, choices)
+        output.logits = pad_sequence(output.logits.split(list(choices)), True, lowest(output.logits))
         output.loss = None if labels is None else cross_entropy(output.logits, labels)
         return output
 

@@ -290,11 +290,9 @@ def test_logits_of_hidden_states_that_have_changed_since_are_refused():
         assert output.logits.isfinite().all()
 
 
-@pytest.mark.parametrize("name", PEERS)
+@pytest.mark.parametrize("name", [name for name in PEERS if name != "BertForMultipleChoice"])
 def test_several_models_at_once_answer_as_each_does(name: str):
     models, batch = [make_model(name) for _ in range(2)], make_batch()
-    if name == "BertForMultipleChoice":
-        batch = {key: value.unsqueeze(1) for key, value in batch.items()}
     weights, _ = torch.func.stack_module_state(models)
     together = torch.func.vmap(lambda own: torch.func.functional_call(models[0], own, kwargs=batch)[0])(weights)
     for each, found in zip(models, together, strict=True):

@@ -40,10 +40,10 @@ LENGTHS = [16, 7, 11, 1, 0]  # tokens in each row
 MASKED = 10
 SENTENCES = [5, 2, 1, 1, 0]  # in each row
 # What the words in the comments stand for. Where there are two numbers, the same line works on all tokens and on [CLS]
-# alone, or (in packing.py) on sentences or choices.
+# alone, or (in packing.py) on sentences.
 MEANING: dict[str, set[int]] = {
     "batch": {5, 10},  # 10: five questions with two choices
-    "seq": {16, 1, 5, 2},
+    "seq": {16, 1, 5},
     "query_seq": {16, 1},
     "tokens": {35, 4, 9, 70, 8},
     "queries": {35, 4, 70, 8},
