@@ -194,11 +194,18 @@ def histograms(bars: Mapping[str, Mapping[str, Sequence[float]]], quantity: str)
 
 
 def learning_rates(rates: Sequence[float], losses: Sequence[float], suggestion: float) -> Figure:
-    """The loss of a short run in which the learning rate grows from step to step."""
+    """The loss of a short run in which the learning rate grows from step to step.
+
+    Where it explodes, it leaves the picture at the top: the valley before would be flat beside it.
+    """
     figure, axes = _figure(6.4, 3.8)
+    lowest = min(losses)
+    valley = max(losses[0] - lowest, 0.05 * abs(lowest), 1e-3)  # how deep it is; something, if the loss never fell
     axes.plot(rates, losses, color=BLUE)
+    axes.plot(rates[losses.index(lowest)], lowest, "o", color=BLUE, label="lowest loss")
     axes.axvline(suggestion, color=ORANGE, linestyle="--", label=f"suggestion, {suggestion:.1e}")
     axes.set(xscale="log", xlabel="learning rate", ylabel="training loss, smoothed")
+    axes.set_ylim(lowest - 0.2 * valley, lowest + 3 * valley)
     axes.legend(frameon=False)
     return figure
 

@@ -125,3 +125,11 @@ def test_the_running_mean_of_a_long_run_is_over_as_many_steps_as_it_says():
     np.testing.assert_allclose(np.asarray(mean.get_ydata()), np.asarray(mean.get_xdata()) - 249 / 2)
     for line in (noisy, mean, right.lines[0]):
         assert 1000 < np.asarray(line.get_xdata()).size <= plots.MOST_POINTS
+
+
+@pytest.mark.parametrize("losses", [[0.7, 0.72, 0.6, 0.65, 2.4], [0.0, 0.0], [-1.0, 3.0]])
+def test_the_valley_of_the_learning_rates_is_not_flat_beside_the_explosion(losses: list[float]):
+    figure = plots.learning_rates([10.0**n for n in range(len(losses))], losses, 1.0)
+    low, high = figure.axes[0].get_ylim()
+    assert low < min(losses) <= losses[0] < high
+    assert high < max(losses) or max(losses) == losses[0]

@@ -134,8 +134,11 @@ def _find_learning_rate(page: Path, trainer: Trainer) -> dict[str, Any]:
     """Instead of a training: draw how the loss depends on the learning rate."""
     sweep = find_learning_rate(trainer)
     text = f"A tenth of the rate with the lowest loss: {sweep.suggestion:.1e}"
-    parts = [heading("Loss while the learning rate grows"), paragraph(f"{text}.")]
-    parts.append(picture(partial(plots.learning_rates, sweep.rates, sweep.losses, sweep.suggestion), text))
+    parts = [
+        heading("Loss while the learning rate grows"),
+        paragraph(f"{text}. Where the loss explodes, the curve leaves the picture."),
+        picture(partial(plots.learning_rates, sweep.rates, sweep.losses, sweep.suggestion), text),
+    ]
     write_page(page, "Learning rates", parts)
     print(f"{text}. {page} shows all.")
     return {"learning_rate": sweep.suggestion}
