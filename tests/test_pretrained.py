@@ -14,6 +14,8 @@ from safetensors.torch import load_file, save_file
 
 import minibert
 from minibert import InputError
+from minibert.checkpoints import tensorflow
+from minibert.checkpoints.convert import convert
 from minibert.checkpoints.locate import locate, shipped_models
 from minibert.checkpoints.names import ROWS, names_of
 from minibert.config import DONE_OTHERWISE, SET_ELSEWHERE
@@ -187,6 +189,18 @@ def test_another_number_of_labels_means_another_head(tmp_path: Path, caplog):
 
 def test_a_config_of_googles_is_that_of_its_model(google_dir: Path):
     assert minibert.BertConfig.from_pretrained(google_dir).hidden_act == "gelu_new"
+
+
+def test_of_googles_files_the_config_is_read_without_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    make_model("BertForPreTraining").save_pretrained(tmp_path / "ours")
+    convert(tmp_path / "ours", tmp_path / "google", "google")
+    read = []
+    stream = tensorflow.TensorFlowCheckpoint.stream
+    monkeypatch.setattr(tensorflow.TensorFlowCheckpoint, "stream", lambda *given: read.append(given) or stream(*given))
+    assert minibert.BertConfig.from_pretrained(tmp_path / "google").hidden_size == SMALL.hidden_size
+    assert not read
+    minibert.BertForPreTraining.from_pretrained(tmp_path / "google")
+    assert len(read) == 1  # front to back, as a zip is best read
 
 
 def test_a_config_is_read_alone_and_given_to_the_model_as_in_transformers(tmp_path: Path):

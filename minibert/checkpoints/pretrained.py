@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import logging
+import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -70,10 +72,37 @@ def open_checkpoint(name_or_path: NameOrPath) -> Checkpoint:
         if config.hidden_act == "gelu":
             config = config.replace(hidden_act="gelu_new")
         names = tensorflow.model_variables(google)
-        tensors = {name: torch.from_numpy(values) for name, values in google.stream(names)}
-    if "output_bias" in tensors:  # of a classifier: Google's config does not tell how many classes it has
-        config = config.replace(num_labels=tensors["output_bias"].numel())
-    return Checkpoint(path, "google", config, tensors)
+        if "output_bias" in names:  # of a classifier: Google's config does not tell how many classes it has
+            config = config.replace(num_labels=math.prod(google.shape("output_bias")))
+    return Checkpoint(path, "google", config, GoogleWeights(path, names))
+
+
+class GoogleWeights(Mapping[str, Tensor]):
+    """The model's variables in a TensorFlow checkpoint, by name. All are read when the first one is asked for.
+
+    So whoever asks for names or the config alone need not wait, and a zip is unpacked once, from front to back.
+    """
+
+    def __init__(self, path: Path, names: Collection[str]) -> None:
+        self._path = path
+        self._names = names
+
+    @cached_property
+    def _tensors(self) -> dict[str, Tensor]:
+        with tensorflow.open_checkpoint(self._path) as google:
+            return {name: torch.from_numpy(values) for name, values in google.stream(self._names)}
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
 
 
 def _first_text(values: Any) -> str | None:
