@@ -367,6 +367,14 @@ def test_a_wrong_folder_gets_a_sentence(case: str, tmp_path: Path):
     assert str(tmp_path) in str(caught.value)
 
 
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read all")
+def test_weights_that_may_not_be_read_are_not_called_missing(tmp_path: Path):
+    make_model("BertModel").save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").chmod(0)
+    with pytest.raises(InputError, match=r"model\.safetensors is no readable weight file: .*Permission denied"):
+        minibert.BertModel.from_pretrained(tmp_path)
+
+
 @pytest.mark.parametrize(
     "name", ["bert-base-uncasd", "/no/such/folder", "./missing", "~no-such-user/x/y", "no such model"]
 )

@@ -96,6 +96,7 @@ class HuggingFaceWeights(Mapping[str, Tensor]):
     def _open(self, path: Path) -> Any:
         if path not in self._readers:
             try:
+                path.open("rb").close()  # safetensors calls a file missing that may not be read
                 if path.suffix == ".safetensors":
                     self._readers[path] = safe_open(path, framework="pt")
                 else:
