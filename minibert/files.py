@@ -85,6 +85,18 @@ def new_folder(path: Path) -> Iterator[None]:
             remove_if_empty(path)
 
 
+@contextmanager
+def whole_folder(path: Path) -> Iterator[None]:
+    """`new_folder` for one that is not there or empty: if the block fails, such as on a full disk, nothing stays."""
+    with new_folder(path):
+        try:
+            yield
+        except BaseException:
+            for file in path.iterdir():
+                file.unlink()
+            raise
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """`text` in UTF-8, complete or not at all."""
     with replacing(path) as temporary:

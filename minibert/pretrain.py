@@ -9,7 +9,7 @@ from pathlib import Path
 from .commandline import Parser, PlainParser, check_names, positive_float, positive_int, run, seed, share, whole_number
 from .config import PRESETS
 from .errors import InputError
-from .files import new_folder
+from .files import whole_folder
 
 
 def build_parser() -> Parser:
@@ -71,7 +71,7 @@ def learn_vocabulary(arguments: argparse.Namespace) -> None:
     out = Path(arguments.out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} exists already: name another folder.")
-    with new_folder(out):  # before the text is read, which may take hours
+    with whole_folder(out):  # before the text is read, which may take hours
         tokenizer, words = learn_tokenizer(arguments.files, arguments.size, do_lower_case=not arguments.cased)
         tokenizer.save_pretrained(out)
     tokens_per_word, unknown = coverage(list(tokenizer.get_vocab()), words)

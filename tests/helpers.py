@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import string
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ import transformers
 from torch import Tensor
 
 import minibert
-from minibert import BertTokenizer, Trainer, TrainingArguments
+from minibert import BertTokenizer, Trainer, TrainingArguments, files
 from minibert import pretrain as pretrain_command
 from minibert.checkpoints.names import from_minibert
 from minibert.commandline import run
@@ -141,6 +142,18 @@ def save_small_model(folder: Path) -> Path:
     minibert.BertModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def full_disk(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """From the file of this name on there is no more room."""
+    replacing = files.replacing
+
+    def refuse(path: Any) -> Any:
+        if Path(path).name == name:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        return replacing(path)
+
+    monkeypatch.setattr(files, "replacing", refuse)
 
 
 def pretrain(*words: object) -> None:

@@ -731,7 +731,7 @@ def test_a_conversion_that_finds_the_disk_full_leaves_nothing_half_written(
         full.setattr(f"minibert.checkpoints.convert.{late}", refuse)
         with pytest.raises(CommandError, match="2"):
             call(*command)
-    assert list((tmp_path / "new").iterdir()) == []
+    assert not (tmp_path / "new").exists()
     call(*command)  # when there is room again
 
 

@@ -14,7 +14,7 @@ from minibert.data.shards import Corpus
 from minibert.tasks.task import Columns
 from minibert.training.judging import saved_task
 
-from .helpers import ROOT, pretrain, pretrain_fails
+from .helpers import ROOT, full_disk, pretrain, pretrain_fails
 
 TEXT = "The cat sat on the mat. The dog ran after Émile's cat.\nIt rained.\n\nA second document. It is short.\n\n"
 
@@ -50,6 +50,13 @@ def test_a_vocabulary_is_the_same_every_time(text: Path, tmp_path: Path):
     tokenizer = BertTokenizer.from_pretrained(tmp_path / "one")
     assert not tokenizer.do_lower_case
     assert {"É", "T", "The"} <= tokenizer.get_vocab().keys()
+
+
+def test_half_a_tokenizer_is_none(text: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch):
+    full_disk(monkeypatch, "tokenizer.json")
+    words = ["vocabulary", text, "--size", 60, "--out", tmp_path / "vocab"]
+    assert "No space left on device" in pretrain_fails(capsys, *words)
+    assert not (tmp_path / "vocab").exists()
 
 
 def test_whatever_is_wrong_is_one_line(text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

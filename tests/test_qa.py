@@ -24,7 +24,7 @@ from minibert.tasks import qa
 from minibert.tasks.qa import QuestionAnsweringTask, best_spans, best_threshold, question_word, windows
 from minibert.tasks.task import Columns, Example, Examples
 
-from .helpers import SMALL, learn, save_small_model, spelling_tokenizer, word_tokenizer
+from .helpers import SMALL, full_disk, learn, save_small_model, spelling_tokenizer, word_tokenizer
 from .test_commands import CommandError, call
 
 TEXT = "Łódź fell in 1939. The Übergang of 1945—so called—took 2.5 years; 3kg of [SEP] were left."
@@ -185,6 +185,15 @@ def test_a_split_replaces_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert f"{tmp_path} has train.json already: choose another --out." in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["train.json"]
     assert whole.read_text() == before
+
+
+def test_half_a_split_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    articles = [squad(asked(str(i), "1939"), title=str(i))["data"][0] for i in range(10)]
+    whole = write(tmp_path / "all.json", {"version": "1.1", "data": articles})
+    full_disk(monkeypatch, "test.json")
+    with pytest.raises(CommandError, match="2"):
+        call("data.squad", whole, "--out", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["all.json"]
 
 
 def test_a_split_that_leaves_nothing_to_learn_from_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import json
 import os
 import re
@@ -21,7 +20,6 @@ from hypothesis import strategies as st
 
 from minibert.data.folds import assign_folds
 from minibert.errors import DivergedError, InputError
-from minibert.files import replacing
 from minibert.search import build_parser, with_setting
 from minibert.tasks import task_class
 from minibert.tasks.multilabel import MultilabelTask
@@ -34,7 +32,7 @@ from minibert.training.run_folder import TRIALS
 from minibert.training.search import fold_files, settings_of
 from minibert.training.trials import WEIGHTS, Result, Trial, _drop_weights, _keep, best_result, summarize
 
-from .helpers import GOOD, write_table
+from .helpers import GOOD, full_disk, write_table
 from .test_commands import RESULTS, CommandError, call, one_line, start
 
 labels_and_folds = st.tuples(st.lists(st.sampled_from("abc"), min_size=6, max_size=60), st.integers(2, 6))
@@ -547,16 +545,9 @@ def test_runs_that_cannot_go_on_are_not_deleted(files, small_model: Path, tmp_pa
 def test_a_search_that_finds_the_disk_full_at_its_beginning_leaves_nothing(
     files, small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: str
 ):
-    def refuse(path: Any) -> Any:
-        if Path(path).name == full:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return replacing(path)
-
-    flags = [*files, "--model", small_model, "--epochs", 1, "--seeds", 2, "--out", tmp_path / "out"]
-    with monkeypatch.context() as disk:
-        disk.setattr("minibert.files.replacing", refuse)
-        with pytest.raises(CommandError, match="2"):
-            call("finetune", *flags)
+    full_disk(monkeypatch, full)
+    with pytest.raises(CommandError, match="2"):
+        call("finetune", *files, "--model", small_model, "--epochs", 1, "--seeds", 2, "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from .. import heads
 from ..config import BertConfig
 from ..errors import InputError
-from ..files import write_json, write_text
+from ..files import whole_folder, write_json, write_text
 from ..model import BertPreTrainedModel
 from ..tokenization import BertTokenizer
 from . import tensorflow
@@ -80,16 +80,11 @@ def convert(source: NameOrPath, destination: str | Path, dialect: Dialect) -> No
         raise InputError(f"{destination} is there already: choose a new folder.")
     tensors = translate(checkpoint.tensors, checkpoint.dialect, dialect)
     tokenizer = BertTokenizer.from_pretrained(source) if read_tokenizer_files(source) else None
-    destination.mkdir(parents=True, exist_ok=True)
-    try:
+    with whole_folder(destination):
         if dialect == "google":
             _write_google(destination, checkpoint.config, tensors, tokenizer)
         else:
             _write_hugging_face(destination, checkpoint, tensors, tokenizer)
-    except BaseException:  # such as a full disk: half a model is none
-        for path in destination.iterdir():
-            path.unlink()
-        raise
 
 
 def verify(source: NameOrPath) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from ..commandline import Parser, run, seed, share
 from ..errors import InputError
-from ..files import parse_json_object, write_json
+from ..files import new_folder, parse_json_object, write_json
 from .tables import Row, read_table
 
 KINDS = {str: "text", list: "a list", dict: "an object", int: "a whole number"}
@@ -186,16 +186,22 @@ def main(arguments: argparse.Namespace) -> None:
     chosen = random.Random(arguments.seed).sample(titles, dev + test)
     splits = {"train": set(titles) - set(chosen), "dev": set(chosen[:dev]), "test": set(chosen[dev:])}
     out = Path(arguments.out)
-    there = [f"{name}.json" for name in splits if (out / f"{name}.json").exists()]
+    files = {name: out / f"{name}.json" for name in splits}
+    there = [file.name for file in files.values() if file.exists()]
     if there:
         raise InputError(f"{out} has {' and '.join(there)} already: choose another --out.")
-    out.mkdir(parents=True, exist_ok=True)
-    for name, taken in splits.items():
-        if taken:
-            part = [article for title in titles if title in taken for article in articles[title]]
-            write_json(out / f"{name}.json", contents | {"data": part})
-            questions = sum(len(paragraph["qas"]) for article in part for paragraph in article["paragraphs"])
-            print(f"{out / name}.json: {len(taken):,} articles, {questions:,} questions")
+    with new_folder(out):
+        try:
+            for name, taken in splits.items():
+                if taken:
+                    part = [article for title in titles if title in taken for article in articles[title]]
+                    write_json(files[name], contents | {"data": part})
+                    questions = sum(len(paragraph["qas"]) for article in part for paragraph in article["paragraphs"])
+                    print(f"{files[name]}: {len(taken):,} articles, {questions:,} questions")
+        except BaseException:  # such as a full disk: some of the articles are not all
+            for file in files.values():
+                file.unlink(missing_ok=True)
+            raise
 
 
 if __name__ == "__main__":
