@@ -6,6 +6,7 @@ import json
 import logging
 import os
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -194,13 +195,12 @@ def test_a_config_of_googles_is_that_of_its_model(google_dir: Path):
 def test_of_googles_files_the_config_is_read_without_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     make_model("BertForPreTraining").save_pretrained(tmp_path / "ours")
     convert(tmp_path / "ours", tmp_path / "google", "google")
-    read = []
-    stream = tensorflow.TensorFlowCheckpoint.stream
-    monkeypatch.setattr(tensorflow.TensorFlowCheckpoint, "stream", lambda *given: read.append(given) or stream(*given))
+    stream = Mock(wraps=tensorflow.TensorFlowCheckpoint.stream)
+    monkeypatch.setattr(tensorflow.TensorFlowCheckpoint, "stream", lambda *given: stream(*given))
     assert minibert.BertConfig.from_pretrained(tmp_path / "google").hidden_size == SMALL.hidden_size
-    assert not read
+    stream.assert_not_called()
     minibert.BertForPreTraining.from_pretrained(tmp_path / "google")
-    assert len(read) == 1  # front to back, as a zip is best read
+    stream.assert_called_once()  # front to back, as a zip is best read
 
 
 def test_a_config_is_read_alone_and_given_to_the_model_as_in_transformers(tmp_path: Path):
