@@ -15,8 +15,7 @@ import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minibert import BertForExtractiveSummarization, BertTokenizer, Trainer, TrainingArguments
-from minibert.data.batches import pack_examples
+from minibert import BertForExtractiveSummarization, BertTokenizer
 from minibert.errors import InputError
 from minibert.metrics.rouge import longest_common_subsequence
 from minibert.tasks.summarization import SummarizationTask, choose, oracle, sentences, windows
@@ -142,26 +141,14 @@ def test_a_batch_gives_every_sentence_its_own_label_and_the_loss_ignores_the_fil
     inputs = [{key: row[key] for key in ("input_ids", "token_type_ids", "labels")} for row in rows]
     model = BertForExtractiveSummarization.from_pretrained(save_small_model(tmp_path)).eval()
     with torch.no_grad():
-        together = model(**pack_examples(inputs))
-        alone = [model(**pack_examples([row])) for row in inputs]
+        together = model(**task.collate(inputs))
+        alone = [model(**task.collate([row])) for row in inputs]
     counts = [row["sentences"] for row in rows]
     assert len(set(counts)) > 1
     for logits, single, count in zip(together.logits, alone, counts, strict=True):
         torch.testing.assert_close(logits[:count], single.logits[0])
     mean = sum(single.loss * count for single, count in zip(alone, counts, strict=True)) / sum(counts)
     torch.testing.assert_close(together.loss, mean)
-
-
-def test_a_trainer_takes_articles_with_a_label_for_each_sentence(tmp_path: Path):
-    """Whether they have as many sentences or not."""
-    even = [{"input_ids": [2, 7, 3, 2, 8, 9, 3], "labels": [1, 0]}, {"input_ids": [2, 9, 3, 2, 8, 3], "labels": [0, 1]}]
-    for articles in (even, [*even, {"input_ids": [2, 7, 5, 3], "labels": [1]}]):
-        model = BertForExtractiveSummarization.from_pretrained(save_small_model(tmp_path / "model"))
-        arguments = TrainingArguments(str(tmp_path / "out"), max_steps=2, save_strategy="no", disable_tqdm=True)
-        trainer = Trainer(model, arguments, train_dataset=articles)
-        assert trainer.train().global_step == 2
-        found = trainer.predict(articles)
-        assert found.predictions.shape == found.label_ids.shape == (len(articles), 2)
 
 
 # ----------------------------------------------------------------------------------------------- oracle and answers

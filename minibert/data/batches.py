@@ -52,10 +52,9 @@ def pack_examples(examples: Sequence[Mapping[str, Any]], padded: bool = False) -
 
     `input_ids` becomes a `PackedBatch`, which carries `token_type_ids` and `position_ids`, too; padding that the
     examples may bring along is left out. `label` is renamed to `labels`; labels that belong to tokens are packed as
-    well; where a row has another number of them, such as one a sentence, -100 fills the shorter rows. Examples that are
-    no single rows (multiple choice), or have holes in their masks, stay padded tensors and must be of one length. With
-    `padded`, the model's answers to the batch, and so the labels of tokens, are (batch, seq, ...), -100 at places
-    without a token.
+    well. Examples that are no single rows (multiple choice), or have holes in their masks, stay padded tensors and must
+    be of one length. With `padded`, the model's answers to the batch, and so the labels of tokens, are
+    (batch, seq, ...), -100 at places without a token.
     """
     for example in examples:
         if example.keys() != examples[0].keys():
@@ -85,10 +84,6 @@ def pack_examples(examples: Sequence[Mapping[str, Any]], padded: bool = False) -
         if all(_has_whole_numbers(value, len(row)) for value, row in zip(values, rows, strict=True)):
             labels = _stack(key, [number for row in cut(values) for number in row])
             batch[key] = packed.restore(labels, fill=IGNORE)
-        elif all(_has_whole_numbers(value) for value in values):
-            batch["input_ids"] = replace(packed, padded=True)  # so the model's answers have these rows, too
-            most = max(map(len, values))
-            batch[key] = _stack(key, [value + [IGNORE] * (most - len(value)) for value in values])
         else:
             batch[key] = _stack(key, values)
     return batch
@@ -109,10 +104,9 @@ def _is_right_padded(mask: list[Any]) -> bool:
     return not any(isinstance(row, list) for row in mask) and mask == sorted(mask, reverse=True)
 
 
-def _has_whole_numbers(value: Any, length: int | None = None) -> bool:
-    """Whether these are labels of so many parts of a row. (Several floats are one text's labels, even if as many.)"""
-    whole = isinstance(value, list) and all(isinstance(number, int) for number in value)
-    return whole and length in (None, len(value))
+def _has_whole_numbers(value: Any, length: int) -> bool:
+    """Whether these are labels of so many tokens. (Several floats are one sentence's labels, even if as many.)"""
+    return isinstance(value, list) and len(value) == length and all(isinstance(number, int) for number in value)
 
 
 def _stack(key: str, values: list[Any]) -> Tensor:

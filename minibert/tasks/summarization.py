@@ -30,10 +30,12 @@ from typing import Any
 import torch
 
 from ..config import BertConfig
+from ..data.batches import pack_examples
 from ..data.sentences import split_sentences
 from ..data.tables import read_table, read_text
 from ..errors import InputError
 from ..heads import BertForExtractiveSummarization
+from ..losses import IGNORE
 from ..metrics.rouge import ngrams, rouge, score, words
 from ..pages import heading, marked, paragraph, subheading, table
 from ..tokenization import BertTokenizer
@@ -134,6 +136,17 @@ class SummarizationTask(Task):
                     row["labels"] = [int(i in wanted) for i in numbers]
                 rows.append(row)
         return rows
+
+    @staticmethod
+    def collate(rows: list[dict[str, Any]]) -> Mapping[str, Any]:
+        """A batch, of which each row has a label for each of its sentences: these are padded with -100."""
+        batch = pack_examples(
+            [{key: value for key, value in row.items() if key != "labels"} for row in rows], padded=True
+        )
+        if "labels" in rows[0]:
+            most = max(len(row["labels"]) for row in rows)
+            batch["labels"] = torch.tensor([row["labels"] + [IGNORE] * (most - len(row["labels"])) for row in rows])
+        return batch
 
     # ----------------------------------------------------------------------------------------------------- answers
 

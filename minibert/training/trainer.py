@@ -102,8 +102,7 @@ class Trainer:
     """Train, evaluate and use a model on examples.
 
     model: one of the task models, whose `forward` returns a loss when it is given labels.
-    train_dataset, eval_dataset: examples as the tokenizer makes them plus `labels`; they need no padding, but where an
-        example is several rows (multiple choice).
+    train_dataset, eval_dataset: examples as the tokenizer makes them plus `labels`; they need no padding.
     compute_metrics: from an `EvalPrediction` to a dict of numbers.
     data_collator: makes a batch out of a list of examples; by default they are packed.
     processing_class: the tokenizer, saved beside the model.
