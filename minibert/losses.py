@@ -43,6 +43,10 @@ def classification_loss(model: Familiar, logits: Tensor, labels: Tensor) -> Tens
             raise InputError(
                 f"labels must have the shape of the logits, {tuple(logits.shape)}: found {tuple(labels.shape)}.{hint}"
             )
+        if kind == "multi_label_classification" and labels.device.type == "cpu":
+            wrong = labels[(labels < 0) | (labels > 1)]
+            if len(wrong):
+                raise InputError(f"labels must be from 0 to 1, one for each class: found {wrong[0].item():g}.")
         if model.config.problem_type is None:
             model.config = model.config.replace(problem_type=kind)
         loss = F.mse_loss if kind == "regression" else F.binary_cross_entropy_with_logits

@@ -527,6 +527,11 @@ WRONG_LABELS: dict[str, tuple[str, dict[str, Any], str]] = {
         {"labels": torch.zeros(4, 3)},
         r"shape of the logits, \(4, 7\): found \(4, 3\)",
     ),
+    "no share of a class": (
+        "BertForSequenceClassification",
+        {"labels": torch.full((4, 7), -100.0)},
+        "labels must be from 0 to 1, one for each class: found -100",
+    ),
     "tokens' shape": (
         "BertForTokenClassification",
         {"labels": torch.zeros(4, 15).long()},

@@ -102,9 +102,11 @@ class Trainer:
     """Train, evaluate and use a model on examples.
 
     model: one of the task models, whose `forward` returns a loss when it is given labels.
-    train_dataset, eval_dataset: examples as the tokenizer makes them plus `labels`; they need no padding.
+    train_dataset, eval_dataset: examples as the tokenizer makes them plus `labels`; they need no padding, but where an
+        example is several rows (multiple choice).
     compute_metrics: from an `EvalPrediction` to a dict of numbers.
-    data_collator: makes a batch out of a list of examples; by default they are packed.
+    data_collator: makes a batch out of a list of examples; by default they are packed. Articles with a label for each
+        sentence need `SummarizationTask.collate`.
     processing_class: the tokenizer, saved beside the model.
     preprocess_logits_for_metrics: from the logits and the labels of a batch to what is to be kept of the logits, one
         tensor or several, (batch, ...) each; by default all.
