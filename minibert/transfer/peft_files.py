@@ -2,6 +2,9 @@
 
 The tensors are called as Hugging Face's BERT calls its modules, `base_model.model.` in front: for
 `bert.encoder.layer.0.attention.self.query` there are `...query.lora_A.weight` and `...query.lora_B.weight`.
+
+A head for masked words is an exception: PEFT wants its output matrix, too, in the file and trained by itself, where in
+BERT it is the word embeddings. PEFT does not open such a file of ours, and one of theirs with that head is refused.
 """
 
 from __future__ import annotations
