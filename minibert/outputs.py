@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, ClassVar, overload
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils._pytree import register_pytree_node
 
 from .errors import InputError
 
@@ -19,6 +20,10 @@ class ModelOutput:
     """Base of the outputs. Fields that are None are left out when it is read as a dict or a tuple."""
 
     names: ClassVar[tuple[str, ...]]
+
+    def __init_subclass__(cls) -> None:
+        # Else DistributedDataParallel(static_graph=True) finds no tensors in it, and averages no gradients.
+        register_pytree_node(cls, _taken_apart, partial(_put_together, cls))
 
     def keys(self) -> list[str]:
         """The names of the fields that are there, in order. Logits that are computed later are there."""
@@ -63,6 +68,16 @@ class ModelOutput:
     def __getstate__(self) -> dict[str, Any]:
         """For a copy or a pickle. Logits that are computed later are computed now, for a function is not pickled."""
         return {name: getattr(self, name) for name in self.names}
+
+
+def _taken_apart(output: ModelOutput) -> tuple[list[Any], list[str]]:
+    return list(vars(output).values()), list(vars(output))
+
+
+def _put_together(kind: type[ModelOutput], values: Iterable[Any], names: list[str]) -> ModelOutput:
+    output = kind.__new__(kind)
+    vars(output).update(zip(names, values, strict=True))
+    return output
 
 
 @dataclass

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 import minibert
 from minibert import InputError, PackedBatch, heads, model
@@ -279,6 +280,18 @@ def test_outputs_can_be_sent_to_another_process(name: str):
         assert all(torch.equal(value, wanted) for value, wanted in zip(twin, output, strict=True))
         assert repr(twin) == repr(output)
         assert getattr(twin, "loss", None) is None
+
+
+@pytest.mark.parametrize("name", ["BertForMaskedLM", "BertForSequenceClassification"])
+def test_torch_finds_the_loss_in_an_output_as_ddp_with_a_static_graph_has_to(name: str):
+    batch = make_batch()
+    labels = batch["input_ids"] if name == "BertForMaskedLM" else torch.zeros(4, dtype=torch.long)
+    output = make_model(name)(**batch, labels=labels)
+    leaves, form = tree_flatten(output)
+    assert any(leaf is output.loss for leaf in leaves)
+    again = tree_unflatten(leaves, form)
+    assert (type(again), again.keys()) == (type(output), output.keys())
+    assert torch.equal(again.logits, output.logits)
 
 
 def test_logits_of_hidden_states_that_have_changed_since_are_refused():
