@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 
 from minibert import BertForPreTraining, BertTokenizer
 from minibert.checkpoints import locate
@@ -24,6 +25,16 @@ def test_a_shipped_model_has_all_its_weights_and_its_tokenizer(name: str, caplog
     assert len(tokenizer) == model.config.vocab_size
     weights = shipped_models()[name] / "model.safetensors"
     assert weights.stat().st_size < 20 * 2**20
+
+
+@pytest.mark.parametrize("name", shipped_models())
+def test_transformers_opens_a_shipped_model_ready_to_be_trained(name: str):
+    theirs = transformers.BertForPreTraining.from_pretrained(shipped_models()[name]).eval()
+    assert {parameter.dtype for parameter in theirs.parameters()} == {torch.float32}
+    ids = torch.tensor([[2, 300, 4000, 3]])
+    with torch.no_grad():
+        ours = BertForPreTraining.from_pretrained(name)(ids).prediction_logits
+        torch.testing.assert_close(ours, theirs(ids).prediction_logits, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", shipped_models())
