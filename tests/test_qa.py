@@ -89,6 +89,11 @@ def test_both_versions_of_squad_and_tables_are_read(tmp_path: Path):
     assert (asking[0].given["question"], asking.have_truth) == ("When?", False)
 
 
+def test_the_refusal_of_another_ending_names_squads_own(tmp_path: Path):
+    with pytest.raises(InputError, match=r"must end in one of \.json, \.tsv"):
+        task.read(write(tmp_path / "x.xml", "<squad/>"))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -72,8 +72,16 @@ WRONG_FILES = {
     "empty": ("x.tsv", b"", "x.tsv is empty"),
     "only a header": ("x.csv", b"text,label\n", "has no rows below its header"),
     "empty lines": ("x.jsonl", b"\n\n", "is empty"),
-    "too few fields": ("x.tsv", b"text\tlabel\na\tb\nc\n", r"x\.tsv, line 3: 1 fields, where the header has 2"),
-    "too many fields": ("x.csv", b"text,label\na,b,c\n", r"line 2: 3 fields, where the header has 2 \(text, label\)"),
+    "too few fields": (
+        "x.tsv",
+        b"text\tlabel\na\tb\nc\n",
+        r"x\.tsv, line 3: the header has 2 fields \(text, label\), this line 1",
+    ),
+    "too many fields": (
+        "x.csv",
+        b"text,label\na,b,c\n",
+        r"line 2: the header has 2 fields \(text, label\), this line 3",
+    ),
     "a column twice": ("x.tsv", b"text\ttext\na\tb\n", "line 1: two columns have the same name"),
     "not UTF-8": ("x.tsv", b"text\tlabel\nok\ta\ncaf\xe9\tb\n", r"line 3: the file is not UTF-8 \(byte 0xe9\)"),
     "an open quote": ("x.csv", b'text,label\n"a,b\nc,d\n', "line 2: .*Are the quotes in order"),

@@ -48,7 +48,7 @@ def read_squad(path: str | Path, with_answers: bool = True) -> list[Question]:
     if path.suffix == ".json":
         questions = list(_squad_questions(path, _contents(path)["data"], with_answers))
     else:
-        table = read_table(path)
+        table = read_table(path, others=[".json"])
         questions = [_table_question(path, row, with_answers) for row in table.rows]
     if not questions:
         raise InputError(f"{path} has no questions.")

@@ -12,7 +12,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,12 +67,15 @@ class Table:
         return InputError(f"{self.path}, line {row.line}: {problem}.")
 
 
-def read_table(path: str | os.PathLike[str]) -> Table:
-    """Read a whole file. Raises `InputError` if it cannot be read, or has no rows."""
+def read_table(path: str | os.PathLike[str], others: Sequence[str] = ()) -> Table:
+    """Read a whole file. Raises `InputError` if it cannot be read, or has no rows.
+
+    others: endings of files that the caller reads by itself, to be told with ours.
+    """
     path = Path(path)
     if path.suffix not in FORMATS:
         raise InputError(
-            f"{path}: the name must end in one of {', '.join(FORMATS)}; predict and similar read a .txt, too."
+            f"{path}: the name must end in one of {', '.join([*others, *FORMATS])}; predict and similar read a .txt, too."
         )
     text = read_text(path)
     if not text.strip():
@@ -129,7 +132,7 @@ def _separated_rows(path: Path, text: str) -> Iterator[Row]:
     for line, fields in records:
         if len(fields) != len(header):
             raise InputError(
-                f"{path}, line {line}: {len(fields)} fields, where the header has {len(header)} ({', '.join(header)})."
+                f"{path}, line {line}: the header has {len(header)} fields ({', '.join(header)}), this line {len(fields)}."
             )
         yield Row(dict(zip(header, fields, strict=True)), line)
 

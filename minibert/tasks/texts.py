@@ -247,7 +247,7 @@ def describe_labels(names: Sequence[str]) -> str:
 
 def unknown_label(examples: Examples, example: Example, label: str, names: Sequence[str]) -> InputError:
     """The error for a label that is not among the model's."""
-    known = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+    known = ", ".join(names[:10]) + (f" and {len(names) - 10:,} more" if len(names) > 10 else "")
     return examples.fault(example, f"label '{label}' is unknown. The model knows {known}")
 
 

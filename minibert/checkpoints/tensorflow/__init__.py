@@ -283,4 +283,4 @@ def _quoted(text: str) -> str:
 
 def _listed(names: Iterable[str]) -> str:
     names = sorted(names)
-    return (", ".join(names[:8]) + (", ..." if len(names) > 8 else "")) or "nothing"
+    return (", ".join(names[:8]) + (f" and {len(names) - 8:,} more" if len(names) > 8 else "")) or "nothing"
