@@ -91,7 +91,7 @@ def test_both_versions_of_squad_and_tables_are_read(tmp_path: Path):
 
 def test_the_refusal_of_another_ending_names_squads_own(tmp_path: Path):
     with pytest.raises(InputError, match=r"must end in one of \.json, \.tsv"):
-        task.read(write(tmp_path / "x.xml", "<squad/>"))
+        QuestionAnsweringTask().read(write(tmp_path / "x.xml", "<squad/>"))
 
 
 @pytest.mark.parametrize(

@@ -74,9 +74,8 @@ def read_table(path: str | os.PathLike[str], others: Sequence[str] = ()) -> Tabl
     """
     path = Path(path)
     if path.suffix not in FORMATS:
-        raise InputError(
-            f"{path}: the name must end in one of {', '.join([*others, *FORMATS])}; predict and similar read a .txt, too."
-        )
+        endings = ", ".join([*others, *FORMATS])
+        raise InputError(f"{path}: the name must end in one of {endings}; predict and similar read a .txt, too.")
     text = read_text(path)
     if not text.strip():
         raise InputError(f"{path} is empty.")
@@ -131,9 +130,8 @@ def _separated_rows(path: Path, text: str) -> Iterator[Row]:
         )
     for line, fields in records:
         if len(fields) != len(header):
-            raise InputError(
-                f"{path}, line {line}: the header has {len(header)} fields ({', '.join(header)}), this line {len(fields)}."
-            )
+            known = f"{len(header)} fields ({', '.join(header)})"
+            raise InputError(f"{path}, line {line}: the header has {known}, this line {len(fields)}.")
         yield Row(dict(zip(header, fields, strict=True)), line)
 
 
