@@ -303,6 +303,16 @@ def test_logits_of_hidden_states_that_have_changed_since_are_refused():
         assert output.logits.isfinite().all()
 
 
+def vmap_selects_by_int32() -> bool:
+    """As that of torch 2.6 does not."""
+    try:
+        torch.func.vmap(lambda rows: rows.index_select(0, torch.zeros(1, dtype=torch.int32)))(torch.zeros(2, 2))
+    except RuntimeError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not vmap_selects_by_int32(), reason="this version's vmap selects rows by int64 alone")
 @pytest.mark.parametrize("name", [name for name in PEERS if name != "BertForMultipleChoice"])
 def test_several_models_at_once_answer_as_each_does(name: str):
     models, batch = [make_model(name) for _ in range(2)], make_batch()
