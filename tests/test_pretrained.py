@@ -192,6 +192,12 @@ def test_a_config_of_googles_is_that_of_its_model(google_dir: Path):
     assert minibert.BertConfig.from_pretrained(google_dir).hidden_act == "gelu_new"
 
 
+@pytest.mark.parametrize("name", ["a" * 300, "a" * 300 + "/b", "x\0y/z"])
+def test_a_name_that_no_file_can_have_gets_a_sentence(name: str):
+    with pytest.raises(InputError):
+        minibert.BertConfig.from_pretrained(name)
+
+
 def test_of_googles_files_the_config_is_read_without_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     make_model("BertForPreTraining").save_pretrained(tmp_path / "ours")
     convert(tmp_path / "ours", tmp_path / "google", "google")

@@ -166,7 +166,8 @@ def _is_prefix_of_v2(path: str | os.PathLike[str]) -> bool:
 def _is_prefix_of_v1(path: str | os.PathLike[str]) -> bool:
     folder, name = os.path.split(path)
     place = Path(folder)
-    readable = place.is_dir() and os.access(place, os.R_OK)  # a known name is looked for here, too
+    # A known name is looked for here, too. For an impossible path, Path.is_dir raises.
+    readable = os.path.isdir(place) and os.access(place, os.R_OK)
     names = Folder(place).names() if readable else set()
     return name not in names and bool(part_names(name, names))
 
